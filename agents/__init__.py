@@ -1,0 +1,1 @@
+"""Who listens: the Faust app, its transport, lanes, and one agent a file."""

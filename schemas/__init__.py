@@ -1,0 +1,1 @@
+"""What is said: wire records, settings, the error tree; pure functions, no I/O."""

@@ -1,0 +1,125 @@
+"""Every way a request, or Chimera itself, can fail: one tree, drawn here.
+
+    ChimeraError
+    ├── RequestError            a request's outcome; `code` goes on the wire, the set is closed
+    │   ├── Malformed           not JSON, or a binary head that does not fit          malformed
+    │   ├── SchemaInvalid       JSON, but not a request this model takes              schema_invalid
+    │   ├── BadSignature        signed wrongly, or not at all where it must be        bad_signature
+    │   ├── Unauthorised        the tenant has no such right                          unauthorised
+    │   ├── RateLimited         over the tenant's rate                      retriable rate_limited
+    │   ├── UnknownModel        no such model, or no such version                     unknown_model
+    │   ├── DeadlineExceeded    the caller's own deadline has passed                  deadline_exceeded
+    │   ├── Shed                dropped under load, by policy               retriable shed
+    │   ├── BackendUnavailable  nothing could compute it in time            retriable backend_unavailable
+    │   ├── ModelFailed         the model raised                            retriable model_error
+    │   ├── OutOfMemory         it did not fit, not even alone                        out_of_memory
+    │   ├── WorkerCrashed       it killed its executor, again and again               worker_crashed
+    │   └── TooLarge            the request or its result is over the limit           too_large
+    ├── ConfigurationError      a setting, a flag, or a file is wrong: says which, and what to do
+    ├── ModelRefused            a model folder that may not be served: says why
+    └── KafkaUnavailable        no broker, or one that cannot do what was asked of it
+
+`retriable` is a class attribute: policy reads it and needs no isinstance ladder. An error that
+crosses a process or a topic travels as its code and message, never as a pickled object.
+`tests/schemas/test_errors.py` holds the set of codes to the one in the documentation.
+"""
+
+from typing import ClassVar
+
+
+class ChimeraError(Exception):
+    """The root: `except ChimeraError` catches whatever Chimera itself raises."""
+
+
+class RequestError(ChimeraError):
+    """A request that ends in an error outcome. `str(error)` is what its caller reads."""
+
+    code: ClassVar[str]
+    retriable: ClassVar[bool] = False
+
+
+class Malformed(RequestError):
+    code = "malformed"
+
+
+class SchemaInvalid(RequestError):
+    code = "schema_invalid"
+
+
+class BadSignature(RequestError):
+    code = "bad_signature"
+
+
+class Unauthorised(RequestError):
+    code = "unauthorised"
+
+
+class RateLimited(RequestError):
+    code = "rate_limited"
+    retriable = True
+
+
+class UnknownModel(RequestError):
+    code = "unknown_model"
+
+
+class DeadlineExceeded(RequestError):
+    code = "deadline_exceeded"
+
+
+class Shed(RequestError):
+    code = "shed"
+    retriable = True
+
+
+class BackendUnavailable(RequestError):
+    code = "backend_unavailable"
+    retriable = True
+
+
+class ModelFailed(RequestError):
+    code = "model_error"
+    retriable = True
+
+
+class OutOfMemory(RequestError):
+    code = "out_of_memory"
+
+
+class WorkerCrashed(RequestError):
+    code = "worker_crashed"
+
+
+class TooLarge(RequestError):
+    code = "too_large"
+
+
+class ConfigurationError(ChimeraError):
+    """A setting, a flag or a file is wrong; the message names it and says what to do."""
+
+
+class ModelRefused(ChimeraError):
+    """A model folder that may not be served; the message names the file and the reason."""
+
+
+class KafkaUnavailable(ChimeraError):
+    """No broker answers, or the one that does cannot do what was asked of it."""
+
+
+REQUEST_ERRORS: tuple[type[RequestError], ...] = (
+    Malformed,
+    SchemaInvalid,
+    BadSignature,
+    Unauthorised,
+    RateLimited,
+    UnknownModel,
+    DeadlineExceeded,
+    Shed,
+    BackendUnavailable,
+    ModelFailed,
+    OutOfMemory,
+    WorkerCrashed,
+    TooLarge,
+)
+
+BY_CODE: dict[str, type[RequestError]] = {error.code: error for error in REQUEST_ERRORS}

@@ -1,0 +1,1 @@
+"""Where it rests: databases and artifacts (nothing yet; the registry comes first)."""

@@ -1,0 +1,1 @@
+"""Where it is said: the topic catalogue, headers, record codecs, administration, transactions."""

@@ -1,0 +1,1 @@
+"""Who computes: executor processes, batching, model backends. Knows no Kafka."""
