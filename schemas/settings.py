@@ -27,120 +27,151 @@ class Section(BaseModel):
 
 class KafkaSettings(Section):
     bootstrap: str | None = Field(
-        None, description="host:port[,host:port] of a cluster of your own; unset: the embedded one"
+        default=None,
+        description="host:port[,host:port] of a cluster of your own; unset: the embedded one",
     )
-    group: str = Field("chimera", description="consumer group; also names the transactional ids")
-    topic_prefix: str = Field("", description="put before every topic's name")
-    partitions: int = Field(4, ge=1, description="partitions of the request and result topics")
-    replication: int = Field(1, ge=1, description="replicas of each topic that sync creates")
+    group: str = Field(
+        default="chimera", description="consumer group; also names the transactional ids"
+    )
+    topic_prefix: str = Field(default="", description="put before every topic's name")
+    partitions: int = Field(
+        default=4, ge=1, description="partitions of the request and result topics"
+    )
+    replication: int = Field(
+        default=1, ge=1, description="replicas of each topic that sync creates"
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="how every client speaks to the brokers"
+        default="PLAINTEXT", description="how every client speaks to the brokers"
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", description="used when security_protocol starts with SASL"
+        default="SCRAM-SHA-512", description="used when security_protocol starts with SASL"
     )
-    sasl_username: str | None = Field(None, description="SASL user")
-    sasl_password: SecretStr | None = Field(None, description="SASL password; never logged")
-    ssl_cafile: Path | None = Field(None, description="PEM file of the brokers' authority")
-    ssl_certfile: Path | None = Field(None, description="PEM file of our own certificate (mTLS)")
-    ssl_keyfile: Path | None = Field(None, description="PEM file of our own key (mTLS)")
+    sasl_username: str | None = Field(default=None, description="SASL user")
+    sasl_password: SecretStr | None = Field(default=None, description="SASL password; never logged")
+    ssl_cafile: Path | None = Field(default=None, description="PEM file of the brokers' authority")
+    ssl_certfile: Path | None = Field(
+        default=None, description="PEM file of our own certificate (mTLS)"
+    )
+    ssl_keyfile: Path | None = Field(default=None, description="PEM file of our own key (mTLS)")
     session_timeout_ms: int = Field(
-        10_000, description="a node silent for longer loses its partitions; recovery waits for it"
+        default=10_000,
+        description="a node silent for longer loses its partitions; recovery waits for it",
     )
-    heartbeat_interval_ms: int = Field(2_000, description="at most a third of the session time-out")
+    heartbeat_interval_ms: int = Field(
+        default=2_000, description="at most a third of the session time-out"
+    )
     request_timeout_ms: int = Field(
-        20_000, description="one request to a broker; longer than a broker's restart"
+        default=20_000, description="one request to a broker; longer than a broker's restart"
     )
     embedded_dir: Path = Field(
-        Path(".chimera/kafka"), description="data of the embedded Kafka; survives restarts"
+        default=Path(".chimera/kafka"), description="data of the embedded Kafka; survives restarts"
     )
     embedded_port: int | None = Field(
-        None, ge=1, le=65_535, description="fixed port of the embedded Kafka; unset: a free one"
+        default=None,
+        ge=1,
+        le=65_535,
+        description="fixed port of the embedded Kafka; unset: a free one",
     )
 
 
 class ServingSettings(Section):
     guarantee: Literal["exactly_once", "at_least_once"] = Field(
-        "exactly_once",
+        default="exactly_once",
         description="at_least_once answers sooner and may repeat an outcome after a crash",
     )
     models_dir: Path = Field(
-        Path("models"), description="<name>/<version>/{model.onnx,manifest.json}"
+        default=Path("models"), description="<name>/<version>/{model.onnx,manifest.json}"
     )
-    executors: int = Field(1, ge=1, description="executor processes for each device")
+    executors: int = Field(default=1, ge=1, description="executor processes for each device")
     devices: tuple[str, ...] = Field(
-        (), description="for example cuda:0; empty: every GPU that is found, else cpu"
+        default=(), description="for example cuda:0; empty: every GPU that is found, else cpu"
     )
-    threads: int = Field(1, ge=1, description="compute threads of one executor")
+    threads: int = Field(default=1, ge=1, description="compute threads of one executor")
     max_request_bytes: int = Field(
-        1_048_576, description="a larger request value is answered too_large"
+        default=1_048_576, description="a larger request value is answered too_large"
     )
     max_result_bytes: int = Field(
-        1_048_576, description="a larger result value is answered too_large"
+        default=1_048_576, description="a larger result value is answered too_large"
     )
     window_records: int = Field(
-        4_096, ge=1, description="undecided and uncommitted records a lane may hold"
+        default=4_096, ge=1, description="undecided and uncommitted records a lane may hold"
     )
-    window_bytes: int = Field(16_777_216, description="their bytes; past either, the lane pauses")
+    window_bytes: int = Field(
+        default=16_777_216, description="their bytes; past either, the lane pauses"
+    )
     decide_within_ms: int = Field(
-        30_000, description="a request without an answer for this long is answered with an error"
+        default=30_000,
+        description="a request without an answer for this long is answered with an error",
     )
     inline_retry_ms: int = Field(
-        5_000, description="ordering=key: how long a retriable failure is retried in its lane"
+        default=5_000,
+        description="ordering=key: how long a retriable failure is retried in its lane",
     )
     revoke_within_ms: int = Field(
-        3_000, description="a revoked lane commits what is decided for at most this long"
+        default=3_000, description="a revoked lane commits what is decided for at most this long"
     )
     deadline_tolerance_ms: int = Field(
-        100, description="added to a caller's deadline for the difference between clocks"
+        default=100, description="added to a caller's deadline for the difference between clocks"
     )
     retry_delays_ms: tuple[int, ...] = Field(
-        (5_000, 60_000, 600_000), description="ordering=none: one retry topic for each delay"
+        default=(5_000, 60_000, 600_000),
+        description="ordering=none: one retry topic for each delay",
     )
     crash_limit: int = Field(
-        3, ge=1, description="a request that killed this many executors is not computed again"
+        default=3,
+        ge=1,
+        description="a request that killed this many executors is not computed again",
     )
     run_timeout_ms: int = Field(
-        10_000, description="an executor that computes one batch for longer is replaced"
+        default=10_000, description="an executor that computes one batch for longer is replaced"
     )
     claim_prefixes: tuple[str, ...] = Field(
-        (), description="fsspec URL prefixes that claim checks may name; empty: none"
+        default=(), description="fsspec URL prefixes that claim checks may name; empty: none"
     )
 
 
 class BatchingSettings(Section):
-    max_batch_size: int = Field(256, ge=1, description="default of models that name none")
+    max_batch_size: int = Field(default=256, ge=1, description="default of models that name none")
     max_queue_delay_us: int = Field(
-        0, ge=0, description="how long a request may wait for company; 0: go with what is there"
+        default=0,
+        ge=0,
+        description="how long a request may wait for company; 0: go with what is there",
     )
 
 
 class CommitSettings(Section):
     linger_ms: float = Field(
-        5.0, ge=0, description="pause between a lane's transactions; trades latency for fewer"
+        default=5.0,
+        ge=0,
+        description="pause between a lane's transactions; trades latency for fewer",
     )
-    max_records: int = Field(8_192, ge=1, description="records in one transaction")
+    max_records: int = Field(default=8_192, ge=1, description="records in one transaction")
     transaction_timeout_ms: int = Field(
-        15_000, description="the broker aborts a silent transaction after this"
+        default=15_000, description="the broker aborts a silent transaction after this"
     )
 
 
 class FetchSettings(Section):
     linger_ms: float = Field(
-        2.0, ge=0, description="pause between fetches, so that small runs arrive together"
+        default=2.0, ge=0, description="pause between fetches, so that small runs arrive together"
     )
     max_bytes: int = Field(
-        1_048_576, description="of one partition in one fetch; a larger single record still comes"
+        default=1_048_576,
+        description="of one partition in one fetch; a larger single record still comes",
     )
-    max_run_records: int = Field(512, ge=1, description="records in one run")
+    max_run_records: int = Field(default=512, ge=1, description="records in one run")
 
 
 class ObservabilitySettings(Section):
-    log_format: Literal["console", "json"] = Field("console", description="how logs are written")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="from")
-    metrics_host: str = Field("127.0.0.1", description="where Prometheus may scrape")
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="how logs are written"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="from"
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="where Prometheus may scrape")
     metrics_port: int | None = Field(
-        None, ge=0, le=65_535, description="Prometheus port; 0: a free one; unset: none"
+        default=None, ge=0, le=65_535, description="Prometheus port; 0: a free one; unset: none"
     )
 
 

@@ -1,0 +1,195 @@
+"""Outcomes, and the records that make them visible: results, dead letters, retries. Pure.
+
+Every request of a window's prefix becomes exactly one record in `inference.results`, except one that
+climbs the retry ladder: it becomes one record there and gets its result later. A dead letter is a
+copy for operators. All go to the partition number that the request came from.
+`tests/agents/test_outcomes.py` reads the composed records back.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+import orjson
+
+from chimera.schemas import headers as names
+from chimera.schemas.headers import header, headers, varint
+from chimera.topics import dead_letters
+from chimera.topics.batches import Record, split
+from chimera.topics.catalogue import Catalogue, Topic
+from chimera.topics.dead_letters import Failure, Origin
+from chimera.topics.transactions import Produced
+
+BATCH_BYTES = 524_288  # below every topic's limit, so that only a single large record needs it
+
+
+class Raw(Protocol):
+    """A Kafka record as aiokafka parses it."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> list[tuple[str, bytes | None]]: ...
+
+
+@dataclass(slots=True)
+class Case:
+    """What a lane knows of a request beyond its record: it came from a retry topic, or failed."""
+
+    origin: Origin
+    original: list[tuple[str, bytes | None]]  # headers without any story
+    attempt: int = 0
+    first_failure_ms: int = 0
+    entered_ms: int = 0
+    deadline_ms: int = 0
+    deaths: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """The request ends here, with this code."""
+
+    code: str
+    message: str
+    case: Case
+    model: str = ""
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The request goes to a retry topic, to be tried again not before a time."""
+
+    rung: int
+    not_before_ms: int
+    error: Error
+
+
+Outcome = bytes | Error | Later
+"""`bytes`: the tail of a response, ready for the wire."""
+
+
+class _Named(msgspec.Struct):
+    id: str | None = None
+    model_name: str = ""
+
+
+_NAMED = msgspec.json.Decoder(_Named)
+
+
+def identify(value: bytes | None, head_bytes: int = -1) -> tuple[str | None, str]:
+    """A request's id and model name, as far as its bytes tell; for requests never decoded."""
+    try:
+        named = _NAMED.decode((value or b"")[: head_bytes if head_bytes >= 0 else None])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None, ""
+    return named.id, named.model_name
+
+
+class Composer:
+    """Turns the decided prefix of one lane into what its transaction produces."""
+
+    def __init__(self, catalogue: Catalogue, partition: int) -> None:
+        self._catalogue = catalogue
+        self._partition = partition
+
+    def compose(self, prefix: Iterable[tuple[Raw, Outcome]]) -> list[Produced]:
+        """Batches of every topic that the prefix touches, results first."""
+        results: list[Record] = []
+        others: dict[Topic, list[Record]] = {}
+        for record, outcome in prefix:
+            if type(outcome) is bytes:
+                results.append((record.key, outcome))
+            elif isinstance(outcome, Later):
+                topic = self._catalogue.retries[outcome.rung]
+                others.setdefault(topic, []).append((record.key, _retry(record, outcome)))
+            elif isinstance(outcome, Error):
+                results.append((record.key, error_tail(outcome)))
+                topic = self._catalogue.dead_letters
+                letter = _dead_letter(record, outcome, topic.max_message_bytes)
+                others.setdefault(topic, []).append((record.key, letter))
+        batches = self._batches(self._catalogue.results, results)
+        for topic, records in others.items():
+            batches += self._batches(topic, records)
+        return batches
+
+    def _batches(self, topic: Topic, records: list[Record]) -> list[Produced]:
+        return [
+            Produced(topic.name, self._partition, batch) for batch in split(records, BATCH_BYTES)
+        ]
+
+
+def error_tail(error: Error) -> bytes:
+    """The result record of a failed request: value and headers."""
+    origin = error.case.origin
+    name = f"{origin.topic}:{origin.partition}:{origin.offset}"
+    value = orjson.dumps(
+        {
+            "model_name": error.model,
+            "id": name if error.id is None else error.id,
+            "error": error.message,
+            "parameters": {"code": error.code},
+        }
+    )
+    found = dict(error.case.original)
+    generation = found.get(names.GENERATION) or b"0"
+    pairs = [
+        (names.CE_SPECVERSION, b"1.0"),
+        (names.CE_TYPE, names.ERROR_TYPE.encode()),
+        (names.CE_SOURCE, f"/chimera/models/{error.model}".encode()),
+        (names.CE_ID, name.encode() + b":" + generation),
+        (names.CONTENT_TYPE, b"application/json"),
+        (names.REQUEST_TOPIC, origin.topic.encode()),
+        (names.REQUEST_PARTITION, b"%d" % origin.partition),
+        (names.REQUEST_OFFSET, b"%d" % origin.offset),
+        (names.ERROR_CODE, error.code.encode()),
+    ]
+    if trace := found.get(names.TRACEPARENT):
+        pairs.append((names.TRACEPARENT, trace))
+    return names.tail(value, len(pairs), headers(pairs))
+
+
+def _failure(error: Error) -> Failure:
+    case = error.case
+    return Failure(error.code, error.message, case.attempt, case.first_failure_ms)
+
+
+def _dead_letter(record: Raw, error: Error, limit_bytes: int) -> bytes:
+    found = dead_letters.dead_letter_headers(error.case.original, error.case.origin, _failure(error))
+    return _tail(*dead_letters.fitting(record.value, found, limit_bytes - 1_024))
+
+
+def _retry(record: Raw, later: Later) -> bytes:
+    case = later.error.case
+    found = dead_letters.retry_headers(
+        case.original, case.origin, _failure(later.error), later.not_before_ms
+    )
+    return _tail(record.value, found)
+
+
+def _tail(value: bytes | None, pairs: list[tuple[str, bytes | None]]) -> bytes:
+    """A tail whose value or header values may be null, as a foreign record's can be."""
+    encoded: list[bytes] = [b"\x01" if value is None else varint(len(value)) + value]
+    encoded.append(varint(len(pairs)))
+    for name, text in pairs:
+        if text is None:
+            key = name.encode()
+            encoded.append(varint(len(key)) + key + b"\x01")
+        else:
+            encoded.append(header(name, text))
+    return b"".join(encoded)
+
+
+def plain_case(topic: str, partition: int, record: Raw) -> Case:
+    """The case of a request that came straight from its producer."""
+    origin = Origin(topic, partition, record.offset, record.timestamp)
+    return Case(origin, list(record.headers))
+
+

@@ -1,0 +1,257 @@
+"""Faust's transport, made for lanes: one fetched run of a partition arrives as one event.
+
+    broker ── fetch (paced) ── run of records ── conductor ── agent ── Lane.put
+
+What differs from Faust's own driver, each for a measured reason:
+- the consumer lives on the node's loop, not in a thread: no hop, no second loop to wake;
+- it reads committed records only, and small fetches are spaced so that runs arrive together;
+- a run names the position that it continues from, so a lane notices whatever was skipped;
+- records stay as aiokafka parsed them, with no second object for each.
+Faust finds it by the entry point `faust.transports: chimera`. aiokafka's fetcher has no public way
+to hand out runs; the private names used here are pinned by `aiokafka<0.15` and
+`tests/integration/test_transport.py`.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportPrivateUsage=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportIncompatibleVariableOverride=false, reportUntypedBaseClass=false
+# (aiokafka ships no type information; Faust declares class attributes that drivers replace)
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, ClassVar
+
+import aiokafka
+from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from mode import Service
+from mode.utils.futures import maybe_async
+
+from chimera.schemas.settings import Settings
+from chimera.topics import clients
+
+PREFETCH_BACKOFF_S = 0.01  # longer: a paused lane holds up the others; 0: an idle one holds it up
+FETCH_WAIT_MS = 50  # longer: a lane that resumes waits for a fetch of idle ones to return
+BUSY_RECORDS = 256  # a fetch that brought this many is followed by the next at once
+
+
+class Run:
+    """Consecutive records of one partition; looks like one record to Faust.
+
+    `start` is the position that the run continues from: the first offset may lie past it, where
+    markers or compacted records are, but nothing between was left out.
+    """
+
+    __slots__ = ("offset", "partition", "records", "start", "topic", "value")
+
+    timestamp: ClassVar[None] = None
+    timestamp_type: ClassVar[int] = 1
+    headers: ClassVar[tuple[()]] = ()
+    key: ClassVar[None] = None
+    checksum: ClassVar[None] = None
+    serialized_key_size: ClassVar[int] = 0
+    serialized_value_size: ClassVar[int] = 0
+
+    def __init__(self, tp: TP, start: int, records: list[Any]) -> None:
+        self.topic, self.partition = tp.topic, tp.partition
+        self.start = start
+        self.offset: int = records[0].offset
+        self.value = self
+        self.records = records
+
+
+class LoopConsumer(driver.AIOKafkaConsumerThread):
+    """Faust's consumer "thread" as a plain service on the loop that uses it."""
+
+    abstract = False
+
+    def __init__(self, consumer: "Consumer", **kwargs: Any) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(consumer, thread_loop=loop, **{**kwargs, "loop": loop})
+        self._fetched_at = 0.0
+        self._fetched_records = 0
+
+    async def maybe_start(self) -> bool:
+        return await Service.maybe_start(self)
+
+    async def start(self) -> None:
+        await Service.start(self)
+
+    async def stop(self) -> None:
+        await Service.stop(self)
+
+    async def on_stop(self) -> None:
+        await self.on_thread_stop()
+
+    async def crash(self, exc: BaseException) -> None:
+        await Service.crash(self, exc)
+
+    def _stopped_set(self) -> None:
+        self._stopped.set()
+
+    def set_shutdown(self) -> None:
+        self._shutdown.set()
+
+    async def _stop_children(self) -> None:
+        await self._default_stop_children()
+
+    async def _stop_futures(self) -> None:
+        await self._default_stop_futures()
+
+    async def _stop_exit_stacks(self) -> None:
+        await self._default_stop_exit_stacks()
+
+    async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return await maybe_async(fun(*args, **kwargs))
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        assert self._consumer is not None
+        fetcher = self._consumer._fetcher
+        fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
+        self._fetch: Callable[..., Awaitable[bool]] = fetcher._proc_fetch_request
+        fetcher._proc_fetch_request = self._paced_fetch
+
+    async def _paced_fetch(self, *request: Any) -> bool:
+        """Space small fetches by the linger, so that several partitions' records come at once."""
+        if self._fetched_records < BUSY_RECORDS:
+            linger = self._settings.fetch.linger_ms / 1000
+            pause = self._fetched_at + linger - time.monotonic()
+            if pause > 0:
+                await asyncio.sleep(pause)
+        self._fetched_records = 0
+        try:
+            return await self._fetch(*request)
+        finally:
+            self._fetched_at = time.monotonic()
+
+    @property
+    def _settings(self) -> Settings:
+        settings: Settings = self.app.settings  # type: ignore[attr-defined]  # agents.app.NodeApp has it
+        return settings
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        kafka, fetch = self._settings.kafka, self._settings.fetch
+        self._assignor = RoundRobinPartitionAssignor
+        url = transport.url[0]
+        return aiokafka.AIOKafkaConsumer(
+            **clients.consumer_arguments(
+                kafka, ",".join(driver.server_list(transport.url, url.port)), "chimera-node"
+            ),
+            group_id=kafka.group,
+            partition_assignment_strategy=[self._assignor],
+            auto_offset_reset="earliest",
+            max_poll_records=fetch.max_run_records,
+            max_poll_interval_ms=300_000,
+            max_partition_fetch_bytes=fetch.max_bytes,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            session_timeout_ms=kafka.session_timeout_ms,
+            heartbeat_interval_ms=kafka.heartbeat_interval_ms,
+            rebalance_timeout_ms=kafka.session_timeout_ms,
+        )
+
+    async def runs(self, active: set[TP], timeout_s: float) -> dict[TP, Run]:
+        """What has been fetched for the active partitions; waits when there is nothing."""
+        consumer = self._ensure_consumer()
+        fetcher = consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise driver.ConsumerStoppedError()
+        with fetcher._subscriptions.fetch_context():
+            if fetcher._subscriptions.reassignment_in_progress:
+                return {}
+            found = self._take(fetcher, active)
+            if not found:
+                await asyncio.wait([fetcher._create_fetch_waiter()], timeout=timeout_s)
+                found = self._take(fetcher, active)
+        return found
+
+    def _take(self, fetcher: Any, active: set[TP]) -> dict[TP, Run]:
+        found: dict[TP, Run] = {}
+        for tp in list(fetcher._records):
+            if tp not in active:
+                if not fetcher._subscriptions.is_assigned(tp):
+                    del fetcher._records[tp]
+                continue
+            result = fetcher._records[tp]
+            if not isinstance(result, FetchResult):
+                del fetcher._records[tp]
+                fetcher._notify(fetcher._wait_consume_future)
+                result.check_raise()
+                continue
+            start, records = self._drain(result)
+            if not result.has_more():
+                del fetcher._records[tp]
+                fetcher._notify(fetcher._wait_consume_future)
+            if records:
+                found[TP(*tp)] = Run(tp, start, records)
+                self._fetched_records += len(records)
+        return found
+
+    def _drain(self, result: Any) -> tuple[int, list[Any]]:
+        if not result.has_more():
+            return 0, []
+        unread = result._partition_records
+        unread._consumer_record = _as_parsed
+        return unread.next_fetch_offset, result.getall(self._settings.fetch.max_run_records)
+
+
+def _as_parsed(_tp: Any, record: Any) -> Any:
+    """Stands for aiokafka's conversion to a ConsumerRecord, which a run does not need."""
+    return record
+
+
+class Consumer(driver.Consumer):
+    """Faust's consumer over `LoopConsumer`: runs instead of records, no sleep when all are paused."""
+
+    _thread: LoopConsumer
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._room = asyncio.Event()
+
+    def _new_consumer_thread(self) -> LoopConsumer:
+        return LoopConsumer(self, beacon=self.beacon)
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        super().on_buffer_drop(tp)
+        self._room.set()
+
+    def resume_partitions(self, tps: Any) -> None:
+        super().resume_partitions(tps)
+        self._room.set()
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        active = self._get_active_partitions()
+        if not active:
+            self._room.clear()
+            await self.wait(self._room, timeout=timeout)
+            return
+        runs = await self._thread.runs(active, timeout)
+        for tp, run in runs.items():
+            if not self.flow_active:  # a rebalance: it seeks back, and lanes notice what is missing
+                return
+            yield tp, self._to_message(tp, run)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                async for _, message in self.getmany(timeout=1.0):
+                    await self.callback(message)
+        except self.consumer_stopped_errors:
+            if not self.transport.app.should_stop:
+                raise
+
+    def seek(self, tp: TP, offset: int) -> None:  # type: ignore[override]  # ours has nothing to await
+        """Continue reading `tp` at `offset`; called by a lane that noticed a hole."""
+        self._thread.seek(tp, offset)
+
+
+class Transport(driver.Transport):
+    """What the URL scheme `chimera://` names."""
+
+    Consumer: ClassVar[Any] = Consumer
