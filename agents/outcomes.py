@@ -19,7 +19,7 @@ from chimera.topics import dead_letters
 from chimera.topics.batches import Record, split
 from chimera.topics.catalogue import Catalogue, Topic
 from chimera.topics.dead_letters import Failure, Origin
-from chimera.topics.transactions import Produced
+from chimera.topics.producers import Produced
 
 BATCH_BYTES = 524_288  # below every topic's limit, so that only a single large record needs it
 
@@ -162,7 +162,9 @@ def _failure(error: Error) -> Failure:
 
 
 def _dead_letter(record: Raw, error: Error, limit_bytes: int) -> bytes:
-    found = dead_letters.dead_letter_headers(error.case.original, error.case.origin, _failure(error))
+    found = dead_letters.dead_letter_headers(
+        error.case.original, error.case.origin, _failure(error)
+    )
     return _tail(*dead_letters.fitting(record.value, found, limit_bytes - 1_024))
 
 
@@ -191,5 +193,3 @@ def plain_case(topic: str, partition: int, record: Raw) -> Case:
     """The case of a request that came straight from its producer."""
     origin = Origin(topic, partition, record.offset, record.timestamp)
     return Case(origin, list(record.headers))
-
-

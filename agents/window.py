@@ -33,7 +33,7 @@ class Hole(Exception):
 
 
 R = TypeVar("R", bound=Record)
-O = TypeVar("O")  # noqa: E741  # an outcome
+O = TypeVar("O")  # an outcome
 
 
 class Window(Generic[R, O]):
@@ -117,5 +117,4 @@ class Window(Generic[R, O]):
         """After a fence: `position` is committed, whoever did it; what lies below is done."""
         while self._order and self._order[0] < position:
             self.drop(1)
-        if position > self.next:
-            self.next = position
+        self.next = max(self.next, position)
