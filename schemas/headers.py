@@ -66,17 +66,24 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def header(name: str, value: bytes) -> bytes:
+NULL = varint(-1)  # the length of a key or value that is not there
+
+
+def header(name: str, value: bytes | None) -> bytes:
     """One header as it stands in a record: both lengths as varints."""
     key = name.encode()
+    if value is None:
+        return b"".join((varint(len(key)), key, NULL))
     return b"".join((varint(len(key)), key, varint(len(value)), value))
 
 
-def headers(pairs: Iterable[tuple[str, bytes]]) -> bytes:
+def headers(pairs: Iterable[tuple[str, bytes | None]]) -> bytes:
     """Several headers, one after the other, without their count."""
     return b"".join(header(name, value) for name, value in pairs)
 
 
-def tail(value: bytes, count: int, encoded: bytes) -> bytes:
+def tail(value: bytes | None, count: int, encoded: bytes) -> bytes:
     """The end of a record: its value, then `count` headers that `encoded` holds."""
+    if value is None:
+        return b"".join((NULL, varint(count), encoded))
     return b"".join((varint(len(value)), value, varint(count), encoded))
