@@ -1,0 +1,90 @@
+"""What a lane hands to the executors, and what comes back: the records between agents and workers.
+
+    Work      a slice of one partition, in offset order         lane     -> executor
+    Outcomes  one lane's part of one computed batch             executor -> lane
+    Failure   the body of a request that ended in an error
+
+Lists are parallel: index i of each is the same request. Between the processes they travel as the
+frames of `workers/frames.py`; `tests/workers/test_frames.py` takes them there and back.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+Ordering = Literal["key", "none"]
+
+
+@dataclass(slots=True)
+class Work:
+    """Requests of one lane that no executor has seen, or whose executor died."""
+
+    lane: int  # serial number of the lane's incarnation, unique in the node's life
+    topic: str
+    partition: int
+    offsets: list[int]
+    values: list[bytes]
+    heads: list[int]  # bytes of a binary request's JSON head; -1: all of it is JSON
+    deadlines: list[int]  # epoch ms; 0: none
+    extras: dict[int, dict[str, str]]  # index -> what its headers name, for those that name any:
+    #   model, version, traceparent, priority, tenant, generation, origin (topic:partition:offset)
+    entered_ns: int  # time.monotonic_ns() when the run entered its window
+    isolate: bool = False  # each is decoded and computed alone, in order
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStory:
+    """How one batch was computed, told once for all of its requests."""
+
+    model: str
+    version: str
+    digest: str  # SHA-256 of the model file, hexadecimal
+    tier: str  # for example onnx-cpu
+    size: int  # rows that the model computed together, of all lanes
+    compute_us: int
+    queue_us: int = 0  # of its oldest request, from the lane's window to the batch's start
+    ordering: Ordering = "key"
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """One lane's part of one batch; in offset order unless the model's ordering is none."""
+
+    lane: int
+    offsets: list[int]
+    codes: bytes  # one a request: 0 a response, else 1 + index in errors.REQUEST_ERRORS
+    bodies: list[bytes]  # code 0: the result record's tail (schemas/headers.py); else a Failure
+    batch: BatchStory
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a request has no response, as JSON; `id` and `model` as far as its bytes told."""
+
+    model: str = ""
+    version: str = ""
+    id: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that an executor serves, or refused to."""
+
+    model: str
+    version: str
+    digest: str
+    tier: str
+    load_ms: int
+    refused: str = ""  # the reason; empty: it serves
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An executor's report once it can compute."""
+
+    slot: str  # for example cpu:0
+    pid: int
+    start_ms: int  # from its spawn
+    providers: tuple[str, ...] = ()
+    models: tuple[Loaded, ...] = field(default=())
