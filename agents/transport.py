@@ -19,12 +19,16 @@ to hand out runs; the private names used here are pinned by `aiokafka<0.15` and
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
 import aiokafka
+import structlog
+from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
@@ -32,6 +36,8 @@ from mode.utils.futures import maybe_async
 
 from chimera.schemas.settings import Settings
 from chimera.topics import clients
+
+log = structlog.get_logger(__name__)
 
 PREFETCH_BACKOFF_S = 0.01  # longer: a paused lane holds up the others; 0: an idle one holds it up
 FETCH_WAIT_MS = 50  # longer: a lane that resumes waits for a fetch of idle ones to return
@@ -153,12 +159,26 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
             rebalance_timeout_ms=kafka.session_timeout_ms,
         )
 
+    async def commit_offsets(self, offsets: Mapping[TP, OffsetAndMetadata]) -> None:
+        consumer = self._ensure_consumer()
+        ours = {
+            TopicPartition(*tp): offset
+            for tp, offset in offsets.items()
+            if TopicPartition(*tp) in consumer.assignment()
+        }
+        if not ours:
+            return
+        try:
+            await consumer.commit(ours)
+        except CommitFailedError:  # a rebalance was faster: the next owner answers again
+            log.info("offsets_not_committed", partitions=len(ours))
+
     async def runs(self, active: set[TP], timeout_s: float) -> dict[TP, Run]:
         """What has been fetched for the active partitions; waits when there is nothing."""
         consumer = self._ensure_consumer()
         fetcher = consumer._fetcher
         if consumer._closed or fetcher._closed:
-            raise driver.ConsumerStoppedError()
+            raise ConsumerStoppedError()
         with fetcher._subscriptions.fetch_context():
             if fetcher._subscriptions.reassignment_in_progress:
                 return {}
@@ -246,9 +266,13 @@ class Consumer(driver.Consumer):
             if not self.transport.app.should_stop:
                 raise
 
-    def seek(self, tp: TP, offset: int) -> None:  # type: ignore[override]  # ours has nothing to await
-        """Continue reading `tp` at `offset`; called by a lane that noticed a hole."""
-        self._thread.seek(tp, offset)
+    def seek_to(self, topic: str, partition: int, offset: int) -> None:
+        """Continue reading at `offset`; called for a lane that noticed a hole."""
+        self._thread.seek(TP(topic, partition), offset)
+
+    async def commit_offsets(self, offsets: Mapping[TP, OffsetAndMetadata]) -> None:
+        """Commit as a member of the group; for lanes that promise at least once."""
+        await self._thread.commit_offsets(offsets)
 
 
 class Transport(driver.Transport):

@@ -1,0 +1,40 @@
+"""The Faust app of a node: our transport, committed records only, none of Faust's own commits.
+
+Agents are imported by name where the app is made, so that a broken one fails loudly.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
+import faust
+
+from chimera.schemas.settings import Settings
+from chimera.topics import clients
+
+STREAM_RUNS = 4_096  # lanes pause partitions long before this; Faust's own limit never acts
+
+
+class NodeApp(faust.App):
+    """A Faust app that knows its node's settings; the transport reads them."""
+
+    settings: Settings
+
+
+def new_app(settings: Settings, bootstrap: str) -> NodeApp:
+    """An app with no agents yet; it starts nothing by itself."""
+    kafka = settings.kafka
+    app = NodeApp(
+        kafka.group,
+        broker=[f"chimera://{address}" for address in clients.addresses(bootstrap)],
+        autodiscover=False,
+        store="memory://",
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=STREAM_RUNS,
+        broker_session_timeout=kafka.session_timeout_ms / 1000,
+        broker_heartbeat_interval=kafka.heartbeat_interval_ms / 1000,
+        broker_request_timeout=kafka.request_timeout_ms / 1000,
+    )
+    app.settings = settings
+    return app

@@ -1,0 +1,395 @@
+"""A lane: one input partition's window, and every decision about what is in it. No I/O of its own.
+
+    put ─ take in ─ window ─ executors ─ answer ─ decided prefix ─ CommitLoop ─ visible
+                      │                    └ failed ─ again here, later on a topic, or an error
+                      └ full: the partition pauses
+
+A request is decided once: by its answer, by its deadline, or because nothing could answer it in
+time. What comes later for it is dropped. All clocks are passed in, except where work enters.
+`tests/agents/test_lane.py` drives it without a broker; `tests/integration` with everything.
+"""
+
+import asyncio
+import heapq
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from chimera.agents.intake import Intake, Rules, case_of, take_in
+from chimera.agents.metrics import Metrics
+from chimera.agents.outcomes import Case, Error, Later, Outcome, Raw, identify
+from chimera.agents.transport import Run
+from chimera.agents.window import Hole, Window
+from chimera.schemas.errors import (
+    BY_CODE,
+    REQUEST_ERRORS,
+    BackendUnavailable,
+    DeadlineExceeded,
+    OutOfMemory,
+    RequestError,
+    WorkerCrashed,
+)
+from chimera.schemas.settings import Settings
+from chimera.schemas.work import Failure, Outcomes, Work
+from chimera.topics import retry
+from chimera.topics.catalogue import Catalogue
+
+log = structlog.get_logger(__name__)
+
+HELD_RUNS = 8  # while a lane opens; with more its partition pauses
+LEAST_RECORDS = 64  # a slow lane's window never shrinks below this
+WINDOW_SHARE = 0.25  # a window should drain in this share of `decide_within_ms`
+
+_FAILURE = msgspec.json.Decoder(Failure)
+
+
+class Flow(Protocol):
+    """What a lane may do to the consumer of its partition."""
+
+    def pause(self, topic: str, partition: int) -> None: ...
+    def resume(self, topic: str, partition: int) -> None: ...
+    def seek(self, topic: str, partition: int, offset: int) -> None: ...
+
+
+class Executors(Protocol):
+    @property
+    def available(self) -> bool:
+        """Whether any executor lives; while none does, nobody's time runs out."""
+        ...
+
+    def submit(self, work: Work) -> None: ...
+    def forget(self, lane: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all lanes of a node use."""
+
+    settings: Settings
+    catalogue: Catalogue
+    executors: Executors
+    flow: Flow
+    metrics: Metrics
+    step: Callable[[str], None]
+
+
+class Lane:
+    """Not open until `open` gives it its position; runs that come before are held."""
+
+    def __init__(self, shared: Shared, topic: str, partition: int, serial: int) -> None:
+        self.topic, self.partition, self.serial = topic, partition, serial
+        self.decided = asyncio.Event()  # set when there is something to commit
+        self._shared = shared
+        self._serving = serving = shared.settings.serving
+        self._policy = retry.Policy.of(serving)
+        self._rules = Rules(
+            topic,
+            partition,
+            serial,
+            any(topic == rung.name for rung in shared.catalogue.retries),
+            serving.max_request_bytes,
+            serving.deadline_tolerance_ms,
+        )
+        self._window: Window[Raw, Outcome] | None = None
+        self._held: list[Run] = []
+        self._cases: dict[int, Case] = {}
+        self._deaths: dict[int, int] = {}
+        self._deadlines: list[tuple[int, int]] = []  # (epoch ms, offset), a heap
+        self._again: list[tuple[int, int]] = []  # (epoch ms, offset), a heap
+        self._waiting: deque[tuple[int, list[int]]] = deque()  # retry topics: (due ms, offsets)
+        self._entered: deque[tuple[float, int]] = deque()  # (monotonic s, first offset after)
+        self._early: set[int] = set()  # decided here while an executor still has them
+        self._paused = self.closed = False
+        self._limit = serving.window_records
+        self._ticked_s = time.monotonic()
+
+    def __len__(self) -> int:
+        return len(self._window) if self._window else 0
+
+    # Records come in.
+
+    def open(self, position: int, deaths: dict[int, int]) -> None:
+        """Start at `position`; `deaths` counts the executors that offsets have killed so far."""
+        self._deaths = deaths
+        if self._window is None:
+            self._window = Window(position)
+        else:
+            self._window.rewind(position)
+        held, self._held = self._held, []
+        self._resume()
+        for run in held:
+            self.put(run)
+
+    def put(self, run: Run) -> None:
+        """Take a run; called in the order in which Faust delivers."""
+        if self.closed:
+            return
+        if self._window is None:
+            self._held.append(run)
+            if len(self._held) >= HELD_RUNS:
+                self._pause()
+            return
+        try:
+            fresh = self._window.accept(run.start, run.records)
+        except Hole as hole:
+            self._shared.metrics.holes.inc()
+            self._shared.flow.seek(self.topic, self.partition, hole.expected)
+            return
+        if not fresh:
+            return
+        self._shared.step("after_poll")
+        self._entered.append((time.monotonic(), self._window.next))
+        self._admit(fresh)
+        if len(self._window) >= self._limit or self._window.bytes >= self._serving.window_bytes:
+            self._pause()
+
+    def _admit(self, records: Sequence[Raw]) -> None:
+        taken = take_in(self._rules, records, now_ms=_now_ms(), entered_ns=time.monotonic_ns())
+        self._cases.update(taken.cases)
+        for deadline in taken.deadlines:
+            heapq.heappush(self._deadlines, deadline)
+        for offset, error in taken.refused:
+            self._end(offset, error)
+        if self._deaths:
+            self._admit_survivors(taken)
+        elif taken.due_ms:
+            self._waiting.append((taken.due_ms, list(taken.work.offsets)))
+        else:
+            self._submit(taken.work)
+        if taken.refused:
+            self._signal()
+
+    def _admit_survivors(self, taken: Intake) -> None:
+        """Requests that killed an executor before go one by one, or not at all."""
+        suspects = [offset for offset in taken.work.offsets if offset in self._deaths]
+        self.resubmit(set(taken.work.offsets).difference(suspects), isolate=False)
+        self._judge(suspects, WorkerCrashed)
+
+    def _submit(self, work: Work) -> None:
+        if work.offsets:
+            self._shared.step("before_compute")
+            self._shared.executors.submit(work)
+            self._shared.step("mid_compute")
+
+    def resubmit(self, offsets: Iterable[int], *, isolate: bool) -> None:
+        """Compute requests of the window (again), in offset order."""
+        assert self._window is not None
+        records = [
+            self._window.record(offset)
+            for offset in sorted(offsets)
+            if self._window.is_undecided(offset)
+        ]
+        if records:
+            taken = take_in(
+                self._rules,
+                records,
+                now_ms=_now_ms(),
+                entered_ns=time.monotonic_ns(),
+                isolate=isolate,
+            )
+            self._submit(taken.work)
+
+    # Answers come back.
+
+    def answer(self, outcomes: Outcomes) -> None:
+        """Take one lane's part of a computed batch."""
+        window = self._window
+        if self.closed or window is None:
+            return
+        offsets, codes, bodies = outcomes.offsets, outcomes.codes, outcomes.bodies
+        if not self._early and codes.count(0) == len(codes):
+            window.decide(offsets, bodies)
+        else:
+            for offset, code, body in zip(offsets, codes, bodies, strict=True):
+                if not self._still_asked(offset):
+                    continue
+                if code:
+                    self._failed(offset, REQUEST_ERRORS[code - 1], body, outcomes.batch.ordering)
+                else:
+                    window.decide((offset,), (body,))
+        self._signal()
+
+    def suspect(self, offsets: list[int], reason: str) -> dict[int, int]:
+        """These were being computed when an executor died; their new counts of deaths."""
+        assert self._window is not None
+        counted: dict[int, int] = {}
+        for offset in offsets:
+            if self._still_asked(offset):
+                self._deaths[offset] = counted[offset] = self._deaths.get(offset, 0) + 1
+        log.warning("executor_died_with", topic=self.topic, offsets=len(counted), reason=reason)
+        return counted
+
+    def settle_suspects(self, offsets: Iterable[int], reason: str) -> None:
+        """After their deaths were written down: each is computed alone, or never again."""
+        if not self.closed:
+            self._judge(offsets, OutOfMemory if reason == "out_of_memory" else WorkerCrashed)
+
+    def _judge(self, offsets: Iterable[int], error: type[RequestError]) -> None:
+        alone: list[int] = []
+        for offset in offsets:
+            if self._deaths[offset] < self._serving.crash_limit:
+                alone.append(offset)
+            elif self._window is not None and self._window.is_undecided(offset):
+                self._end(offset, error(f"it ended {self._deaths[offset]} executors"))
+        self.resubmit(alone, isolate=True)
+        self._signal()
+
+    def _still_asked(self, offset: int) -> bool:
+        self._early.discard(offset)
+        return self._window is not None and self._window.is_undecided(offset)
+
+    def _failed(self, offset: int, kind: type[RequestError], body: bytes, ordering: str) -> None:
+        assert self._window is not None
+        failure = _FAILURE.decode(body)
+        now_ms = _now_ms()
+        case = self._case(offset)
+        case.attempt += 1
+        case.first_failure_ms = case.first_failure_ms or now_ms
+        case.entered_ms = case.entered_ms or now_ms
+        error = Error(kind.code, failure.message, case, failure.model, failure.id)
+        decision = retry.decide(
+            retry.Failed(
+                error=kind,
+                ordering="none" if ordering == "none" else "key",
+                attempt=case.attempt,
+                entered_ms=case.entered_ms,
+                first_failure_ms=case.first_failure_ms,
+                deadline_ms=case.deadline_ms,
+            ),
+            self._policy,
+            now_ms,
+        )
+        if isinstance(decision, retry.RetryInLane):
+            heapq.heappush(self._again, (decision.at_ms, offset))
+        elif isinstance(decision, retry.RetryOnTopic):
+            self._decide(offset, Later(decision.rung, decision.not_before_ms, error))
+        else:
+            self._decide(offset, error)
+
+    def _end(self, offset: int, error: RequestError) -> None:
+        """Decide a request that no executor answered."""
+        assert self._window is not None
+        case = self._case(offset)
+        case.attempt += 1
+        case.first_failure_ms = case.first_failure_ms or _now_ms()
+        id_, model = identify(self._window.record(offset).value)
+        self._decide(offset, Error(error.code, str(error), case, model, id_))
+
+    def _decide(self, offset: int, outcome: Outcome) -> None:
+        assert self._window is not None
+        self._window.decide((offset,), (outcome,))
+
+    def _case(self, offset: int) -> Case:
+        assert self._window is not None
+        case = self._cases.get(offset)
+        if case is None:
+            case = self._cases[offset] = case_of(self._rules, self._window.record(offset))
+        return case
+
+    # Time passes.
+
+    def tick(self, now_s: float, now_ms: int) -> None:
+        """Answer what has run out of time, and compute again what is due; many times a second."""
+        elapsed_s, self._ticked_s = now_s - self._ticked_s, now_s
+        window = self._window
+        if self.closed or window is None:
+            return
+        while self._deadlines and self._deadlines[0][0] < now_ms:
+            deadline_ms, offset = heapq.heappop(self._deadlines)
+            if window.is_undecided(offset):
+                self._give_up(offset, DeadlineExceeded(f"the deadline {deadline_ms} has passed"))
+        due: list[int] = []
+        while self._again and self._again[0][0] <= now_ms:
+            due.append(heapq.heappop(self._again)[1])
+        while self._waiting and self._waiting[0][0] <= now_ms:
+            due += self._waiting.popleft()[1]
+        self.resubmit(due, isolate=False)
+        if self._shared.executors.available:
+            self._answer_overdue(now_s - self._serving.decide_within_ms / 1000)
+        else:
+            self._entered = deque((entered + elapsed_s, end) for entered, end in self._entered)
+        self._signal()
+
+    def _answer_overdue(self, entered_before_s: float) -> None:
+        assert self._window is not None
+        waiting = {offset for _, offsets in self._waiting for offset in offsets}
+        while self._entered and self._entered[0][0] < entered_before_s:
+            _, end = self._entered.popleft()
+            for offset in list(self._window.undecided_before(end)):
+                if offset not in waiting:
+                    self._give_up(offset, BackendUnavailable("no answer in time"))
+
+    def _give_up(self, offset: int, error: RequestError) -> None:
+        if not any(offset == again for _, again in self._again):
+            self._early.add(offset)
+        self._end(offset, error)
+
+    # The decided prefix goes out.
+
+    def prefix(self, limit: int) -> list[tuple[Raw, Outcome]]:
+        return self._window.prefix(limit) if self._window else []
+
+    def committed(self, prefix: Sequence[tuple[Raw, Outcome]], rate: float) -> list[int]:
+        """Forget what is committed; returns the offsets whose deaths may be forgotten too."""
+        assert self._window is not None
+        self._window.drop(len(prefix))
+        last = prefix[-1][0].offset
+        if self._cases or self._deaths:
+            for record, _ in prefix:
+                self._cases.pop(record.offset, None)
+        finished = [offset for offset in self._deaths if offset <= last]
+        for offset in finished:
+            del self._deaths[offset]
+        while self._entered and self._entered[0][1] <= last + 1:
+            self._entered.popleft()
+        wanted = rate * self._serving.decide_within_ms / 1000 * WINDOW_SHARE
+        self._limit = max(LEAST_RECORDS, min(self._serving.window_records, int(wanted)))
+        if len(self._window) <= self._limit // 2:
+            self._resume()
+        self._signal()
+        return finished
+
+    def rewind(self, position: int) -> None:
+        """After a fence: continue at what is committed."""
+        assert self._window is not None
+        self._window.rewind(position)
+        self._signal()
+
+    def close(self) -> None:
+        """Take nothing more; what is decided may still be committed."""
+        self.closed = True
+        self._shared.executors.forget(self.serial)
+
+    @property
+    def ready(self) -> bool:
+        return self._window is not None and self._window.ready
+
+    def _signal(self) -> None:
+        if self.ready:
+            self.decided.set()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._shared.flow.pause(self.topic, self.partition)
+
+    def _resume(self) -> None:
+        if self._paused and not self.closed:
+            self._paused = False
+            self._shared.flow.resume(self.topic, self.partition)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def code_of(outcome: Outcome) -> str:
+    """How an outcome is counted: its error code, `retry`, or `ok`."""
+    if isinstance(outcome, Error):
+        return BY_CODE[outcome.code].code
+    return "retry" if isinstance(outcome, Later) else "ok"

@@ -1,0 +1,257 @@
+"""A node: one Faust app, its lanes, its executors, and what they share.
+
+    start ── client, features ── executors ── Faust ── partitions assigned ── lanes open
+    stop  ── Faust (partitions revoked: lanes finish) ── executors ── client
+
+Whatever cannot be decided ends the process with status 70, and a supervisor starts it again: a
+node holds nothing that Kafka does not have.
+`tests/integration/test_node.py` runs it; the campaigns kill it.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportPrivateUsage=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (aiokafka ships no type information)
+
+import asyncio
+import itertools
+import os
+import time
+from typing import Any
+
+import structlog
+from aiokafka.client import AIOKafkaClient
+from aiokafka.structs import OffsetAndMetadata
+from faust.types import TP
+
+from chimera.agents import failpoints, inference
+from chimera.agents.app import new_app
+from chimera.agents.attempts import Attempts
+from chimera.agents.commit_loop import CommitLoop
+from chimera.agents.committers import AtLeastOnce, Committer, ExactlyOnce, Partition
+from chimera.agents.lane import Lane, Shared
+from chimera.agents.metrics import Metrics
+from chimera.agents.opening import Opening
+from chimera.agents.outcomes import Composer
+from chimera.agents.stages import Stages
+from chimera.agents.transport import Run
+from chimera.schemas.settings import Settings
+from chimera.schemas.work import Outcomes
+from chimera.topics import clients
+from chimera.topics.admin import topic_ids
+from chimera.topics.catalogue import catalogue
+from chimera.topics.producers import IdempotentProducer
+from chimera.topics.transactions import TransactionalProducer, require_features
+from chimera.workers.pool import Pool
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 0.02
+EX_SOFTWARE = 70
+
+
+class Node:
+    """Everything in one process but the executors; `start`, wait for `ended`, `stop`."""
+
+    def __init__(self, settings: Settings, bootstrap: str) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.catalogue = catalogue(settings)
+        self.ended = asyncio.Event()
+        self._arguments = clients.arguments(settings.kafka, bootstrap, "chimera-node")
+        self._consumer_arguments = clients.consumer_arguments(
+            settings.kafka, bootstrap, "chimera-node-opening"
+        )
+        self._client = AIOKafkaClient(**self._arguments)
+        self._attempts = Attempts(self.catalogue.attempts.name, self._arguments)
+        self._stages = Stages(self.metrics, failpoints.from_environment())
+        self.pool = Pool(settings, self._on_outcomes, self._on_suspects)
+        self.app = new_app(settings, bootstrap)
+        self._inputs = [self.catalogue.requests, *self.catalogue.retries]
+        inference.listen(self.app, [topic.name for topic in self._inputs], self._take)
+        self.app.on_partitions_assigned.connect(self._on_assigned)
+        self.app.on_partitions_revoked.connect(self._on_revoked)
+        self._shared = Shared(
+            settings, self.catalogue, self.pool, self, self.metrics, self._stages.visit
+        )
+        self._lanes: dict[TP, Lane] = {}
+        self._by_serial: dict[int, Lane] = {}
+        self._loops: dict[TP, tuple[CommitLoop, asyncio.Task[None]]] = {}
+        self._serials = itertools.count(1)
+        self._topic_ids: dict[str, str] = {}
+        self._noted: dict[Partition, int] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # Life.
+
+    async def start(self) -> None:
+        """Returns when executors are warm and Faust has started; lanes open as they are assigned.
+
+        Raises:
+            KafkaUnavailable: no broker, or one without the features that the guarantee needs.
+        """
+        await self._client.bootstrap()
+        self._client.set_topics([topic.name for topic in self.catalogue])
+        if self.settings.serving.guarantee == "exactly_once":
+            await require_features(self._client)
+        self._topic_ids = await topic_ids(self._client, [topic.name for topic in self._inputs])
+        await asyncio.gather(self._attempts.start(), self.pool.start())
+        self._spawn(self._tick())
+        await self.app.start()
+        self._spawn(self._watch_app())
+
+    async def stop(self) -> None:
+        await self._on_revoked(self.app, set(self._lanes))
+        await self.app.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.pool.stop()
+        await self._attempts.stop()
+        await self._client.close()
+
+    def fatal(self, reason: str) -> None:
+        """End the process at once: what is not decided will be, by whoever comes next."""
+        log.error("node_fatal", reason=reason)
+        os._exit(EX_SOFTWARE)
+
+    def _spawn(self, work: Any) -> "asyncio.Task[Any]":
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._reap)
+        return task
+
+    def _reap(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task_failed", exc_info=error)
+            self.fatal(f"{task.get_name()}: {error!r}")
+
+    async def _watch_app(self) -> None:
+        await self.app.wait_until_stopped()
+        self.ended.set()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
+            for lane in self._lanes.values():
+                lane.tick(now_s, now_ms)
+            if self._noted:
+                await self._settle()
+
+    # Lanes.
+
+    async def _on_assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:
+        names = {topic.name for topic in self._inputs}
+        for tp in assigned:
+            if tp.topic in names and tp not in self._lanes:
+                self._open(tp)
+
+    def _open(self, tp: TP) -> None:
+        lane = Lane(self._shared, tp.topic, tp.partition, next(self._serials))
+        where = Partition(tp.topic, tp.partition, self._topic_ids.get(tp.topic, ""))
+        opening = Opening(
+            tp.topic,
+            tp.partition,
+            where.topic_id,
+            self.catalogue.results.name,
+            self._attempts,
+            self._consumer_arguments,
+        )
+        loop = CommitLoop(
+            lane,
+            opening,
+            lambda: self._committer(where),
+            Composer(self.catalogue, tp.partition),
+            settings=self.settings,
+            metrics=self.metrics,
+            fatal=self.fatal,
+            forget_deaths=lambda offsets: self._forget_deaths(lane, offsets),
+        )
+        self._lanes[tp] = self._by_serial[lane.serial] = lane
+        self._loops[tp] = (loop, self._spawn(loop.run()))
+
+    def _committer(self, where: Partition) -> Committer:
+        kafka, commit = self.settings.kafka, self.settings.commit
+        call_timeout_s = kafka.request_timeout_ms / 1000
+        if self.settings.serving.guarantee == "at_least_once":
+            producer = IdempotentProducer(self._client, kafka.group, call_timeout_s=call_timeout_s)
+            return AtLeastOnce(producer, where, self._note, self._settle)
+        return ExactlyOnce(
+            TransactionalProducer(
+                self._client,
+                f"{kafka.group}-{where.topic}-{where.number}",
+                kafka.group,
+                transaction_timeout_ms=commit.transaction_timeout_ms,
+                call_timeout_s=call_timeout_s,
+                step=self._stages.new(),
+            ),
+            where,
+        )
+
+    async def _on_revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
+        within_s = self.settings.serving.revoke_within_ms / 1000
+        gone = [tp for tp in revoked if tp in self._lanes]
+        await asyncio.gather(*(self._loops[tp][0].finish(within_s) for tp in gone))
+        for tp in gone:
+            _, task = self._loops.pop(tp)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            del self._by_serial[self._lanes.pop(tp).serial]
+
+    def _take(self, run: Run) -> None:
+        lane = self._lanes.get(TP(run.topic, run.partition))
+        if lane is not None:  # else: revoked meanwhile; whoever has the partition reads it again
+            self.metrics.requests.labels(run.topic).inc(len(run.records))
+            lane.put(run)
+
+    # What executors say.
+
+    def _on_outcomes(self, outcomes: Outcomes) -> None:
+        lane = self._by_serial.get(outcomes.lane)
+        if lane is not None:
+            lane.answer(outcomes)
+            story = outcomes.batch
+            labels = (story.model, story.version, story.tier)
+            self.metrics.batch_size.labels(*labels).observe(story.size)
+            self.metrics.compute_seconds.labels(*labels).observe(story.compute_us / 1e6)
+
+    def _on_suspects(self, serial: int, offsets: list[int], reason: str) -> None:
+        lane = self._by_serial.get(serial)
+        if lane is not None:
+            self._spawn(self._write_deaths(lane, lane.suspect(offsets, reason), reason))
+
+    async def _write_deaths(self, lane: Lane, deaths: dict[int, int], reason: str) -> None:
+        await self._attempts.record(lane.topic, lane.partition, deaths, reason)
+        lane.settle_suspects(deaths, reason)
+
+    def _forget_deaths(self, lane: Lane, offsets: list[int]) -> None:
+        self._spawn(self._attempts.forget(lane.topic, lane.partition, offsets))
+
+    # What lanes may do to the consumer.
+
+    def pause(self, topic: str, partition: int) -> None:
+        self.app.consumer.on_buffer_full(TP(topic, partition))
+
+    def resume(self, topic: str, partition: int) -> None:
+        self.app.consumer.on_buffer_drop(TP(topic, partition))
+
+    def seek(self, topic: str, partition: int, offset: int) -> None:
+        log.warning("lane_seeks_back", topic=topic, partition=partition, offset=offset)
+        consumer: Any = self.app.consumer
+        consumer.seek_to(topic, partition, offset)
+
+    # At least once: offsets follow their acknowledged results.
+
+    def _note(self, where: Partition, next_offset: int) -> None:
+        self._noted[where] = next_offset
+
+    async def _settle(self) -> None:
+        noted, self._noted = self._noted, {}
+        consumer: Any = self.app.consumer
+        await consumer.commit_offsets(
+            {
+                TP(where.topic, where.number): OffsetAndMetadata(offset, where.topic_id)
+                for where, offset in noted.items()
+            }
+        )
