@@ -73,6 +73,7 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
     """Faust's consumer "thread" as a plain service on the loop that uses it."""
 
     abstract = False
+    wait_for_shutdown = False  # there is no thread whose end must be waited for
 
     def __init__(self, consumer: "Consumer", **kwargs: Any) -> None:
         loop = asyncio.get_running_loop()
