@@ -14,7 +14,7 @@ from chimera.schemas.settings import KafkaSettings
 
 
 class ClientArguments(TypedDict):
-    bootstrap_servers: list[str]
+    bootstrap_servers: str
     client_id: str
     request_timeout_ms: int
     security_protocol: str
@@ -43,7 +43,7 @@ def arguments(
     """
     check(kafka)
     found: ClientArguments = {
-        "bootstrap_servers": addresses(bootstrap or kafka.bootstrap),
+        "bootstrap_servers": ",".join(addresses(bootstrap or kafka.bootstrap)),
         "client_id": client_id,
         "request_timeout_ms": kafka.request_timeout_ms,
         "security_protocol": kafka.security_protocol,

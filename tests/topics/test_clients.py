@@ -29,7 +29,7 @@ def sasl(protocol: str, **more: Any) -> KafkaSettings:
 def test_arguments_with_defaults_are_plaintext() -> None:
     found = clients.arguments(KafkaSettings(), BROKER, "me")
     assert found == {
-        "bootstrap_servers": [BROKER],
+        "bootstrap_servers": BROKER,
         "client_id": "me",
         "request_timeout_ms": 20_000,
         "security_protocol": "PLAINTEXT",
@@ -39,8 +39,8 @@ def test_arguments_with_defaults_are_plaintext() -> None:
 
 def test_arguments_address_given_wins_over_the_setting() -> None:
     kafka = KafkaSettings(bootstrap="a:1,b:2")
-    assert clients.arguments(kafka)["bootstrap_servers"] == ["a:1", "b:2"]
-    assert clients.arguments(kafka, "c:3")["bootstrap_servers"] == ["c:3"]
+    assert clients.arguments(kafka)["bootstrap_servers"] == "a:1,b:2"
+    assert clients.arguments(kafka, "c:3")["bootstrap_servers"] == "c:3"
 
 
 def test_arguments_with_sasl_carry_user_and_password() -> None:
