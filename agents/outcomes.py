@@ -14,11 +14,11 @@ import msgspec
 import orjson
 
 from chimera.schemas import headers as names
-from chimera.schemas.headers import header, headers, varint
+from chimera.schemas.headers import headers
 from chimera.topics import dead_letters
 from chimera.topics.batches import Record, split
-from chimera.topics.catalogue import Catalogue, Topic
-from chimera.topics.dead_letters import Failure, Origin
+from chimera.topics.catalogue import ENVELOPE_BYTES, Catalogue, Topic
+from chimera.topics.dead_letters import Copy, Failure, Origin, Story
 from chimera.topics.producers import Produced
 
 BATCH_BYTES = 524_288  # below every topic's limit, so that only a single large record needs it
@@ -109,12 +109,12 @@ class Composer:
                 results.append((record.key, outcome))
             elif isinstance(outcome, Later):
                 topic = self._catalogue.retries[outcome.rung]
-                others.setdefault(topic, []).append((record.key, _retry(record, outcome)))
+                others.setdefault(topic, []).append(_retry(record, outcome))
             elif isinstance(outcome, Error):
-                results.append((record.key, error_tail(outcome)))
+                results.append((_result_key(record.key), error_tail(outcome)))
                 topic = self._catalogue.dead_letters
                 letter = _dead_letter(record, outcome, topic.max_message_bytes)
-                others.setdefault(topic, []).append((record.key, letter))
+                others.setdefault(topic, []).append(letter)
         batches = self._batches(self._catalogue.results, results)
         for topic, records in others.items():
             batches += self._batches(topic, records)
@@ -161,32 +161,29 @@ def _failure(error: Error) -> Failure:
     return Failure(error.code, error.message, case.attempt, case.first_failure_ms)
 
 
-def _dead_letter(record: Raw, error: Error, limit_bytes: int) -> bytes:
-    found = dead_letters.dead_letter_headers(
-        error.case.original, error.case.origin, _failure(error)
-    )
-    return _tail(*dead_letters.fitting(record.value, found, limit_bytes - 1_024))
+def _original(record: Raw, case: Case) -> Copy:
+    return Copy(record.key, record.value, case.original)
 
 
-def _retry(record: Raw, later: Later) -> bytes:
+def _dead_letter(record: Raw, error: Error, limit_bytes: int) -> Record:
+    original = _original(record, error.case)
+    letter = dead_letters.dead_letter(original, error.case.origin, _failure(error), limit_bytes)
+    return _encoded(letter)
+
+
+def _retry(record: Raw, later: Later) -> Record:
     case = later.error.case
-    found = dead_letters.retry_headers(
-        case.original, case.origin, _failure(later.error), later.not_before_ms
-    )
-    return _tail(record.value, found)
+    story = Story(case.origin, _failure(later.error), later.not_before_ms)
+    return _encoded(dead_letters.retry(_original(record, case), story))
 
 
-def _tail(value: bytes | None, pairs: list[tuple[str, bytes | None]]) -> bytes:
-    """A tail whose value or header values may be null, as a foreign record's can be."""
-    encoded: list[bytes] = [b"\x01" if value is None else varint(len(value)) + value]
-    encoded.append(varint(len(pairs)))
-    for name, text in pairs:
-        if text is None:
-            key = name.encode()
-            encoded.append(varint(len(key)) + key + b"\x01")
-        else:
-            encoded.append(header(name, text))
-    return b"".join(encoded)
+def _encoded(copy: Copy) -> Record:
+    return copy.key, names.tail(copy.value, len(copy.headers), headers(copy.headers))
+
+
+def _result_key(key: bytes | None) -> bytes | None:
+    """The request's own, unless it was compressed on its way in and is too large to repeat."""
+    return None if key is not None and len(key) > ENVELOPE_BYTES else key
 
 
 def plain_case(topic: str, partition: int, record: Raw) -> Case:
