@@ -1,0 +1,148 @@
+"""Frames: there and back, in any pieces, and whatever is wrong is a BrokenFrame."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chimera.schemas.errors import REQUEST_ERRORS
+from chimera.schemas.work import BatchStory, Outcomes, Work
+from chimera.workers import frames
+from chimera.workers.frames import Answered, BrokenFrame, Kind
+
+I64 = st.integers(-(2**63), 2**63 - 1)
+STORY = BatchStory("m", "1", "ab", "onnx-cpu", 1, 1)
+TEXT = st.text(max_size=12).filter(lambda text: text.isprintable())
+
+
+@st.composite
+def works(draw: st.DrawFn) -> Work:
+    count = draw(st.integers(0, 6))
+
+    def column(values: st.SearchStrategy[Any]) -> list[Any]:
+        return draw(st.lists(values, min_size=count, max_size=count))
+
+    extras: dict[int, dict[str, str]] = {}
+    if count:
+        extras = draw(
+            st.dictionaries(
+                st.integers(0, count - 1), st.dictionaries(TEXT, TEXT, max_size=3), max_size=count
+            )
+        )
+    return Work(
+        draw(I64),
+        draw(TEXT),
+        draw(st.integers(0, 2**31 - 1)),
+        column(I64),
+        column(st.binary(max_size=40)),
+        column(st.integers(-1, 2**31 - 1)),
+        column(I64),
+        extras,
+        draw(I64),
+        draw(st.booleans()),
+    )
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Answered:
+    sizes = draw(st.lists(st.integers(0, 4), max_size=4))
+    count = sum(sizes)
+    story = BatchStory(draw(TEXT), "1", "ab", "onnx-cpu", count, 7, 9, "none")
+    outcomes = Outcomes(
+        draw(I64),
+        draw(st.lists(I64, min_size=count, max_size=count)),
+        bytes(draw(st.lists(st.integers(0, len(REQUEST_ERRORS)), min_size=count, max_size=count))),
+        draw(st.lists(st.binary(max_size=40), min_size=count, max_size=count)),
+        story,
+    )
+    return Answered(outcomes, [(serial, size) for serial, size in enumerate(sizes)])
+
+
+def body_of(frame: bytes, kind: Kind) -> bytes:
+    assert frames.read_header(frame[: frames.HEADER.size]) == (
+        kind,
+        len(frame) - frames.HEADER.size,
+    )
+    return frame[frames.HEADER.size :]
+
+
+@given(works(), st.integers(0, 2**64 - 1))
+def test_work_comes_back(work: Work, serial: int) -> None:
+    body = body_of(frames.frame_work(serial, work), Kind.WORK)
+    assert frames.read_work(body) == (serial, work)
+
+
+@given(answers())
+def test_outcomes_come_back(answered: Answered) -> None:
+    body = body_of(frames.frame_outcomes(answered), Kind.OUTCOMES)
+    assert frames.read_outcomes(body) == answered
+
+
+@given(I64)
+def test_forget_comes_back(lane: int) -> None:
+    assert frames.read_forget(body_of(frames.frame_forget(lane), Kind.FORGET)) == lane
+
+
+@given(st.data())
+def test_damaged_body_is_read_or_broken(data: st.DataObject) -> None:
+    work, answered = data.draw(works()), data.draw(answers())
+    for frame, read in (
+        (frames.frame_work(1, work), frames.read_work),
+        (frames.frame_outcomes(answered), frames.read_outcomes),
+        (frames.frame_forget(1), frames.read_forget),
+    ):
+        body = bytearray(frame[frames.HEADER.size :])
+        for _ in range(data.draw(st.integers(1, 4))):
+            body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+        cut = data.draw(st.integers(0, len(body)))
+        try:
+            read(bytes(body[:cut] if data.draw(st.booleans()) else body))
+        except BrokenFrame:
+            pass
+
+
+@given(st.binary(max_size=120))
+def test_random_body_is_read_or_broken(body: bytes) -> None:
+    for read in (frames.read_work, frames.read_outcomes, frames.read_forget):
+        try:
+            read(body)
+        except BrokenFrame:
+            pass
+
+
+@given(st.lists(works(), max_size=4), st.data())
+def test_stream_in_any_pieces_gives_every_frame(sent: list[Work], data: st.DataObject) -> None:
+    stream = b"".join(frames.frame_work(serial, work) for serial, work in enumerate(sent))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    reassembly = frames.Reassembly()
+    found = [
+        frames.read_work(body)
+        for start, stop in zip([0, *cuts], [*cuts, len(stream)], strict=True)
+        for _, body in reassembly.feed(stream[start:stop])
+    ]
+    assert found == list(enumerate(sent))
+
+
+def test_oversized_or_foreign_header_breaks_the_stream() -> None:
+    for header in (
+        frames.HEADER.pack(0xC41E, Kind.WORK, frames.MAX_BODY_BYTES + 1),
+        frames.HEADER.pack(0xC41E, 99, 1),
+        b"GET / HT",
+    ):
+        with pytest.raises(BrokenFrame):
+            list(frames.Reassembly().feed(header))
+
+
+def test_codes_beyond_the_error_tree_are_broken() -> None:
+    outcomes = Outcomes(1, [5], bytes([len(REQUEST_ERRORS) + 1]), [b""], STORY)
+    body = body_of(frames.frame_outcomes(Answered(outcomes, [(0, 1)])), Kind.OUTCOMES)
+    with pytest.raises(BrokenFrame, match="code"):
+        frames.read_outcomes(body)
+
+
+def test_parts_must_be_the_whole() -> None:
+    outcomes = Outcomes(1, [5], b"\0", [b""], STORY)
+    body = body_of(frames.frame_outcomes(Answered(outcomes, [(0, 2)])), Kind.OUTCOMES)
+    with pytest.raises(BrokenFrame, match="parts"):
+        frames.read_outcomes(body)
