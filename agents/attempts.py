@@ -83,7 +83,7 @@ class Attempts:
         while await consumer.position(where) < end:
             for records in (await consumer.getmany(timeout_ms=READ_TIMEOUT_MS)).values():
                 for record in records:
-                    key = record.key.decode()
+                    key = (record.key or b"").decode()
                     offset = int(key.removeprefix(prefix)) if key.startswith(prefix) else -1
                     if offset < position:
                         continue

@@ -20,9 +20,13 @@ class Intake:
     """A run, sorted: what goes to executors, what is refused, what has a deadline."""
 
     work: Work
-    refused: list[tuple[int, RequestError]] = field(default_factory=list)
-    deadlines: list[tuple[int, int]] = field(default_factory=list)  # (epoch ms, offset)
-    cases: dict[int, Case] = field(default_factory=dict)  # of retry topics' records, and refused
+    refused: list[tuple[int, RequestError]] = field(default_factory=list[tuple[int, RequestError]])
+    deadlines: list[tuple[int, int]] = field(
+        default_factory=list[tuple[int, int]]
+    )  # (epoch ms, offset)
+    cases: dict[int, Case] = field(
+        default_factory=dict[int, Case]
+    )  # of retry topics' records, and refused
     due_ms: int = 0  # retry topics: the latest time before which none may be tried
 
 

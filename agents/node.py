@@ -68,8 +68,8 @@ class Node:
         self.app = new_app(settings, bootstrap)
         self._inputs = [self.catalogue.requests, *self.catalogue.retries]
         inference.listen(self.app, [topic.name for topic in self._inputs], self._take)
-        self.app.on_partitions_assigned.connect(self._on_assigned)
-        self.app.on_partitions_revoked.connect(self._on_revoked)
+        self.app.on_partitions_assigned.connect(self._on_assigned)  # type: ignore[arg-type]  # its parameter `signal` has no name here
+        self.app.on_partitions_revoked.connect(self._on_revoked)  # type: ignore[arg-type]  # the same
         self._shared = Shared(
             settings, self.catalogue, self.pool, self, self.metrics, self._stages.visit
         )
@@ -115,7 +115,7 @@ class Node:
         os._exit(EX_SOFTWARE)
 
     def _spawn(self, work: Any) -> "asyncio.Task[Any]":
-        task = asyncio.ensure_future(work)
+        task: asyncio.Task[Any] = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._reap)
         return task
@@ -141,9 +141,10 @@ class Node:
 
     # Lanes.
 
-    async def _on_assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:
+    async def _on_assigned(self, _app: Any, *assigned: Any, **_: Any) -> None:
+        """Faust passes the set of partitions."""
         names = {topic.name for topic in self._inputs}
-        for tp in assigned:
+        for tp in assigned[0]:
             if tp.topic in names and tp not in self._lanes:
                 self._open(tp)
 
@@ -158,7 +159,7 @@ class Node:
             self._attempts,
             self._consumer_arguments,
         )
-        loop = CommitLoop(
+        commits = CommitLoop(
             lane,
             opening,
             lambda: self._committer(where),
@@ -169,10 +170,10 @@ class Node:
             forget_deaths=lambda offsets: self._forget_deaths(lane, offsets),
         )
         self._lanes[tp] = self._by_serial[lane.serial] = lane
-        self._loops[tp] = (loop, self._spawn(loop.run()))
+        self._loops[tp] = (commits, self._spawn(commits.run()))
 
     def _committer(self, where: Partition) -> Committer:
-        kafka, commit = self.settings.kafka, self.settings.commit
+        kafka = self.settings.kafka
         call_timeout_s = kafka.request_timeout_ms / 1000
         if self.settings.serving.guarantee == "at_least_once":
             producer = IdempotentProducer(self._client, kafka.group, call_timeout_s=call_timeout_s)
@@ -182,19 +183,20 @@ class Node:
                 self._client,
                 f"{kafka.group}-{where.topic}-{where.number}",
                 kafka.group,
-                transaction_timeout_ms=commit.transaction_timeout_ms,
+                transaction_timeout_ms=self.settings.commit.transaction_timeout_ms,
                 call_timeout_s=call_timeout_s,
                 step=self._stages.new(),
             ),
             where,
         )
 
-    async def _on_revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
+    async def _on_revoked(self, _app: Any, *revoked: Any, **_: Any) -> None:
+        """Lanes finish what is decided; Faust passes the set of partitions."""
         within_s = self.settings.serving.revoke_within_ms / 1000
-        gone = [tp for tp in revoked if tp in self._lanes]
+        gone = [tp for tp in revoked[0] if tp in self._lanes]
         await asyncio.gather(*(self._loops[tp][0].finish(within_s) for tp in gone))
         for tp in gone:
-            _, task = self._loops.pop(tp)
+            task = self._loops.pop(tp)[1]
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             del self._by_serial[self._lanes.pop(tp).serial]

@@ -33,6 +33,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 from mode.utils.futures import maybe_async
+from mode.utils.locks import Event
 
 from chimera.schemas.settings import Settings
 from chimera.topics import clients
@@ -116,8 +117,7 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         await super().on_start()
-        assert self._consumer is not None
-        fetcher = self._consumer._fetcher
+        fetcher: Any = self._ensure_consumer()._fetcher
         fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
         self._fetch: Callable[..., Awaitable[bool]] = fetcher._proc_fetch_request
         fetcher._proc_fetch_request = self._paced_fetch
@@ -177,7 +177,7 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
     async def runs(self, active: set[TP], timeout_s: float) -> dict[TP, Run]:
         """What has been fetched for the active partitions; waits when there is nothing."""
         consumer = self._ensure_consumer()
-        fetcher = consumer._fetcher
+        fetcher: Any = consumer._fetcher
         if consumer._closed or fetcher._closed:
             raise ConsumerStoppedError()
         with fetcher._subscriptions.fetch_context():
@@ -231,7 +231,7 @@ class Consumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._room = asyncio.Event()
+        self._room = Event()
 
     def _new_consumer_thread(self) -> LoopConsumer:
         return LoopConsumer(self, beacon=self.beacon)
@@ -244,9 +244,12 @@ class Consumer(driver.Consumer):
         super().resume_partitions(tps)
         self._room.set()
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+    async def getmany(
+        self,
+        timeout: float,  # noqa: ASYNC109  # the signature is Faust's
+    ) -> AsyncIterator[tuple[TP, Any]]:
         if not self.flow_active:
-            await self.wait(self.can_resume_flow)
+            await self.wait(self.can_resume_flow.wait())
         active = self._get_active_partitions()
         if not active:
             self._room.clear()

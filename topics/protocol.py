@@ -9,7 +9,8 @@ partitions to the transaction by itself and gives every transaction an epoch of 
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
-# (aiokafka ships no type information)
+# pyright: reportIncompatibleMethodOverride=false, reportAssignmentType=false
+# (aiokafka ships no type information; it declares API_KEY and API_VERSION as properties)
 
 from typing import Any
 

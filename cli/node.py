@@ -1,0 +1,58 @@
+"""`chimera node`: one node, until it is told to stop or cannot go on (exit status 70)."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from chimera.schemas.settings import Settings
+
+
+def node(
+    bootstrap: str | None = typer.Option(None, help="Kafka's host:port; wins over the setting."),
+) -> None:
+    """Serve requests: a Faust worker with its executors, on the Kafka of the settings."""
+    import uvloop
+
+    from chimera.cli import logs
+    from chimera.schemas.errors import ChimeraError
+    from chimera.schemas.settings import load
+
+    try:
+        settings = load()
+        logs.configure(settings.observability)
+        uvloop.run(_serve(settings, bootstrap))
+    except ChimeraError as error:
+        typer.echo(f"chimera node: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+async def _serve(settings: "Settings", bootstrap: str | None) -> None:
+    import asyncio
+    import signal
+
+    import structlog
+    from prometheus_client import start_http_server
+
+    from chimera.agents.node import Node
+    from chimera.cli.stack import find_bootstrap
+
+    node = Node(settings, bootstrap or find_bootstrap(settings))
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    observability = settings.observability
+    log = structlog.get_logger("chimera.node")
+    if observability.metrics_port is not None:
+        server, _ = start_http_server(
+            observability.metrics_port, observability.metrics_host, node.metrics.registry
+        )
+        log.info("metrics", host=observability.metrics_host, port=server.server_port)
+    await node.start()
+    log.info("node_ready", guarantee=settings.serving.guarantee, group=settings.kafka.group)
+    ended = asyncio.ensure_future(node.ended.wait())
+    await asyncio.wait((ended, asyncio.ensure_future(stop.wait())), return_when="FIRST_COMPLETED")
+    if ended.done():
+        node.fatal("the Faust app ended by itself")
+    log.info("node_stops")
+    await node.stop()
