@@ -1,0 +1,103 @@
+"""A child ends with its parent, by `stop`, and by `kill`; otherwise it lives."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from chimera.cli.child import Child
+
+SLEEP = [sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(60)"]
+DEAF = [*SLEEP[:2], "import signal; signal.signal(15, signal.SIG_IGN);" + SLEEP[2]]
+
+
+def awake(log_file: Path) -> None:
+    until = time.monotonic() + 10
+    while "awake" not in (log_file.read_text() if log_file.exists() else ""):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_child_ends_with_its_own_exit_code() -> None:
+    child = Child([sys.executable, "-c", "raise SystemExit(70)"])
+    assert child.wait(10) == 70
+    assert child.exit_code == 70
+
+
+def test_child_that_obeys_is_stopped_by_sigterm(tmp_path: Path) -> None:
+    child = Child(SLEEP, log_file=tmp_path / "log")
+    awake(tmp_path / "log")
+    assert child.exit_code is None
+    assert child.stop(10) == -signal.SIGTERM
+
+
+def test_child_that_does_not_listen_is_killed(tmp_path: Path) -> None:
+    child = Child(DEAF, log_file=tmp_path / "log")
+    awake(tmp_path / "log")
+    assert child.stop(0.1) == -signal.SIGKILL
+    assert not psutil.pid_exists(child.pid)
+
+
+def test_child_gets_the_environment_and_appends_to_its_log(tmp_path: Path) -> None:
+    log_file = tmp_path / "log"
+    log_file.write_text("before\n")
+    command = [sys.executable, "-c", "import os; print(os.environ['CHIMERA_SAID'])"]
+    Child(command, log_file=log_file, environment={"CHIMERA_SAID": "a=b"}).wait(10)
+    assert log_file.read_text() == "before\na=b\n"
+
+
+def test_child_outlives_the_thread_that_made_it(tmp_path: Path) -> None:
+    made: list[Child] = []
+
+    def make() -> None:
+        made.append(Child(SLEEP, log_file=tmp_path / "log"))
+
+    maker = threading.Thread(target=make)
+    maker.start()
+    maker.join()
+    awake(tmp_path / "log")
+    assert made[0].wait(0.2) is None
+    made[0].kill()
+
+
+def test_child_with_a_log_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotADirectoryError):
+        (tmp_path / "file").touch()
+        Child(SLEEP, log_file=tmp_path / "file" / "log")
+
+
+PARENT = """
+import sys, time
+from chimera.cli.child import Child
+child = Child([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_child_ends_when_its_parent_does(number: signal.Signals) -> None:
+    command = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.send_signal(number)
+    until = time.monotonic() + 10
+    while not ended(pid):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def ended(pid: int) -> bool:
+    """Gone, or a zombie that waits for the first process to notice."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
