@@ -196,6 +196,7 @@ def catalogue(settings: Settings) -> Catalogue:
             partitions=lanes,
             size=story_bytes,
             days=30,
+            in_use=False,
         ),
         model_commands=topic(
             "models.commands",

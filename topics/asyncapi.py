@@ -1,0 +1,140 @@
+"""The AsyncAPI 3.0 document of a deployment, made from the topic catalogue.
+
+Kafka bindings 0.5.0, with only the fields that they define. Channels are the catalogue, neither
+more nor less; operations are seen from Chimera: it receives requests and sends results.
+`docs/asyncapi.json` is the document of the default settings; `tests/topics/test_asyncapi.py` checks
+it against the published JSON Schema and against this module.
+"""
+
+import json
+from typing import Any
+
+from chimera.topics import messages
+from chimera.topics.catalogue import Catalogue, Topic
+from chimera.topics.messages import Message
+
+Json = dict[str, Any]
+
+ASYNCAPI = "3.0.0"
+BINDINGS = "0.5.0"
+INTERFACE = "1.0.0"  # of what stands in the document, not of the software
+
+
+def document(catalogue: Catalogue) -> Json:
+    """The document as plain data."""
+    carried = _carried(catalogue)
+    used = {message.name: message for found in carried.values() for message in found}
+    return {
+        "asyncapi": ASYNCAPI,
+        "info": {
+            "title": "Chimera",
+            "version": INTERFACE,
+            "description": "Inference over Kafka: each request gets one visible outcome, in order.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": {topic.name: _channel(topic, carried[topic.name]) for topic in catalogue},
+        "operations": _operations(catalogue, carried),
+        "components": {
+            "messages": {name: _message(message) for name, message in used.items()},
+            "schemas": messages.SCHEMAS,
+        },
+    }
+
+
+def encode(catalogue: Catalogue) -> str:
+    """The document as JSON text, stable for stable input."""
+    return json.dumps(document(catalogue), indent=2, ensure_ascii=False) + "\n"
+
+
+def _carried(catalogue: Catalogue) -> dict[str, tuple[Message, ...]]:
+    """Which messages each topic carries, by its name."""
+    known = {
+        catalogue.requests.name: (messages.REQUEST, messages.BINARY_REQUEST),
+        **{topic.name: (messages.WAITING,) for topic in catalogue.retries},
+        catalogue.dead_letters.name: (messages.DEAD_LETTER,),
+        catalogue.results.name: (messages.RESPONSE, messages.ERROR),
+        catalogue.attempts.name: (messages.ATTEMPT,),
+    }
+    return {topic.name: known.get(topic.name, (messages.RESERVED,)) for topic in catalogue}
+
+
+def _channel(topic: Topic, carried: tuple[Message, ...]) -> Json:
+    return {
+        "address": topic.name,
+        "description": f"{topic.record}; key: {topic.key}",
+        "messages": {
+            message.name: {"$ref": f"#/components/messages/{message.name}"} for message in carried
+        },
+        "bindings": {
+            "kafka": {
+                "topic": topic.name,
+                "partitions": topic.partitions,
+                "replicas": topic.replication,
+                "topicConfiguration": {
+                    "cleanup.policy": [topic.cleanup],
+                    "retention.ms": topic.retention_ms,
+                    "max.message.bytes": topic.max_message_bytes,
+                },
+                "bindingVersion": BINDINGS,
+            }
+        },
+    }
+
+
+def _message(message: Message) -> Json:
+    headers: Json = {
+        name: {"type": "string", "description": text} for name, text in message.headers.items()
+    }
+    found: Json = {
+        "name": message.name,
+        "summary": message.summary,
+        "contentType": message.content_type,
+        "bindings": {
+            "kafka": {
+                "key": {
+                    "type": ["string", "null"],
+                    "description": "any bytes; the channel says which",
+                },
+                "bindingVersion": BINDINGS,
+            }
+        },
+    }
+    if headers:
+        required = list(message.required)
+        found["headers"] = {"type": "object", "properties": headers, "required": required}
+    if message.payload is not None:
+        found["payload"] = message.payload
+    return found
+
+
+def _operations(catalogue: Catalogue, carried: dict[str, tuple[Message, ...]]) -> Json:
+    def operation(action: str, topic: Topic, summary: str) -> Json:
+        return {
+            "action": action,
+            "channel": {"$ref": f"#/channels/{topic.name}"},
+            "summary": summary,
+            "messages": [_in_channel(topic, message) for message in carried[topic.name]],
+        }
+
+    receive = operation("receive", catalogue.requests, "answer a request")
+    receive["reply"] = {
+        "channel": {"$ref": f"#/channels/{catalogue.results.name}"},
+        "messages": [_in_channel(catalogue.results, it) for it in carried[catalogue.results.name]],
+    }
+    sent = {
+        "sendResult": (catalogue.results, "the outcome, to the partition of the request's number"),
+        "sendDeadLetter": (catalogue.dead_letters, "a copy for operators, beside the outcome"),
+        "sendAttempt": (catalogue.attempts, "before a suspect request is computed again"),
+    }
+    found = {"receiveRequest": receive}
+    found |= {name: operation("send", topic, text) for name, (topic, text) in sent.items()}
+    for topic in catalogue.retries:
+        name = topic.name.rpartition(".")[2]
+        found[f"sendRetry.{name}"] = operation("send", topic, "put off a request")
+        found[f"receiveRetry.{name}"] = operation("receive", topic, "try it again when it is due")
+    return found
+
+
+def _in_channel(topic: Topic, message: Message) -> Json:
+    return {"$ref": f"#/channels/{topic.name}/messages/{message.name}"}
