@@ -110,6 +110,7 @@ class CommitLoop:
             return
         took = time.monotonic() - started
         self._metrics.transaction_seconds.observe(took)
+        self._metrics.total_seconds.observe(max(0.0, time.time() - prefix[0][0].timestamp / 1000))
         for code, count in Counter(code_of(outcome) for _, outcome in prefix).items():
             self._metrics.outcomes.labels(code).inc(count)
         pause = self._settings.commit.linger_ms / 1000

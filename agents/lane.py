@@ -111,6 +111,11 @@ class Lane:
     def __len__(self) -> int:
         return len(self._window) if self._window else 0
 
+    @property
+    def position(self) -> int | None:
+        """The first offset that is not committed; None until the lane is open."""
+        return self._window.oldest if self._window else None
+
     # Records come in.
 
     def open(self, position: int, deaths: dict[int, int]) -> None:

@@ -46,6 +46,7 @@ from chimera.workers.pool import Pool
 log = structlog.get_logger(__name__)
 
 TICK_S = 0.02
+MEASURE_S = 1.0
 EX_SOFTWARE = 70
 
 
@@ -131,6 +132,7 @@ class Node:
         self.ended.set()
 
     async def _tick(self) -> None:
+        measured_s = 0.0
         while True:
             await asyncio.sleep(TICK_S)
             now_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
@@ -138,6 +140,18 @@ class Node:
                 lane.tick(now_s, now_ms)
             if self._noted:
                 await self._settle()
+            if now_s - measured_s >= MEASURE_S:
+                measured_s = now_s
+                self._measure()
+
+    def _measure(self) -> None:
+        """Gauges that nothing else sets."""
+        consumer: Any = self.app.consumer
+        for tp, lane in self._lanes.items():
+            self.metrics.window_records.labels(*tp).set(len(lane))
+            end = consumer.end_of(tp)
+            if end is not None and lane.position is not None:
+                self.metrics.lag_records.labels(*tp).set(max(0, end - lane.position))
 
     # Lanes.
 
@@ -217,6 +231,7 @@ class Node:
             labels = (story.model, story.version, story.tier)
             self.metrics.batch_size.labels(*labels).observe(story.size)
             self.metrics.compute_seconds.labels(*labels).observe(story.compute_us / 1e6)
+            self.metrics.queue_seconds.observe(story.queue_us / 1e6)
 
     def _on_suspects(self, serial: int, offsets: list[int], reason: str) -> None:
         lane = self._by_serial.get(serial)

@@ -160,6 +160,10 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
             rebalance_timeout_ms=kafka.session_timeout_ms,
         )
 
+    def end_of(self, tp: TP) -> int | None:
+        consumer, where = self._ensure_consumer(), TopicPartition(*tp)
+        return consumer.last_stable_offset(where) if where in consumer.assignment() else None
+
     async def commit_offsets(self, offsets: Mapping[TP, OffsetAndMetadata]) -> None:
         consumer = self._ensure_consumer()
         ours = {
@@ -273,6 +277,10 @@ class Consumer(driver.Consumer):
     def seek_to(self, topic: str, partition: int, offset: int) -> None:
         """Continue reading at `offset`; called for a lane that noticed a hole."""
         self._thread.seek(TP(topic, partition), offset)
+
+    def end_of(self, tp: TP) -> int | None:
+        """The partition's last stable offset as the latest fetch told; None before the first."""
+        return self._thread.end_of(tp)
 
     async def commit_offsets(self, offsets: Mapping[TP, OffsetAndMetadata]) -> None:
         """Commit as a member of the group; for lanes that promise at least once."""

@@ -56,8 +56,9 @@ class Window(Generic[R, O]):
         return bool(self._order) and self._order[0] in self._outcomes
 
     @property
-    def undecided(self) -> int:
-        return len(self._order) - len(self._outcomes)
+    def oldest(self) -> int:
+        """The first offset that is not committed."""
+        return self._order[0] if self._order else self.next
 
     def accept(self, start: int, records: Sequence[R]) -> Sequence[R]:
         """Take a run that continues from `start`; returns its records that are new.

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import pytest
-from chimera.agents.window import Hole, Window
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from chimera.agents.window import Hole, Window
 
 
 @dataclass(frozen=True)

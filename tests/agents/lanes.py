@@ -1,0 +1,99 @@
+"""A lane with a recording consumer and recording executors: no broker, no process."""
+
+from dataclasses import dataclass, field
+
+import msgspec
+from faust.types import TP
+
+from chimera.agents.lane import Lane, Shared
+from chimera.agents.metrics import Metrics
+from chimera.agents.transport import Run
+from chimera.schemas.errors import REQUEST_ERRORS, RequestError
+from chimera.schemas.settings import ServingSettings, Settings
+from chimera.schemas.work import BatchStory, Failure, Ordering, Outcomes, Work
+from chimera.topics.catalogue import catalogue
+
+SERIAL = 7
+
+
+@dataclass
+class Kafka:
+    """One record as aiokafka parses it."""
+
+    offset: int
+    value: bytes | None = b'{"id":"a","model_name":"digits"}'
+    key: bytes | None = b"key"
+    headers: list[tuple[str, bytes | None]] = field(default_factory=list[tuple[str, bytes | None]])
+    timestamp: int = 1_700_000_000_000
+
+
+@dataclass
+class Executors:
+    available: bool = True
+    submitted: list[Work] = field(default_factory=list[Work])
+    forgotten: list[int] = field(default_factory=list[int])
+
+    def submit(self, work: Work) -> None:
+        self.submitted.append(work)
+
+    def forget(self, lane: int) -> None:
+        self.forgotten.append(lane)
+
+    def offsets(self) -> list[list[int]]:
+        return [work.offsets for work in self.submitted]
+
+
+@dataclass
+class Flow:
+    paused: bool = False
+    sought: list[int] = field(default_factory=list[int])
+
+    def pause(self, topic: str, partition: int) -> None:
+        self.paused = True
+
+    def resume(self, topic: str, partition: int) -> None:
+        self.paused = False
+
+    def seek(self, topic: str, partition: int, offset: int) -> None:
+        self.sought.append(offset)
+
+
+class Bench:
+    """A lane on the bench, open at position 0."""
+
+    def __init__(self, *, topic: str = "inference.requests", **serving: object) -> None:
+        self.settings = Settings(serving=ServingSettings.model_validate(serving))
+        self.executors, self.flow = Executors(), Flow()
+        self.steps: list[str] = []
+        self.shared = Shared(
+            self.settings,
+            catalogue(self.settings),
+            self.executors,
+            self.flow,
+            Metrics(),
+            self.steps.append,
+        )
+        self.lane = Lane(self.shared, topic, 0, SERIAL)
+
+    def open(self, position: int = 0, deaths: dict[int, int] | None = None) -> "Bench":
+        self.lane.open(position, deaths or {})
+        return self
+
+    def put(self, *records: Kafka, start: int | None = None) -> None:
+        tp = TP(self.lane.topic, self.lane.partition)
+        begin = records[0].offset if start is None else start
+        self.lane.put(Run(tp, begin, list(records)))
+
+    def answer(self, *offsets: int, tail: bytes = b"tail") -> None:
+        story = BatchStory("digits", "1", "d" * 64, "onnx-cpu", len(offsets), 10)
+        bodies = [tail] * len(offsets)
+        self.lane.answer(Outcomes(SERIAL, list(offsets), bytes(len(offsets)), bodies, story))
+
+    def fail(self, offset: int, error: type[RequestError], ordering: Ordering = "key") -> None:
+        story = BatchStory("digits", "1", "d" * 64, "onnx-cpu", 1, 10, ordering=ordering)
+        body = msgspec.json.encode(Failure("digits", "1", "a", "it failed"))
+        code = bytes([1 + REQUEST_ERRORS.index(error)])
+        self.lane.answer(Outcomes(SERIAL, [offset], code, [body], story))
+
+    def decided(self) -> list[int]:
+        return [record.offset for record, _ in self.lane.prefix(10_000)]
