@@ -1,0 +1,93 @@
+"""The manifest of a model version: what it takes, what it gives, and which file it is.
+
+It lies as `manifest.json` beside `model.onnx`, in the folder that bears the model's name and
+version. Shapes are the model's own with its batch dimension, -1 where a size varies; names follow
+the Open Inference Protocol's metadata and Triton's configuration. Readers ignore fields that they
+do not know. `tests/workers/test_models.py` reads good and bad ones.
+"""
+
+import re
+from typing import Annotated
+
+import msgspec
+
+from chimera.schemas.errors import ModelRefused
+from chimera.schemas.tensors import DATATYPES
+from chimera.schemas.work import Ordering
+
+MANIFEST_VERSION = 1
+MAX_BATCH_ROWS = 65_536
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+Size = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
+Rows = Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH_ROWS)]
+MaxRows = Annotated[int, msgspec.Meta(ge=0, le=MAX_BATCH_ROWS)]
+Text = Annotated[str, msgspec.Meta(max_length=255)]
+
+
+class TensorSpec(msgspec.Struct, frozen=True):
+    """An input or an output."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    datatype: str
+    shape: Annotated[tuple[Size, ...], msgspec.Meta(max_length=32)]
+
+
+class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One version of one model. `max_batch_size` and the delay default to the settings'."""
+
+    name: str
+    version: str
+    inputs: Annotated[tuple[TensorSpec, ...], msgspec.Meta(min_length=1, max_length=64)]
+    outputs: Annotated[tuple[TensorSpec, ...], msgspec.Meta(min_length=1, max_length=64)]
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]  # of model.onnx
+    ordering: Ordering = "key"
+    max_batch_size: MaxRows | None = None  # rows; 0: the model knows no batches
+    max_queue_delay_us: Annotated[int, msgspec.Meta(ge=0, le=60_000_000)] | None = None
+    preferred_batch_size: Annotated[tuple[Rows, ...], msgspec.Meta(max_length=64)] = ()
+    labels: tuple[Text, ...] = ()  # of the classes, in order, for people
+    v: int = MANIFEST_VERSION
+
+    @property
+    def batches(self) -> bool:
+        """Whether the first dimension is a batch's, which requests may share."""
+        specs = (*self.inputs, *self.outputs)
+        return self.max_batch_size != 0 and all(spec.shape[:1] == (-1,) for spec in specs)
+
+
+_DECODER = msgspec.json.Decoder(Manifest)
+
+
+def encode(manifest: Manifest) -> bytes:
+    """As JSON for people: indented."""
+    fields = {**msgspec.to_builtins(manifest), "v": manifest.v}
+    return msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n"
+
+
+def decode(raw: bytes, path: str) -> Manifest:
+    """Read and check a manifest; `path` is named in errors.
+
+    Raises:
+        ModelRefused: not JSON, a field is missing or wrong, or a version of it not known here.
+    """
+    try:
+        manifest = _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ModelRefused(f"{path}: {error}") from None
+    if manifest.v != MANIFEST_VERSION:
+        raise ModelRefused(f"{path}: v is {manifest.v}, this release reads {MANIFEST_VERSION}")
+    for field, name in (("name", manifest.name), ("version", manifest.version)):
+        if not is_name(name):
+            raise ModelRefused(f"{path}: {field} {name!r} is no name: letters, digits, . _ -")
+    for field, specs in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
+        if len({spec.name for spec in specs}) < len(specs):
+            raise ModelRefused(f"{path}: {field} names a tensor twice")
+        for spec in specs:
+            if spec.datatype not in DATATYPES:
+                raise ModelRefused(f"{path}: {spec.name}: unknown datatype {spec.datatype!r}")
+    return manifest
+
+
+def is_name(text: str) -> bool:
+    """Whether a model or a version may be called so: it becomes a folder and a label."""
+    return _NAME.fullmatch(text) is not None

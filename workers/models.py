@@ -1,0 +1,190 @@
+"""The folder of models: `<name>/<version>/{model.onnx,manifest.json}`, found and checked.
+
+Light enough for a node: it reads manifests and file names, hashes, and knows no ONNX. Whatever could
+run code or read elsewhere is refused with its reason, and the others are served: links, pickled
+files, names that lead out, a file that is not the one the manifest names. What the graph itself
+must not hold is checked in `workers/backends`. `tests/workers/test_models.py` tries each.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+
+import msgspec
+
+from chimera.schemas import manifest as manifests
+from chimera.schemas.errors import ModelRefused
+from chimera.schemas.manifest import Manifest
+
+MODEL_FILE, MANIFEST_FILE = "model.onnx", "manifest.json"
+MAX_MODEL_BYTES = 2 << 30  # protobuf's own limit: larger ones need external data
+MAX_MANIFEST_BYTES = 1 << 20
+_PICKLED = frozenset(
+    [
+        ".pt",
+        ".pth",
+        ".pkl",
+        ".pickle",
+        ".p",
+        ".ckpt",
+        ".joblib",
+        ".dill",
+        ".cloudpickle",
+        ".npy",
+        ".npz",
+        ".mar",
+        ".h5",
+        ".keras",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version whose folder may be served, as far as can be told without its graph."""
+
+    folder: Path
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A version that is not served, and why."""
+
+    model: str
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    versions: tuple[Version, ...]  # by name, oldest first
+    refusals: tuple[Refusal, ...]
+
+
+def find(models_dir: Path) -> Found:
+    """All versions in a folder of models, which may be missing.
+
+    One that is refused never hides another.
+    """
+    versions: list[Version] = []
+    refusals: list[Refusal] = []
+    for model in _folders(models_dir):
+        for folder in _folders(model):
+            try:
+                versions.append(Version(folder, read_manifest(folder)))
+            except ModelRefused as error:
+                refusals.append(Refusal(model.name, folder.name, str(error)))
+    versions.sort(key=lambda found: (found.manifest.name, version_order(found.manifest.version)))
+    return Found(tuple(versions), tuple(refusals))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Check a version's folder and read its manifest; the model file itself is not read.
+
+    Raises:
+        ModelRefused: names the file and the reason.
+    """
+    _require_plain_folder(folder.parent)
+    _require_plain_folder(folder)
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.is_symlink():
+            raise ModelRefused(f"{entry.path}: a symbolic link could lead anywhere")
+        if Path(entry.name).suffix.lower() in _PICKLED:
+            raise ModelRefused(f"{entry.path}: pickled files run code when they are read")
+    raw = _read(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    manifest = manifests.decode(raw, str(folder / MANIFEST_FILE))
+    if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
+        raise ModelRefused(
+            f"{folder / MANIFEST_FILE}: is of {manifest.name} {manifest.version},"
+            f" its folder is {folder.parent.name}/{folder.name}"
+        )
+    return manifest
+
+
+def read_model(version: Version) -> bytes:
+    """The model file's bytes, which are what the manifest says.
+
+    Raises:
+        ModelRefused: missing, too large, or another file.
+    """
+    path = version.folder / MODEL_FILE
+    model = _read(path, MAX_MODEL_BYTES)
+    digest = hashlib.sha256(model).hexdigest()
+    if digest != version.manifest.sha256:
+        raise ModelRefused(
+            f"{path}: SHA-256 is {digest}, the manifest names {version.manifest.sha256}"
+        )
+    return model
+
+
+def write_model(models_dir: Path, model: bytes, manifest: Manifest) -> Path:
+    """Create a version's folder, whole or not at all; the manifest's digest is filled in.
+
+    Raises:
+        ModelRefused: the version is there already, or a name is none.
+    """
+    manifest = msgspec.structs.replace(manifest, sha256=hashlib.sha256(model).hexdigest())
+    manifests.decode(manifests.encode(manifest), MANIFEST_FILE)
+    folder = models_dir / manifest.name / manifest.version
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = models_dir / manifest.name / f".{manifest.version}.{secrets.token_hex(4)}"
+    draft.mkdir()
+    try:
+        (draft / MODEL_FILE).write_bytes(model)
+        (draft / MANIFEST_FILE).write_bytes(manifests.encode(manifest))
+        draft.rename(folder)
+    except OSError as error:
+        shutil.rmtree(draft)
+        raise ModelRefused(f"{folder}: {error.strerror}") from None
+    return folder
+
+
+def latest(versions: Iterable[str]) -> str | None:
+    """The highest version: numbers in it count as numbers."""
+    return max(versions, key=version_order, default=None)
+
+
+def version_order(version: str) -> tuple[tuple[int, str], ...]:
+    """A key to sort versions by: 9 before 10, 1.2 before 1.10, words before numbers."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", version)
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Folders and links in it; those that begin with a dot are drafts."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        Path(entry.path)
+        for entry in os.scandir(folder)
+        if not entry.name.startswith(".") and (entry.is_symlink() or entry.is_dir())
+    )
+
+
+def _require_plain_folder(folder: Path) -> None:
+    if not manifests.is_name(folder.name):
+        raise ModelRefused(f"{folder}: {folder.name!r} is no name: letters, digits, . _ -")
+    if not S_ISDIR(folder.lstat().st_mode):
+        raise ModelRefused(f"{folder}: a symbolic link could lead anywhere")
+
+
+def _read(path: Path, limit_bytes: int) -> bytes:
+    """A regular file that is no link, opened so that it cannot become one in between."""
+    try:
+        fileno = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise ModelRefused(f"{path}: {error.strerror}") from None
+    with open(fileno, "rb") as file:
+        status = os.fstat(fileno)
+        if not S_ISREG(status.st_mode):
+            raise ModelRefused(f"{path}: is no regular file")
+        if status.st_size > limit_bytes:
+            raise ModelRefused(f"{path}: {status.st_size} bytes, at most {limit_bytes}")
+        return file.read(limit_bytes + 1)

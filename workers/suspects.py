@@ -1,0 +1,119 @@
+"""What an executor is doing, in memory that outlives it: read by the node when it has died.
+
+The executor marks the requests that it is about to decode or compute, and when it began; clearing
+the mark is one store. So the node knows who was at work at a death, and sees a hang, without a
+message per batch. Layout: a fixed header, then for each lane its number, a count, and offsets; while
+a model is being loaded, its name instead. One side writes, one reads.
+`tests/workers/test_suspects.py` and `test_executor_deaths.py` hold it.
+"""
+
+import mmap
+import os
+import struct
+import tempfile
+import time
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+CAPACITY_BYTES = 1 << 21  # pages that are never written cost nothing
+MAX_REQUESTS = 1 << 16  # at most, in one mark: a whole batch, each of another lane
+_HEADER = struct.Struct("=QQII")  # beat_ns, since_ns, doing, length
+_BEAT = struct.Struct("=Q")
+_STATE = struct.Struct("=QII")
+_LANE = struct.Struct("=qI4x")
+
+
+class Doing(IntEnum):
+    WAITING = 0  # for frames, or for the node to take answers
+    LOADING = 1
+    DECODING = 2
+    COMPUTING = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the board shows at one moment; times are `time.monotonic_ns()`."""
+
+    doing: Doing
+    since_ns: int
+    beat_ns: int  # the last time that the executor's loop went round
+
+
+class Board:
+    """One executor's. The node makes it and passes `fileno` on; the executor opens that."""
+
+    def __init__(self, fileno: int) -> None:
+        """Takes over the file descriptor."""
+        self.fileno = fileno
+        self._memory = mmap.mmap(fileno, CAPACITY_BYTES)
+
+    @classmethod
+    def create(cls) -> "Board":
+        if hasattr(os, "memfd_create"):
+            fileno = os.memfd_create("chimera-suspects")
+        else:  # no Linux: a file without a name
+            with tempfile.TemporaryFile() as file:
+                fileno = os.dup(file.fileno())
+        os.ftruncate(fileno, CAPACITY_BYTES)
+        return cls(fileno)
+
+    def close(self) -> None:
+        self._memory.close()
+        os.close(self.fileno)
+
+    # The executor writes.
+
+    def beat(self) -> None:
+        _BEAT.pack_into(self._memory, 0, time.monotonic_ns())
+
+    def mark(self, doing: Doing, lanes: Iterable[tuple[int, Sequence[int]]]) -> None:
+        """From now on `doing` something with these offsets of these lanes."""
+        position = _HEADER.size
+        memory = self._memory
+        for lane, offsets in lanes:
+            stop = position + _LANE.size + 8 * len(offsets)
+            if stop > CAPACITY_BYTES:
+                break
+            _LANE.pack_into(memory, position, lane, len(offsets))
+            memory[position + _LANE.size : stop] = array("q", offsets).tobytes()
+            position = stop
+        _STATE.pack_into(memory, 8, time.monotonic_ns(), doing, position - _HEADER.size)
+
+    def mark_loading(self, model: str) -> None:
+        name = model.encode()
+        self._memory[_HEADER.size : _HEADER.size + len(name)] = name
+        _STATE.pack_into(self._memory, 8, time.monotonic_ns(), Doing.LOADING, len(name))
+
+    def clear(self) -> None:
+        _STATE.pack_into(self._memory, 8, time.monotonic_ns(), Doing.WAITING, 0)
+
+    # The node reads.
+
+    def look(self) -> Sight:
+        beat_ns, since_ns, doing, _ = _HEADER.unpack_from(self._memory)
+        return Sight(Doing(doing), since_ns, beat_ns)
+
+    def suspects(self) -> dict[int, list[int]]:
+        """Of a dead executor: offsets that it was decoding or computing, by lane."""
+        _, _, doing, length = _HEADER.unpack_from(self._memory)
+        found: dict[int, list[int]] = {}
+        if doing not in (Doing.DECODING, Doing.COMPUTING):
+            return found
+        position, end = _HEADER.size, _HEADER.size + length
+        while position < end:
+            lane, count = _LANE.unpack_from(self._memory, position)
+            start = position + _LANE.size
+            position = start + 8 * count
+            offsets: array[int] = array("q")
+            offsets.frombytes(self._memory[start:position])
+            found.setdefault(lane, []).extend(offsets.tolist())
+        return found
+
+    def loading(self) -> str:
+        """Of a dead executor: the model that it was loading, or empty."""
+        _, _, doing, length = _HEADER.unpack_from(self._memory)
+        if doing != Doing.LOADING:
+            return ""
+        return self._memory[_HEADER.size : _HEADER.size + length].decode()
