@@ -1,0 +1,50 @@
+"""The model of every benchmark: a 64-256-256-10 perceptron with fixed random weights, as ONNX.
+
+Its answers mean nothing; its cost does. Input "x" [n, 64], output "y" [n, 10], both float32.
+"""
+
+# pyright: reportUnknownMemberType=false
+# (onnx's stubs leave a type parameter open)
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+LAYERS = (64, 256, 256, 10)
+NAME = "digits"
+
+
+def write(path: Path) -> None:
+    """Write the ONNX file; its folder is made."""
+    random = np.random.default_rng(0)
+    nodes: list[onnx.NodeProto] = []
+    weights: list[onnx.TensorProto] = []
+    source = "x"
+    for index, (wide, narrow) in enumerate(itertools.pairwise(LAYERS)):
+        last = index == len(LAYERS) - 2
+        weight, bias = f"w{index}", f"b{index}"
+        drawn = (random.normal(size=(wide, narrow)) * 0.1).astype(np.float32)
+        weights += [
+            numpy_helper.from_array(drawn, weight),
+            numpy_helper.from_array(np.zeros(narrow, dtype=np.float32), bias),
+        ]
+        target = "y" if last else f"h{index}"
+        nodes.append(helper.make_node("Gemm", [source, weight, bias], [target]))
+        if not last:
+            nodes.append(helper.make_node("Relu", [target], [f"r{index}"]))
+            source = f"r{index}"
+    graph = helper.make_graph(
+        nodes,
+        NAME,
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", LAYERS[0]])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", LAYERS[-1]])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    onnx.checker.check_model(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString())

@@ -1,0 +1,1 @@
+"""The same work by other means, each written as its own manual would have it, at its best settings."""

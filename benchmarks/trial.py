@@ -1,0 +1,239 @@
+"""One trial: fresh topics, one contender, one reader; its processes are gone when it ends.
+
+    throughput: fill the requests topic, start reader and contender, wait until all is visible
+    latency:    start the contender, probe it, then an open loop beside a reader that reads along
+
+Raises `NotRun` when a contender cannot be started or ends before its work is done.
+"""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+from confluent_kafka import Producer
+
+from benchmarks.broker import Broker
+from benchmarks.contenders import (
+    Command,
+    Contender,
+    Place,
+    environment,
+    our_program,
+    our_settings,
+)
+from benchmarks.environments import ROOT, NotRun
+from benchmarks.load import Requests, fill
+from benchmarks.reader import Reader
+from benchmarks.usage import Sampler
+
+READY_S = 90.0  # a contender that answers no probe for so long is not running
+_serial = itertools.count(1)
+
+
+class Running:
+    """A contender's processes; each is the leader of its own session."""
+
+    def __init__(self, commands: list[Command], folder: Path) -> None:
+        self._logs = [folder / f"process-{index}.log" for index in range(len(commands))]
+        self.processes: list[subprocess.Popen[bytes]] = []
+        try:
+            for command, log in zip(commands, self._logs, strict=True):
+                self.processes.append(_start(command, log))
+        except OSError as error:
+            self.stop()
+            raise NotRun(str(error)) from error
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self.processes]
+
+    def check(self) -> None:
+        """Raises: NotRun: one of them has ended."""
+        for process, log in zip(self.processes, self._logs, strict=True):
+            if process.poll() is not None:
+                raise NotRun(f"exited with {process.returncode}: {_last_line(log)}")
+
+    def stop(self) -> None:
+        for process in self.processes:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        for process in self.processes:
+            process.wait(10)
+
+
+class Trial:
+    """Topics of its own and a contender that runs on them."""
+
+    def __init__(self, broker: Broker, contender: Contender, place: Place) -> None:
+        self.broker = broker
+        self.contender = contender
+        self.place = place
+        self._stack = ExitStack()
+
+    def start(self) -> Running:
+        if self.contender.environment is not None:
+            self.contender.environment.interpreter()
+        running = Running(self.contender.commands(self.place), self.place.folder)
+        self._stack.callback(running.stop)
+        return running
+
+    def make_topics(self) -> None:
+        place = self.place
+        if not self.contender.ours:
+            self.broker.create([place.requests, place.results], place.partitions)
+            return
+        command = [*our_program(), "topics", "sync", "--apply"]
+        env = environment(Command(command, our_settings(place)))
+        done = subprocess.run(
+            command, check=False, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        if done.returncode:
+            last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+            raise NotRun(f"chimera topics sync: {' '.join(last)}")
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def throughput(self, count: int, limit_s: float) -> dict[str, Any]:
+        """Requests per second over a backlog (a burst for those that cannot start on one)."""
+        place, headers = self.place, list(self.contender.headers)
+        self.make_topics()
+        if not self.contender.burst:
+            fill(place.bootstrap, place.requests, count, headers)
+        out = place.folder / "count.json"
+        watch = ["--count", str(count), "--limit-s", str(limit_s)]
+        if self.contender.burst:
+            running = self.start()
+            self.await_probes(running)
+            reader = self._reader("count", out, watch)
+            fill(place.bootstrap, place.requests, count, headers)
+        else:
+            reader = self._reader("count", out, watch)
+            running = self.start()
+        with Sampler(self._roots(running)) as sampler:
+            self._wait(reader, running, limit_s + 120)
+        report: dict[str, Any] = orjson.loads(out.read_bytes())
+        span = report["begins"], report["ends"]
+        for root in ("contender", "broker"):
+            used = sampler.cpu_between(root, *span)
+            report[f"{root}_cpu_us"] = round(used / max(report["counted"], 1) * 1e6, 2)
+        return report
+
+    def latency(self, rate: float, seconds: float, warmup_s: float) -> dict[str, Any]:
+        """Latency from the scheduled send time on, at an open-loop rate."""
+        place = self.place
+        self.make_topics()
+        running = self.start()
+        self.await_probes(running)
+        count = int(rate * (seconds + warmup_s))
+        start = time.monotonic() + 2.0
+        same = ["--count", str(count), "--start", str(start), "--rate", str(rate)]
+        out, sent = place.folder / "latency.json", place.folder / "sent.json"
+        reader = self._reader("latency", out, [*same, "--warmup-s", str(warmup_s)])
+        producer = self._module("load", "paced", place.requests, sent, same)
+        with Sampler(self._roots(running)) as sampler:
+            self._wait(reader, running, seconds + warmup_s + 60)
+            producer.wait(60)
+        report: dict[str, Any] = orjson.loads(out.read_bytes())
+        report["producer"] = orjson.loads(sent.read_bytes())
+        span = start + warmup_s, start + warmup_s + seconds
+        for root in ("contender", "broker"):
+            report[f"{root}_cpu_share"] = round(sampler.cpu_between(root, *span) / seconds, 3)
+        return report
+
+    def await_probes(self, running: Running) -> None:
+        """Send probes until a result of one is visible, so that start-up is over."""
+        producer = Producer({"bootstrap.servers": self.place.bootstrap})
+        reader = Reader(self.place.bootstrap, self.place.results)
+        ends = time.monotonic() + READY_S
+        for number in itertools.count():
+            value = Requests().value(number)
+            producer.produce(
+                self.place.requests,
+                value,
+                key=b"probe-%d" % number,
+                headers=list(self.contender.headers),
+            )
+            producer.flush(10)
+            if all(reader.stable_ends()):  # one result in each partition at least
+                return
+            running.check()
+            if time.monotonic() > ends:
+                raise NotRun(f"no result of a probe within {READY_S:.0f} s")
+            time.sleep(0.1)
+
+    def _roots(self, running: Running) -> dict[str, list[int]]:
+        process = self.broker.process()
+        return {"contender": running.pids, "broker": [process.pid] if process else []}
+
+    def _reader(self, how: str, out: Path, more: list[str]) -> subprocess.Popen[bytes]:
+        reader = self._module("reader", how, self.place.results, out, more)
+        assert reader.stdout is not None
+        if reader.stdout.readline() != b"ready\n":
+            raise RuntimeError(f"the reader did not start: {self.place.folder}")
+        return reader
+
+    def _module(
+        self, module: str, how: str, topic: str, out: Path, more: list[str]
+    ) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-m", f"benchmarks.{module}", how, *more, "--out", str(out)]
+        argv += ["--bootstrap", self.place.bootstrap, "--topic", topic]
+        process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE)
+        self._stack.callback(process.wait, 10)
+        self._stack.callback(process.kill)
+        return process
+
+    def _wait(self, reader: subprocess.Popen[bytes], running: Running, limit_s: float) -> None:
+        ends = time.monotonic() + limit_s
+        while reader.poll() is None:
+            running.check()
+            if time.monotonic() > ends:
+                raise NotRun(f"not done within {limit_s:.0f} s")
+            time.sleep(0.2)
+        if reader.returncode:
+            raise RuntimeError(f"the reader exited with {reader.returncode}")
+
+
+@contextmanager
+def trial(
+    broker: Broker, contender: Contender, *, models_dir: Path, work: Path, partitions: int = 4
+) -> Generator[Trial]:
+    """A trial whose processes and topics are gone afterwards, whatever happened in it."""
+    prefix = f"bench-{os.getpid()}-{next(_serial)}-"
+    folder = work / f"{prefix}{contender.name.replace(' ', '-')}"
+    folder.mkdir(parents=True)
+    place = Place(broker.bootstrap, prefix, partitions, models_dir, folder)
+    found = Trial(broker, contender, place)
+    try:
+        yield found
+    finally:
+        found.close()
+        broker.delete(prefix)
+
+
+def _start(command: Command, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command.argv,
+            env=environment(command),
+            cwd=command.folder or ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "no output")[:300]
