@@ -2,11 +2,15 @@
 
 import typer
 
+from chimera.cli import topics
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     help="Serve and train models over Kafka: one visible outcome per request, in order, provable.",
 )
+
+app.add_typer(topics.app, name="topics")
 
 
 def main() -> None:
