@@ -53,12 +53,13 @@ def take_in(
     work = Work(rules.lane, rules.topic, rules.partition, [], [], [], [], {}, entered_ns, isolate)
     taken = Intake(work)
     offsets, values, heads, deadlines = work.offsets, work.values, work.heads, work.deadlines
+    limit = rules.max_request_bytes
     for record in records:
         value = record.value
         head, deadline_ms = -1, 0
-        if record.headers or value is None or len(value) > rules.max_request_bytes:
+        if record.headers or rules.is_retry or value is None or len(value) > limit:
             try:
-                found = _examine(rules, record, taken)
+                found, extras = _examine(rules, record, taken)
             except RequestError as error:
                 taken.refused.append((record.offset, error))
                 continue
@@ -66,8 +67,8 @@ def take_in(
             deadline_ms = request_headers.expires_ms(found.deadline_ms, rules.deadline_tolerance_ms)
             if deadline_ms:
                 taken.deadlines.append((deadline_ms, record.offset))
-            if found.extras:
-                work.extras.setdefault(len(offsets), {}).update(found.extras)
+            if extras:
+                work.extras[len(offsets)] = extras
         offsets.append(record.offset)
         values.append(value or b"")
         heads.append(head)
@@ -75,8 +76,9 @@ def take_in(
     return taken
 
 
-def _examine(rules: Rules, record: Raw, taken: Intake) -> RequestHeaders:
+def _examine(rules: Rules, record: Raw, taken: Intake) -> tuple[RequestHeaders, dict[str, str]]:
     headers = record.headers
+    extras: dict[str, str] = {}
     if rules.is_retry:
         original, story = dead_letters.split(headers)
         taken.cases[record.offset] = Case(
@@ -84,15 +86,13 @@ def _examine(rules: Rules, record: Raw, taken: Intake) -> RequestHeaders:
         )
         taken.due_ms = max(taken.due_ms, story.not_before_ms)
         origin = story.origin
-        taken.work.extras[len(taken.work.offsets)] = {
-            "origin": f"{origin.topic}:{origin.partition}:{origin.offset}"
-        }
+        extras["origin"] = f"{origin.topic}:{origin.partition}:{origin.offset}"
         headers = original
     found = request_headers.parse(headers)
     request_headers.require_size(record.key, record.value, headers, rules.max_request_bytes)
     if record.value is None:
         raise Malformed("the record has no value")
-    return found
+    return found, extras | (found.extras or {})
 
 
 def case_of(rules: Rules, record: Raw) -> Case:

@@ -5,7 +5,7 @@
 # (aiokafka ships no type information)
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -73,7 +73,7 @@ class Stand:
 
 
 @asynccontextmanager
-async def stand(bootstrap: str, prefix: str) -> AsyncIterator[Stand]:
+async def stand(bootstrap: str, prefix: str) -> AsyncGenerator[Stand]:
     topic = f"{prefix}transactions"
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
