@@ -83,7 +83,7 @@ class Child:
 
     def stop(self, within_s: float) -> int:
         """Ask it to end (SIGTERM), and end it after `within_s` (SIGKILL); the exit code."""
-        self.signal(signal.SIGTERM)
+        self.terminate()
         if self.wait(within_s) is None:
             self.kill()
         self._ended.wait()
@@ -91,11 +91,14 @@ class Child:
 
     def kill(self) -> None:
         """End it at once (SIGKILL) and wait until it is gone."""
-        self.signal(signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self._ended.wait()
 
-    def signal(self, number: int) -> None:
-        """Send a signal; nothing happens when it has ended."""
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM) and do not wait."""
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
         if not self._ended.is_set():
             self._running.send_signal(number)
 

@@ -9,13 +9,11 @@ below the range that the kernel gives to outgoing connections, so a restart find
 `tests/cli/test_kafka.py` starts, kills and restarts it.
 """
 
-import base64
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -178,9 +176,8 @@ class EmbeddedKafka:
         if (self.folder / "data" / "meta.properties").exists():
             return
         self._configure(self._choose_ports())  # not opened by formatting
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted"]
-        arguments = ["-t", cluster_id, "-c", str(self._configuration)]
+        arguments = ["-t", kafka_config.new_cluster_id(), "-c", str(self._configuration)]
         command = [*kafka_config.java(jars), *tool, *arguments]
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, timeout=START_WITHIN_S

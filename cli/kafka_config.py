@@ -1,10 +1,13 @@
 """How the embedded broker is configured: what differs from Kafka's defaults, and why.
 
-Pure functions of values; `kafka.EmbeddedKafka` writes and runs what they give.
+Functions of values; `kafka.EmbeddedKafka` writes and runs what they give.
+`tests/cli/test_kafka_config.py` proves them.
 """
 
+import base64
 import os
 import re
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -73,6 +76,12 @@ def properties(folder: Path, ports: tuple[int, int], extra: Mapping[str, str]) -
     }
     escaped = {name: value.replace("\\", "\\\\") for name, value in values.items()}
     return "".join(f"{name}={value}\n" for name, value in escaped.items())
+
+
+def new_cluster_id() -> str:
+    """A random id as Kafka writes them; never one that its tools would take for an option."""
+    first, *rest = uuid.uuid4().bytes
+    return base64.urlsafe_b64encode(bytes([first & 0x7F, *rest])).decode().rstrip("=")
 
 
 def ports_of(text: str) -> tuple[int, int] | None:

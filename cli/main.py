@@ -2,7 +2,7 @@
 
 import typer
 
-from chimera.cli import topics
+from chimera.cli import down, status, topics, up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -10,6 +10,9 @@ app = typer.Typer(
     help="Serve and train models over Kafka: one visible outcome per request, in order, provable.",
 )
 
+app.command()(up.up)
+app.command()(status.status)
+app.command()(down.down)
 app.add_typer(topics.app, name="topics")
 
 

@@ -1,0 +1,126 @@
+"""`chimera up`: the local stack and its nodes, until Ctrl-C, or in the background."""
+
+import signal
+from typing import TYPE_CHECKING, Annotated, Never
+
+import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chimera.schemas.settings import Settings
+
+_WAIT_S = 120
+
+
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Come back once everything is ready.")
+    ] = False,
+    nodes: Annotated[int, typer.Option(min=0, help="How many nodes; 0: the servers alone.")] = 1,
+) -> None:
+    """Start Kafka (unless the settings name a cluster), put the topics in order, run a node.
+
+    Ctrl-C ends all of it; a second one at once.
+    """
+    from chimera.schemas.errors import ChimeraError
+    from chimera.schemas.settings import load
+
+    try:
+        settings = load()
+        if detach:
+            _in_background(settings, nodes)
+        else:
+            _in_foreground(settings, nodes)
+    except ChimeraError as error:
+        typer.echo(f"chimera up: {error}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("stopped")
+
+
+def _in_foreground(settings: "Settings", nodes: int) -> None:
+    from chimera.cli import logs
+    from chimera.cli.progress import fetching
+    from chimera.cli.stack import Stack
+
+    logs.configure(settings.observability)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with fetching("Kafka") as progress, Stack(settings, nodes, progress=progress) as stack:
+        try:
+            stack.start()
+            stack.watch(until=lambda: stack.state.ready)
+            typer.echo(_ready(settings, stack.bootstrap, nodes))
+            stack.watch(until=lambda: False)
+        except KeyboardInterrupt:
+            typer.echo("stopping; once more to stop at once", err=True)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            raise
+
+
+def _in_background(settings: "Settings", nodes: int) -> None:
+    import subprocess
+    import sys
+    import time
+
+    from chimera.cli import kafka_jars, locks, stack_state
+    from chimera.cli.progress import fetching, waiting
+    from chimera.schemas.errors import ConfigurationError
+
+    folder = settings.stack.dir.expanduser().absolute()
+    holder = locks.holder(stack_state.lock_file(folder))
+    if holder is not None:
+        raise ConfigurationError(f"a stack runs in {folder} already (process {holder})")
+    if settings.kafka.bootstrap is None:
+        with fetching("Kafka") as progress:
+            kafka_jars.class_path(settings.kafka.jars_dir, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    log_file = folder / "stack.log"
+    command = [sys.executable, "-m", "chimera.cli", "up", "--nodes", str(nodes)]
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    until = time.monotonic() + _WAIT_S
+    with waiting("waiting for Kafka and the node"):
+        while True:
+            state = stack_state.read(folder)
+            if state is not None and state.ready:
+                break
+            if process.poll() is not None:
+                _fail(f"the stack ended while it started; {log_file} says:\n{_tail(log_file)}")
+            if time.monotonic() > until:
+                _fail(
+                    f"not ready after {_WAIT_S} s, and still starting; see `chimera status` "
+                    f"and {log_file}"
+                )
+            time.sleep(0.1)
+    typer.echo(_ready(settings, state.bootstrap, nodes))
+    typer.echo(f"  log    {log_file}\n  end it with `chimera down`")
+
+
+def _ready(settings: "Settings", bootstrap: str, nodes: int) -> str:
+    kept = "your own cluster" if settings.kafka.bootstrap else settings.kafka.embedded_dir
+    lines = [
+        "ready",
+        f"  Kafka  {bootstrap} ({kept})",
+        f"  nodes  {nodes}, models from {settings.serving.models_dir}",
+    ]
+    port = settings.observability.metrics_port
+    if port:
+        lines.append(f"  metrics  http://{settings.observability.metrics_host}:{port}/metrics")
+    return "\n".join(lines)
+
+
+def _tail(log_file: "Path") -> str:
+    return log_file.read_text("utf-8", "replace").strip()[-2000:]
+
+
+def _fail(message: str) -> Never:
+    typer.echo(f"chimera up: {message}", err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,162 @@
+"""The local stack as its users meet it: `up`, `status`, `down`, and what a crash leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from chimera.cli import stack_state
+from chimera.cli.stack import Stack, find_bootstrap
+from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.settings import KafkaSettings, Settings, StackSettings
+
+SLEEPER = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(120)"
+
+
+def sleeper(_bootstrap: str, ready_file: Path) -> list[str]:
+    """In a node's place: tells that it is ready, and waits."""
+    return [sys.executable, "-c", SLEEPER, str(ready_file)]
+
+
+def in_folder(folder: Path, bootstrap: str | None = None, prefix: str = "") -> Settings:
+    kafka = KafkaSettings(
+        bootstrap=bootstrap, embedded_dir=folder / "kafka", topic_prefix=prefix, partitions=1
+    )
+    return Settings(kafka=kafka, stack=StackSettings(dir=folder))
+
+
+def eventually(claim: Callable[[], bool], within_s: float = 20) -> None:
+    until = time.monotonic() + within_s
+    while not claim():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def chimera(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "CHIMERA_STACK__DIR": str(folder),
+        "CHIMERA_KAFKA__EMBEDDED_DIR": str(folder / "kafka"),
+        "CHIMERA_KAFKA__PARTITIONS": "1",
+    }
+    command = [sys.executable, "-m", "chimera.cli", *arguments]
+    return subprocess.run(
+        command, env=environment, check=False, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture(scope="module")
+def detached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A stack without nodes, started as a person would; its folder."""
+    folder = tmp_path_factory.mktemp("stack")
+    started = chimera(folder, "up", "--detach", "--nodes", "0")
+    assert started.returncode == 0, started.stderr
+    yield folder
+    chimera(folder, "down")
+
+
+def test_up_in_the_background_comes_back_when_it_is_ready(detached: Path) -> None:
+    shown = chimera(detached, "status", "--json")
+    assert shown.returncode == 0
+    state = json.loads(shown.stdout)
+    assert state["ready"]
+    assert psutil.pid_exists(state["kafka_pid"])
+
+
+def test_up_has_put_the_topics_in_order(detached: Path) -> None:
+    assert chimera(detached, "topics", "sync", "--bootstrap", address(detached)).returncode == 0
+
+
+def test_clients_find_the_running_stack(detached: Path) -> None:
+    assert find_bootstrap(in_folder(detached)) == address(detached)
+
+
+def address(folder: Path) -> str:
+    state = stack_state.read(folder)
+    assert state is not None
+    return state.bootstrap
+
+
+def test_up_beside_a_running_stack_is_refused(detached: Path) -> None:
+    for arguments in (["up"], ["up", "--detach"]):
+        refused = chimera(detached, *arguments)
+        assert refused.returncode == 1
+        assert "already (process" in refused.stderr
+
+
+def test_down_ends_everything_and_says_so(tmp_path: Path) -> None:
+    assert chimera(tmp_path, "up", "--detach", "--nodes", "0").returncode == 0
+    state = stack_state.read(tmp_path)
+    assert state is not None
+    assert chimera(tmp_path, "down").stdout == "stopped\n"
+    assert not psutil.pid_exists(state.kafka_pid or 0)
+    assert chimera(tmp_path, "status").returncode == 1
+    assert "no stack runs" in chimera(tmp_path, "down").stdout
+
+
+def test_find_bootstrap_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="chimera up"):
+        find_bootstrap(in_folder(tmp_path))
+
+
+def test_find_bootstrap_prefers_the_cluster_of_the_settings(tmp_path: Path) -> None:
+    assert find_bootstrap(in_folder(tmp_path, "one:9092")) == "one:9092"
+
+
+def test_stack_refuses_secured_settings_for_the_embedded_kafka(tmp_path: Path) -> None:
+    kafka = KafkaSettings(security_protocol="SSL")
+    with pytest.raises(ConfigurationError, match="SECURITY_PROTOCOL"):
+        Stack(Settings(kafka=kafka, stack=StackSettings(dir=tmp_path)))
+
+
+def test_stack_on_a_cluster_of_ones_own_changes_no_topic(
+    tmp_path: Path, kafka: str, prefix: str
+) -> None:
+    with (
+        pytest.raises(ConfigurationError, match="topics sync --apply"),
+        Stack(in_folder(tmp_path, kafka, prefix), command=sleeper) as stack,
+    ):
+        stack.start()
+
+
+def test_stack_starts_a_killed_broker_again_and_keeps_its_nodes(tmp_path: Path) -> None:
+    with Stack(in_folder(tmp_path), command=sleeper) as stack:
+        stack.start()
+        stack.watch(until=lambda: stack.state.ready)
+        before = stack.state
+        os.kill(before.kafka_pid or 0, signal.SIGKILL)
+        eventually(lambda: not stack.state.ready)
+        stack.watch(until=lambda: stack.state.ready)
+        assert stack.state.bootstrap == before.bootstrap
+        assert stack.state.kafka_pid != before.kafka_pid
+        assert stack.state.nodes == before.nodes
+    assert stack_state.read(tmp_path) is None
+
+
+def test_kill_of_the_keeper_leaves_no_process(tmp_path: Path) -> None:
+    command = [sys.executable, str(Path(__file__)), str(tmp_path)]
+    with subprocess.Popen(command) as keeper:
+        eventually(lambda: (state := stack_state.read(tmp_path)) is not None and state.ready)
+        children = psutil.Process(keeper.pid).children(recursive=True)
+        assert len(children) == 2
+        keeper.kill()
+    eventually(lambda: all(ended(child) for child in children))
+    assert stack_state.read(tmp_path) is None
+
+
+def ended(process: psutil.Process) -> bool:
+    """Gone, or a zombie that waits for the first process to notice."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+if __name__ == "__main__":  # the keeper of the last test
+    with Stack(in_folder(Path(sys.argv[1])), command=sleeper) as running:
+        running.start()
+        running.watch(until=lambda: False)
