@@ -166,7 +166,7 @@ def node(
 
 
 def our_program() -> list[str]:
-    return [str(own_interpreter()), "-c", "from chimera.cli.main import main; main()"]
+    return [str(own_interpreter()), "-m", "chimera.cli"]
 
 
 def our_settings(place: Place) -> dict[str, str]:

@@ -13,12 +13,25 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from chimera.schemas.manifest import Manifest, TensorSpec
+from chimera.workers.models import write_model
+
 LAYERS = (64, 256, 256, 10)
+ENDS = (LAYERS[0], LAYERS[-1])
 NAME = "digits"
 
 
-def write(path: Path) -> None:
-    """Write the ONNX file; its folder is made."""
+def write(models_dir: Path) -> None:
+    """Write version 1 into a folder of models."""
+    size = tuple(
+        TensorSpec(name, "FP32", (-1, width)) for name, width in zip("xy", ENDS, strict=True)
+    )
+    manifest = Manifest(NAME, "1", inputs=size[:1], outputs=size[1:], sha256="0" * 64)
+    write_model(models_dir, build(), manifest)
+
+
+def build() -> bytes:
+    """The ONNX file's bytes."""
     random = np.random.default_rng(0)
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
@@ -46,5 +59,4 @@ def write(path: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
     onnx.checker.check_model(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(model.SerializeToString())
+    return bytes(model.SerializeToString())

@@ -38,6 +38,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 from benchmarks import visible
 
 SAMPLE_S = 0.02
+STORY_EVERY = 64  # of this many results, one is asked for its headers
+STORY = ("chimera-batch-size", "chimera-queue-us", "chimera-compute-us", "chimera-total-us")
 SETTLED_S = 1.0  # stable offsets that have not moved for so long are worth a full read
 
 
@@ -49,6 +51,7 @@ class Reader:
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
         partitions = self._admin.list_topics(topic, timeout=10).topics[topic].partitions
         self._partitions = [TopicPartition(topic, number) for number in sorted(partitions)]
+        self._stories: dict[str, list[int]] = {}
 
     def stable_ends(self) -> list[int]:
         """The last stable offset of each partition: what `read_committed` may see."""
@@ -97,6 +100,7 @@ class Reader:
             "repeated": rate.records - rate.visible,
             "reader_cpu_share": used / max(times[-1] - times[0], 1e-9),
             "largest_gap_s": round(gap, 3),
+            "stories": self._medians(),
         }
 
     def _read_all(
@@ -131,6 +135,8 @@ class Reader:
                 elif (number := sequence_number(message.key())) is not None:
                     found[partition][0].append(number)
                     found[partition][1].append(int(message.offset() or 0))
+                    if number % STORY_EVERY == 0:
+                        self._hear(message)
         consumer.close()
         if open_partitions:
             raise TimeoutError("could not read all results within 300 s")
@@ -145,8 +151,7 @@ class Reader:
         received = np.full(wanted, np.nan)
         appended = np.full(wanted, np.nan)
         epoch = time.time() - time.monotonic()
-        repeated = missing = 0
-        missing, ends = wanted, start + wanted / rate + 10
+        repeated, missing, ends = 0, wanted, start + wanted / rate + 10
         gc.freeze()
         print("ready", flush=True)
         cpu, since = time.process_time(), time.monotonic()
@@ -164,17 +169,30 @@ class Reader:
             received[number] = now
             appended[number] = message.timestamp()[1] / 1e3 - epoch
             missing -= 1
+            if number % STORY_EVERY == 0:
+                self._hear(message)
         used = (time.process_time() - cpu) / max(time.monotonic() - since, 1e-9)
         consumer.close()
         due = start + np.arange(wanted) / rate
         measured = slice(int(warmup_s * rate), None)
         return {
             **_latencies((received - due)[measured] * 1e3, (appended - due)[measured] * 1e3),
+            "stories": self._medians(),
             "seconds_p99_ms": _by_second((received - due)[measured] * 1e3, rate),
             "lost": missing,
             "repeated": repeated,
             "reader_cpu_share": used,
         }
+
+    def _hear(self, message: "Message[Any, Any]") -> None:
+        """What our own results say of themselves in their headers; rivals' say nothing."""
+        headers: Any = message.headers() or ()
+        for name, value in headers:
+            if name in STORY and isinstance(value, bytes) and value.isdigit():
+                self._stories.setdefault(name, []).append(int(value))
+
+    def _medians(self) -> dict[str, float]:
+        return {name: float(np.median(found)) for name, found in sorted(self._stories.items())}
 
     def _consumer(self, more: dict[str, Any]) -> Consumer:
         return Consumer(

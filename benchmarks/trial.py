@@ -78,6 +78,7 @@ class Trial:
         self.broker = broker
         self.contender = contender
         self.place = place
+        self.sampler: Sampler | None = None  # of the measured part, once it began
         self._stack = ExitStack()
 
     def start(self) -> Running:
@@ -120,7 +121,7 @@ class Trial:
         else:
             reader = self._reader("count", out, watch)
             running = self.start()
-        with Sampler(self._roots(running)) as sampler:
+        with self._sampled(running) as sampler:
             self._wait(reader, running, limit_s + 120)
         report: dict[str, Any] = orjson.loads(out.read_bytes())
         span = report["begins"], report["ends"]
@@ -141,12 +142,13 @@ class Trial:
         out, sent = place.folder / "latency.json", place.folder / "sent.json"
         reader = self._reader("latency", out, [*same, "--warmup-s", str(warmup_s)])
         producer = self._module("load", "paced", place.requests, sent, same)
-        with Sampler(self._roots(running)) as sampler:
+        with self._sampled(running) as sampler:
             self._wait(reader, running, seconds + warmup_s + 60)
             producer.wait(60)
         report: dict[str, Any] = orjson.loads(out.read_bytes())
         report["producer"] = orjson.loads(sent.read_bytes())
         span = start + warmup_s, start + warmup_s + seconds
+        report["begins"], report["ends"] = span
         for root in ("contender", "broker"):
             report[f"{root}_cpu_share"] = round(sampler.cpu_between(root, *span) / seconds, 3)
         return report
@@ -172,9 +174,11 @@ class Trial:
                 raise NotRun(f"no result of a probe within {READY_S:.0f} s")
             time.sleep(0.1)
 
-    def _roots(self, running: Running) -> dict[str, list[int]]:
+    def _sampled(self, running: Running) -> Sampler:
         process = self.broker.process()
-        return {"contender": running.pids, "broker": [process.pid] if process else []}
+        roots = {"contender": running.pids, "broker": [process.pid] if process else []}
+        self.sampler = Sampler(roots)
+        return self.sampler
 
     def _reader(self, how: str, out: Path, more: list[str]) -> subprocess.Popen[bytes]:
         reader = self._module("reader", how, self.place.results, out, more)

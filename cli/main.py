@@ -2,7 +2,7 @@
 
 import typer
 
-from chimera.cli import down, status, topics, up
+from chimera.cli import bench, down, status, topics, up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,6 +14,7 @@ app.command()(up.up)
 app.command()(status.status)
 app.command()(down.down)
 app.add_typer(topics.app, name="topics")
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

@@ -1,0 +1,91 @@
+"""One sitting: contenders take turns for several rounds on one broker, with one model.
+
+The order is turned by one each round, so that nobody always follows the same neighbour. A
+contender that cannot run is left out from then on, with its reason. Figures are medians over the
+rounds; the spread is (largest - smallest) / median. `tests/benchmarks/test_sitting.py` holds both.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.broker import Broker
+from benchmarks.contenders import Contender
+from benchmarks.environments import NotRun
+from benchmarks.trial import Trial, trial
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sitting:
+    broker: Broker
+    models_dir: Path
+    work: Path  # logs and raw files
+    rounds: int
+    say: Callable[[str], None]  # progress, for a person
+
+    def head(self, kind: str) -> Report:
+        return {"kind": kind, "rounds": self.rounds, "machine": machine.describe(self.broker)}
+
+    def play(
+        self, contenders: Sequence[Contender], one: Callable[[Trial], Report]
+    ) -> tuple[dict[str, list[Report]], dict[str, str]]:
+        """All rounds; returns each contender's reports, and the reasons of those left out."""
+        self._prepare(contenders)
+        reports: dict[str, list[Report]] = {contender.name: [] for contender in contenders}
+        left_out: dict[str, str] = {}
+        for number, contender in turns(contenders, self.rounds):
+            if contender.name in left_out:
+                continue
+            self.say(f"round {number + 1} of {self.rounds}: {contender.name}")
+            try:
+                with trial(
+                    self.broker, contender, models_dir=self.models_dir, work=self.work
+                ) as running:
+                    reports[contender.name].append(one(running))
+            except NotRun as error:
+                left_out[contender.name] = f"not run: {error}"
+                self.say(f"{contender.name}: {left_out[contender.name]}")
+        return reports, left_out
+
+    def _prepare(self, contenders: Sequence[Contender]) -> None:
+        """Install environments before anything is timed; failures show up in the first round."""
+        for contender in contenders:
+            if contender.environment is not None:
+                self.say(f"environment of {contender.rival}")
+                try:
+                    contender.environment.interpreter()
+                except NotRun as error:
+                    self.say(str(error))
+
+
+def turns(contenders: Sequence[Contender], rounds: int) -> Iterator[tuple[int, Contender]]:
+    """(round, contender) in the order they run."""
+    for number in range(rounds):
+        first = number % len(contenders)
+        for contender in (*contenders[first:], *contenders[:first]):
+            yield number, contender
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """Median, smallest, largest and spread in percent of the median."""
+    middle = statistics.median(values)
+    spread = (max(values) - min(values)) / middle * 100 if middle else 0.0
+    return {
+        "median": round(middle, 2),
+        "min": round(min(values), 2),
+        "max": round(max(values), 2),
+        "spread_pct": round(spread, 1),
+    }
+
+
+def best(medians: dict[str, float], names: Sequence[str], *, least: bool = False) -> str | None:
+    """Which of the names has the best median; None where none has one."""
+    present = [name for name in names if name in medians]
+    if not present:
+        return None
+    return (min if least else max)(present, key=lambda name: medians[name])

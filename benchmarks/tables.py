@@ -1,0 +1,148 @@
+"""Reports as tables for a person: the machine, who promises what, figures, the rivals beside us."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import headline
+
+Report = dict[str, Any]
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the table of a report by its kind, then what could not run and why."""
+    console.print(headline(report["machine"]), highlight=False)
+    {
+        "throughput": _throughput,
+        "latency": _latency,
+        "memory": _memory,
+        "scaling": _scaling,
+        "transactions": _transactions,
+    }[report["kind"]](report, console)
+    for name, reason in report.get("not_run", {}).items():
+        console.print(f"{name}: {reason}", highlight=False)
+
+
+def _throughput(report: Report, console: Console) -> None:
+    table = Table(
+        "contender",
+        "promises",
+        *(_right(name) for name in ("requests/s", "spread", "x loop", "requests", "lost")),
+        *(_right(name) for name in ("repeated", "CPU us", "broker us", "batch")),
+        title=f"Throughput, medians of {report['rounds']} rounds",
+    )
+    ranked = sorted(report["contenders"].items(), key=lambda item: -item[1]["rps"]["median"])
+    for name, figures in ranked:
+        table.add_row(
+            name,
+            figures["promises"],
+            f"{figures['rps']['median']:,.0f}",
+            f"{figures['rps']['spread_pct']:.0f} %",
+            "-" if figures["to_loop"] is None else f"{figures['to_loop']:.2f}",
+            f"{figures['requests']:,}",
+            f"{figures['lost']:,}",
+            f"{figures['repeated']:,}",
+            f"{figures['cpu_us']:.1f}",
+            f"{figures['broker_cpu_us']:.1f}",
+            "-" if figures["batch_size"] is None else f"{figures['batch_size']:.0f}",
+        )
+    console.print(table)
+
+
+def _latency(report: Report, console: Console) -> None:
+    table = Table(
+        "contender",
+        *(
+            _right(name)
+            for name in ("p50 ms", "p95 ms", "p99 ms", "p99 spread", "append", "commit")
+        ),
+        *(_right(name) for name in ("lost", "CPU", "broker", "batch")),
+        title=(
+            f"Latency at {report['rate']:,.0f} requests/s from the scheduled time, "
+            f"{report['seconds']:.0f} s a round, medians of {report['rounds']} rounds"
+        ),
+        caption="append: p50 until the result is on the broker; commit: p50 from there to the reader",
+    )
+    for name, figures in report["contenders"].items():
+        table.add_row(
+            name,
+            *(f"{figures[key]['median']:.1f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
+            f"{figures['p99_ms']['spread_pct']:.0f} %",
+            f"{figures['until_append_p50_ms']:.1f}",
+            f"{figures['append_to_visible_p50_ms']:.1f}",
+            f"{figures['lost']:,}",
+            f"{figures['cpu_share'] * 100:.0f} %",
+            f"{figures['broker_cpu_share'] * 100:.0f} %",
+            f"{figures['stories'].get('chimera-batch-size', 0):.0f}",
+        )
+    console.print(table)
+
+
+def _memory(report: Report, console: Console) -> None:
+    table = Table(
+        "phase",
+        "process",
+        *(_right(name) for name in ("requests", "first MB", "last MB", "peak MB", "growth")),
+        title="Resident memory (10^6 bytes)",
+    )
+    for phase in report["phases"]:
+        for process in phase["processes"]:
+            table.add_row(
+                phase["name"],
+                process["name"],
+                f"{phase['visible']:,}",
+                f"{process['first_mb']:.0f}",
+                f"{process['last_mb']:.0f}",
+                f"{process['peak_mb']:.0f}",
+                f"{process['growth_pct']:+.1f} %",
+            )
+    console.print(table)
+
+
+def _scaling(report: Report, console: Console) -> None:
+    table = Table(
+        "nodes x executors",
+        *(
+            _right(name)
+            for name in ("requests/s", "spread", "gain", "CPU us", "broker us", "cores")
+        ),
+        title=f"Scaling, exactly once, medians of {report['rounds']} rounds",
+    )
+    for name, figures in report["steps"].items():
+        table.add_row(
+            name,
+            f"{figures['rps']['median']:,.0f}",
+            f"{figures['rps']['spread_pct']:.0f} %",
+            f"{figures['gain']:.2f}",
+            f"{figures['cpu_us']:.1f}",
+            f"{figures['broker_cpu_us']:.1f}",
+            f"{figures['cores']:.2f}",
+        )
+    console.print(table)
+
+
+def _transactions(report: Report, console: Console) -> None:
+    table = Table(
+        "producer",
+        "pace",
+        *(_right(name) for name in ("p50 ms", "p95 ms", "p99 ms", "per second")),
+        *(_right(name) for name in ("client CPU ms", "broker CPU ms")),
+        title=f"One transaction by itself: {report['records']} records, an offset, the end",
+    )
+    for figures in report["figures"]:
+        table.add_row(
+            figures["producer"],
+            figures["pace"],
+            *(f"{figures[key]:.2f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
+            f"{figures['per_second']:,.0f}",
+            f"{figures['client_cpu_ms']:.2f}",
+            f"{figures['broker_cpu_ms']:.2f}",
+        )
+    console.print(table)
+
+
+def _right(name: str) -> Any:
+    from rich.table import Column
+
+    return Column(name, justify="right")
