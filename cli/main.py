@@ -2,7 +2,7 @@
 
 import typer
 
-from chimera.cli import bench, down, status, topics, up
+from chimera.cli import bench, down, node, status, topics, up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -11,6 +11,7 @@ app = typer.Typer(
 )
 
 app.command()(up.up)
+app.command()(node.node)
 app.command()(status.status)
 app.command()(down.down)
 app.add_typer(topics.app, name="topics")

@@ -1,5 +1,6 @@
 """`chimera node`: one node, until it is told to stop or cannot go on (exit status 70)."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
 
 def node(
     bootstrap: str | None = typer.Option(None, help="Kafka's host:port; wins over the setting."),
+    ready_file: Path | None = typer.Option(None, help="Written once the node serves."),
 ) -> None:
     """Serve requests: a Faust worker with its executors, on the Kafka of the settings."""
     import uvloop
@@ -21,13 +23,13 @@ def node(
     try:
         settings = load()
         logs.configure(settings.observability)
-        uvloop.run(_serve(settings, bootstrap))
+        uvloop.run(_serve(settings, bootstrap, ready_file))
     except ChimeraError as error:
         typer.echo(f"chimera node: {error}", err=True)
         raise typer.Exit(1) from None
 
 
-async def _serve(settings: "Settings", bootstrap: str | None) -> None:
+async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path | None) -> None:
     import asyncio
     import signal
 
@@ -49,6 +51,8 @@ async def _serve(settings: "Settings", bootstrap: str | None) -> None:
         )
         log.info("metrics", host=observability.metrics_host, port=server.server_port)
     await node.start()
+    if ready_file is not None:
+        ready_file.touch()  # noqa: ASYNC240  # one empty file, once
     log.info("node_ready", guarantee=settings.serving.guarantee, group=settings.kafka.group)
     ended = asyncio.ensure_future(node.ended.wait())
     await asyncio.wait((ended, asyncio.ensure_future(stop.wait())), return_when="FIRST_COMPLETED")

@@ -32,7 +32,7 @@ def in_folder(folder: Path, bootstrap: str | None = None, prefix: str = "") -> S
     return Settings(kafka=kafka, stack=StackSettings(dir=folder))
 
 
-def eventually(claim: Callable[[], bool], within_s: float = 20) -> None:
+def eventually(claim: Callable[[], bool], within_s: float = 60) -> None:
     until = time.monotonic() + within_s
     while not claim():
         assert time.monotonic() < until
