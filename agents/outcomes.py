@@ -21,7 +21,7 @@ from chimera.topics.catalogue import ENVELOPE_BYTES, Catalogue, Topic
 from chimera.topics.dead_letters import Copy, Failure, Origin, Story
 from chimera.topics.producers import Produced
 
-BATCH_BYTES = 524_288  # below every topic's limit, so that only a single large record needs it
+BATCH_BYTES = 524_288  # records together; a larger one goes alone, and needs its topic's limit
 
 
 class Raw(Protocol):
@@ -121,9 +121,8 @@ class Composer:
         return batches
 
     def _batches(self, topic: Topic, records: list[Record]) -> list[Produced]:
-        return [
-            Produced(topic.name, self._partition, batch) for batch in split(records, BATCH_BYTES)
-        ]
+        together = min(BATCH_BYTES, topic.max_message_bytes - dead_letters.FRAMING_BYTES)
+        return [Produced(topic.name, self._partition, batch) for batch in split(records, together)]
 
 
 def error_tail(error: Error) -> bytes:
