@@ -52,7 +52,9 @@ async def connected(
             await client.bootstrap()
         except KafkaError as error:
             where = arguments["bootstrap_servers"]
-            raise KafkaUnavailable(f"no broker answers at {where}: {error}") from error
+            raise KafkaUnavailable(
+                f"no broker answers at {where}, or none lets us in; the log says which"
+            ) from error
         yield client
     finally:
         await client.close()
