@@ -8,7 +8,7 @@ A request may use `ENVELOPE_BYTES` beside its value, so a value of `max_request_
 arrives and is answered `too_large` by us, rather than refused by the broker. Retry and dead-letter
 topics add a second `ENVELOPE_BYTES` for the story that we write beside the original bytes: together
 the 64 KiB of DESIGN 3. The limit counts compressed bytes: a value that is larger only after it is
-unpacked cannot be copied whole (`dead_letters.fitting` says what happens then).
+unpacked cannot be copied whole (`dead_letters.dead_letter` says what happens then).
 `tests/topics/test_catalogue.py` holds the exact set.
 """
 
