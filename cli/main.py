@@ -2,7 +2,7 @@
 
 import typer
 
-from chimera.cli import bench, down, node, status, topics, up
+from chimera.cli import bench, down, node, settings, status, topics, up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,6 +14,7 @@ app.command()(up.up)
 app.command()(node.node)
 app.command()(status.status)
 app.command()(down.down)
+app.command()(settings.settings)
 app.add_typer(topics.app, name="topics")
 app.add_typer(bench.app, name="bench")
 

@@ -8,6 +8,7 @@ Nobody else reads the environment. Each field's description gives its unit and i
 
 import os
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -15,6 +16,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -218,11 +220,19 @@ def load() -> Settings:
     """Read environment and file.
 
     Raises:
-        ConfigurationError: a value is wrong or a section's field is unknown; names the variable.
+        ConfigurationError: a value is wrong, a name is unknown, or the file is not TOML; names it.
     """
+    for name in os.environ:
+        section = name.removeprefix("CHIMERA_").split("__")[0].lower()
+        if "__" in name and name.startswith("CHIMERA_") and section not in Settings.model_fields:
+            raise ConfigurationError(f"{name}: there is no section {section!r}")
     try:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
         where = "__".join(str(part) for part in first["loc"]).upper()
         raise ConfigurationError(f"CHIMERA_{where}: {first['msg']}") from None
+    except SettingsError as error:
+        raise ConfigurationError(f"{error}; a list is written as JSON") from error
+    except (OSError, TOMLDecodeError) as error:
+        raise ConfigurationError(f"the settings file cannot be read: {error}") from error
