@@ -13,11 +13,14 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.broker import Broker
-from benchmarks.contenders import Contender
+from benchmarks.contenders import Contender, rivals
 from benchmarks.environments import NotRun
 from benchmarks.trial import Trial, trial
 
 Report = dict[str, Any]
+
+WARM_UP = ("loop_aiokafka x1", "txn_loop x1")
+WARM_UP_REQUESTS = 50_000
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Sitting:
     ) -> tuple[dict[str, list[Report]], dict[str, str]]:
         """All rounds; returns each contender's reports, and the reasons of those left out."""
         self._prepare(contenders)
+        self._warm_up()
         reports: dict[str, list[Report]] = {contender.name: [] for contender in contenders}
         left_out: dict[str, str] = {}
         for number, contender in turns(contenders, self.rounds):
@@ -61,6 +65,16 @@ class Sitting:
                     contender.environment.interpreter()
                 except NotRun as error:
                     self.say(str(error))
+
+    def _warm_up(self) -> None:
+        """A broker just started compiles its code; the first contender should not pay for it."""
+        self.say("warm-up of the broker")
+        for contender in rivals():
+            if contender.name in WARM_UP:
+                with trial(
+                    self.broker, contender, models_dir=self.models_dir, work=self.work
+                ) as running:
+                    running.throughput(WARM_UP_REQUESTS, 60.0)
 
 
 def turns(contenders: Sequence[Contender], rounds: int) -> Iterator[tuple[int, Contender]]:

@@ -105,14 +105,17 @@ class Trial:
     def close(self) -> None:
         self._stack.close()
 
-    def throughput(self, count: int, limit_s: float) -> dict[str, Any]:
-        """Requests per second over a backlog (a burst for those that cannot start on one)."""
+    def throughput(self, count: int, limit_s: float, patience_s: float = 10.0) -> dict[str, Any]:
+        """Requests per second over a backlog (a burst for those that cannot start on one).
+
+        It ends when all results are visible, or none came for `patience_s`, or at the limit.
+        """
         place, headers = self.place, list(self.contender.headers)
         self.make_topics()
         if not self.contender.burst:
             fill(place.bootstrap, place.requests, count, headers)
         out = place.folder / "count.json"
-        watch = ["--count", str(count), "--limit-s", str(limit_s)]
+        watch = ["--count", str(count), "--limit-s", str(limit_s), "--patience-s", str(patience_s)]
         if self.contender.burst:
             running = self.start()
             self.await_probes(running)
@@ -193,7 +196,7 @@ class Trial:
         argv = [sys.executable, "-m", f"benchmarks.{module}", how, *more, "--out", str(out)]
         argv += ["--bootstrap", self.place.bootstrap, "--topic", topic]
         process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE)
-        self._stack.callback(process.wait, 10)
+        self._stack.enter_context(process)  # closes its pipe and waits for it
         self._stack.callback(process.kill)
         return process
 
