@@ -1,0 +1,172 @@
+"""Everything of one campaign together: broker, topics, ledger, nodes, load, sampler, verdict.
+
+A campaign does its faults inside the context, calls `settle`, and judges. Seeds decide what is sent
+and what is done; when the operating system runs whom is not in anybody's hand.
+"""
+
+import random
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+from confluent_kafka import KafkaException
+
+from tests.integration.chaos import observe
+from tests.integration.chaos.cases import Mix
+from tests.integration.chaos.cluster import Cluster
+from tests.integration.chaos.judge import Verdict, judge
+from tests.integration.chaos.ledger import Ledger
+from tests.integration.chaos.load import Load
+from tests.integration.chaos.models import write_models
+from tests.integration.chaos.nodes import NODE, Supervisor
+from tests.integration.chaos.offsets import Sampler
+
+SETTLE_WITHIN_S = 120.0
+FENCES = ("lane_fenced", "node_fatal", "lane_halted", "lane_left_undone", "executor_died_with")
+QUICK = {  # recovery waits for these; a deployment's are longer
+    "CHIMERA_KAFKA__SESSION_TIMEOUT_MS": "4000",
+    "CHIMERA_KAFKA__HEARTBEAT_INTERVAL_MS": "1000",
+    "CHIMERA_KAFKA__REQUEST_TIMEOUT_MS": "8000",
+    "CHIMERA_COMMIT__TRANSACTION_TIMEOUT_MS": "6000",
+}
+
+
+class Arena:
+    """A context: topics and ledger are fresh, load runs, nodes are started by `nodes`."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        prefix: str,
+        *,
+        seed: int,
+        rate: float,
+        nodes: int = 2,
+        mix: Mix | None = None,
+        partitions: int = 4,
+        environment: Mapping[str, str] | None = None,
+        nodes_bootstrap: str | None = None,
+        command: Sequence[str] = NODE,
+        max_bytes: int = 65_536,
+        compression: str = "none",
+    ) -> None:
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.cluster = Cluster(bootstrap, prefix, partitions=partitions, max_bytes=max_bytes)
+        self.folder = Path(tempfile.mkdtemp(prefix="chimera-chaos-"))
+        self.ledger = Ledger(self.folder / "ledger.sqlite")
+        models = self.folder / "models"
+        write_models(models)
+        self.environment = {
+            **self.cluster.environment(),
+            **QUICK,
+            "CHIMERA_SERVING__MODELS_DIR": str(models),
+            "CHIMERA_CONFIG": str(self.folder / "none.toml"),
+            "CHIMERA_CHAOS_RUN": str(self.folder),  # marks its processes
+            **({"CHIMERA_KAFKA__BOOTSTRAP": nodes_bootstrap} if nodes_bootstrap else {}),
+            **(environment or {}),
+        }
+        self.supervisor = Supervisor(self.folder, self.environment, command)
+        self.load = Load(
+            bootstrap,
+            self.ledger,
+            self.cluster.requests,
+            partitions,
+            mix=mix or Mix(limit_bytes=max_bytes),
+            rate=rate,
+            seed=seed,
+            compression=compression,
+        )
+        self._count = nodes
+        self._began = 0.0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self.ledger)
+        self.cluster.create()
+        self._stack.enter_context(self.supervisor)
+        for _ in range(self._count):
+            self.supervisor.add()
+        self._stack.enter_context(Sampler(self.cluster.offsets, self.cluster.requests, self.ledger))
+        self._stack.enter_context(self.load)
+        self._began = time.monotonic()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    # During the run.
+
+    def fault(self, name: str, detail: str = "") -> None:
+        """Write down what is being done to the system."""
+        self.ledger.add("faults", [(time.time_ns() // 1_000_000, name, detail)])
+
+    def wait_until_serving(self, within_s: float = 60.0) -> None:
+        """Until every partition has an answered request."""
+        self._wait(
+            "no first results",
+            within_s,
+            lambda: all(
+                offset > 0
+                for offset in self.cluster.offsets.committed(self.cluster.requests).values()
+            ),
+        )
+
+    def settle(self, within_s: float = SETTLE_WITHIN_S) -> None:
+        """Stop the load and wait until everything is decided; times out silently, for the judge."""
+        self.load.stop()
+        until = time.monotonic() + within_s
+        while time.monotonic() < until and self._unfinished():
+            time.sleep(0.3)
+
+    def _unfinished(self) -> dict[str, dict[int, int]]:
+        try:
+            return self.cluster.unfinished()
+        except KafkaException as error:
+            return {str(error): {}}
+
+    def verdict(self, campaign: str, **notes: Any) -> Verdict:
+        """Look at everything afresh, and judge."""
+        seconds = time.monotonic() - self._began
+        behind = self._unfinished()
+        observe.look(self.cluster.bootstrap, self.ledger, self.cluster.catalogue)
+        return judge(
+            self.ledger,
+            sum(len(partitions) for partitions in behind.values()),
+            campaign=campaign,
+            seed=self.seed,
+            seconds=round(seconds, 1),
+            exits={str(code): count for code, count in self.supervisor.exits().items()},
+            events=dict(self.supervisor.events(*FENCES)),
+            behind=behind,
+            folder=str(self.folder),
+            **notes,
+        )
+
+    def leftovers(self) -> list[psutil.Process]:
+        """Processes of this campaign that still live; none may, once it is left."""
+        found: list[psutil.Process] = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("CHIMERA_CHAOS_RUN") == str(self.folder):
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+                continue
+        return found
+
+    def _wait(self, what: str, within_s: float, done: Any) -> None:
+        until = time.monotonic() + within_s
+        while not done():
+            if time.monotonic() > until:
+                raise AssertionError(f"{what} within {within_s:.0f} s; see {self.folder}")
+            time.sleep(0.2)

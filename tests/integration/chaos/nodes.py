@@ -1,0 +1,173 @@
+"""Nodes as processes, and the supervisor that starts them again the moment they end.
+
+A node is a command line and an environment, in a process group of its own. What it says is kept in
+one JSON log per node; what it says happened (fences, halts, deaths) is counted from there.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Self
+
+import psutil
+
+NODE = (sys.executable, "-c", "from chimera.cli.main import main; main()", "node")
+POLL_S = 0.03
+STOP_WITHIN_S = 20.0
+QUICK_EXIT_S = 2.0  # a node that ends sooner is started again only after a pause
+EX_SOFTWARE = 70
+
+Environment = Mapping[str, str]
+
+
+class Node:
+    """One place where a node runs; it keeps its log over restarts."""
+
+    def __init__(self, name: str, command: Sequence[str], env: Environment, folder: Path) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self.exits: list[int] = []
+        self.wanted = False
+        self.next_env: deque[Environment] = deque()  # fail-points of the following starts
+        self._command = list(command)
+        self._env = dict(env)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self._log: IO[bytes] | None = None
+
+    def start(self) -> None:
+        extra: Environment = self.next_env.popleft() if self.next_env else {}
+        self._log = self._log or self.log.open("ab")
+        self._started = time.monotonic()
+        self.wanted = True
+        self._process = subprocess.Popen(
+            self._command,
+            env={**os.environ, **self._env, **extra},
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process else 0
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def signal(self, number: int, *, group: bool = False) -> None:
+        """To the node alone, or to its executors too."""
+        if self.running:
+            (os.killpg if group else os.kill)(self.pid, number)
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL for one that does not obey."""
+        self.wanted = False
+        if self._process is not None:
+            self.signal(signal.SIGCONT, group=True)
+            self.signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOP_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self.signal(signal.SIGKILL, group=True)
+                self._process.wait()
+            self.exits.append(self._process.returncode)
+            self._process = None
+
+    def close(self) -> None:
+        self.stop()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def revive(self) -> None:
+        """Start again if it ended; called all the time."""
+        process = self._process
+        if not self.wanted or process is None or process.poll() is None:
+            return
+        if time.monotonic() - self._started < QUICK_EXIT_S and process.returncode > 0:
+            time.sleep(0.3)
+        self.exits.append(process.returncode)
+        self.start()
+
+    def executors(self) -> list[psutil.Process]:
+        """Its child processes that compute."""
+        try:
+            children = psutil.Process(self.pid).children() if self.running else []
+            return [child for child in children if _is_executor(child)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def events(self) -> Iterable[dict[str, Any]]:
+        """What it logged, of all its lives."""
+        if not self.log.exists():
+            return
+        with self.log.open("rb") as lines:
+            for line in lines:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(event, dict):
+                    yield event
+
+
+def _is_executor(process: psutil.Process) -> bool:
+    try:
+        return "executor" in " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
+
+
+class Supervisor:
+    """A context: keeps its nodes alive; all are gone when it is left."""
+
+    def __init__(
+        self, folder: Path, environment: Environment, command: Sequence[str] = NODE
+    ) -> None:
+        self.nodes: list[Node] = []
+        self._folder = folder
+        self._environment = environment
+        self._command = command
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="supervisor")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        for node in self.nodes:
+            node.close()
+
+    def add(self, *fail_points: Environment) -> Node:
+        """Start another node; its first starts get `fail_points`, one each."""
+        name = f"node{len(self.nodes)}"
+        node = Node(name, self._command, self._environment, self._folder)
+        node.next_env.extend(fail_points)
+        node.start()
+        self.nodes.append(node)
+        return node
+
+    def exits(self) -> Counter[int]:
+        return Counter(code for node in self.nodes for code in node.exits)
+
+    def events(self, *names: str) -> Counter[str]:
+        """How often each of these log events was written, by all nodes."""
+        found = (event.get("event") for node in self.nodes for event in node.events())
+        return Counter(event for event in found if event in names)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(POLL_S):
+            for node in list(self.nodes):
+                node.revive()

@@ -1,0 +1,147 @@
+"""Offsets as an outsider sees them: what a group has committed, where logs end, what is left to do.
+
+`Sampler` writes committed offsets into the ledger while a campaign runs. All through
+confluent-kafka; a broker that does not answer raises `KafkaException`.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+# (confluent-kafka leaves its futures' results open)
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Self
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+
+from tests.integration.chaos.ledger import Ledger
+
+CALL_S = 20.0
+SAMPLE_EVERY_S = 0.2
+NEAR_END = (50, 5_000, 1_000_000_000)  # where the last record is sought, from the end back
+
+
+class Offsets:
+    """Of one group."""
+
+    def __init__(self, bootstrap: str, group: str) -> None:
+        self._bootstrap = bootstrap
+        self._group = group
+        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+
+    def partitions(self, topic: str) -> list[TopicPartition]:
+        found = self._admin.list_topics(topic, timeout=CALL_S).topics[topic].partitions
+        return [TopicPartition(topic, number) for number in sorted(found)]
+
+    def committed(self, topic: str) -> dict[int, int]:
+        """The group's stable offsets; -1 where it has none."""
+        asked = [ConsumerGroupTopicPartitions(self._group, self.partitions(topic))]
+        futures = self._admin.list_consumer_group_offsets(
+            asked, require_stable=True, request_timeout=CALL_S
+        )
+        found: Any = futures[self._group].result(CALL_S)
+        return {one.partition: max(one.offset, -1) for one in found.topic_partitions}
+
+    def ends(
+        self, topic: str, isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED
+    ) -> dict[int, int]:
+        """Log ends, or last stable offsets under READ_COMMITTED."""
+        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # confluent's own
+        futures = self._admin.list_offsets(
+            dict.fromkeys(self.partitions(topic), latest),
+            isolation_level=isolation,
+            request_timeout=CALL_S,
+        )
+        found: dict[Any, Any] = {where: future.result(CALL_S) for where, future in futures.items()}
+        return {where.partition: end.offset for where, end in found.items()}
+
+    def behind(self, topic: str) -> dict[int, int]:
+        """How many offsets the group has left up to each partition's last record."""
+        committed = self.committed(topic)
+        lag = {n: last + 1 - committed.get(n, 0) for n, last in self.last(topic).items()}
+        return {n: left for n, left in lag.items() if left > 0}
+
+    def unstable(self, topic: str) -> dict[int, int]:
+        """How many offsets lie behind a transaction that is still open."""
+        stable = self.ends(topic, IsolationLevel.READ_COMMITTED)
+        return {n: end - stable[n] for n, end in self.ends(topic).items() if end > stable[n]}
+
+    def last(self, topic: str) -> dict[int, int]:
+        """The last record of each partition that has one; transactions' markers are no records."""
+        found: dict[int, int] = {}
+        for back in NEAR_END:
+            unknown = [where for where in self.partitions(topic) if where.partition not in found]
+            found |= self._last_within(unknown, back)
+        return found
+
+    def _last_within(self, partitions: Sequence[TopicPartition], back: int) -> dict[int, int]:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": "chaos-ends",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+            }
+        )
+        found: dict[int, int] = {}
+        try:
+            starts: list[TopicPartition] = []
+            for where in partitions:
+                low, high = consumer.get_watermark_offsets(where, timeout=CALL_S)
+                if high > low:
+                    start = max(low, high - back)
+                    starts.append(TopicPartition(where.topic, where.partition, start))
+            consumer.assign(starts)
+            reading, until = len(starts), time.monotonic() + CALL_S
+            while reading and time.monotonic() < until:
+                message = consumer.poll(0.5)
+                if message is None:
+                    continue
+                if message.error() is not None:  # the end
+                    reading -= 1
+                else:
+                    found[message.partition() or 0] = message.offset() or 0
+            if reading:
+                raise AssertionError(f"no end of {reading} partitions of {starts}")
+        finally:
+            consumer.close()
+        return found
+
+
+class Sampler:
+    """A context: writes the group's committed offsets into the ledger, a few times a second."""
+
+    def __init__(self, offsets: Offsets, topic: str, ledger: Ledger) -> None:
+        self._offsets = offsets
+        self._topic = topic
+        self._ledger = ledger
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sampler")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(SAMPLE_EVERY_S):
+            try:
+                found = self._offsets.committed(self._topic)
+            except KafkaException:  # the broker is away: that is some campaigns' point
+                continue
+            by_ms = time.time_ns() // 1_000_000
+            rows = [(self._topic, n, offset, by_ms) for n, offset in found.items() if offset > 0]
+            self._ledger.add("samples", rows)
