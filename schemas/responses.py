@@ -10,6 +10,7 @@ Specification: kserve/open-inference-protocol `inference_rest.md` and Triton's b
 """
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ def encode(computed: Computed, request: Request, name: str, *, limit_bytes: int 
         SchemaInvalid: it asks for an output that there is not, or that has no JSON form.
         TooLarge: the value is over the limit (0: none).
     """
-    return _Writer(computed, None).write(request, name, range(1), limit_bytes)
+    return _Writer(computed, None, limit_bytes).write(request, name, 0, 1)
 
 
 def encode_many(
@@ -73,13 +74,12 @@ def encode_many(
     `names`: their ids; `rows`: how many rows of each output belong to each request. An output with
     another number of rows than the batch is a `ModelFailed` for each that wants it.
     """
-    writer = _Writer(computed, sum(rows))
+    writer = _Writer(computed, sum(rows), limit_bytes)
     answers: list[Response | RequestError] = []
     start = 0
     for request, name, count in zip(requests, names, rows, strict=True):
-        own = range(start, start + count)
         try:
-            answers.append(writer.write(request, name, own, limit_bytes))
+            answers.append(writer.write(request, name, start, count))
         except RequestError as error:
             answers.append(error)
         start += count
@@ -104,13 +104,18 @@ class _Column:
         self.datatype = DATATYPES[output.datatype]
         self.unprintable: set[int] = set()
         self.separator = b"" if binary or not array.shape[1] else b","
-        if binary:
-            self.rows = [to_raw(self.datatype, row) for row in array]
-        elif self.datatype.kind == "bytes":
-            self.rows = [self._text(at, row) for at, row in enumerate(array)]
+        if self.datatype.kind == "bytes":
+            write = self._raw if binary else self._text
+            self.rows = [write(at, row) for at, row in enumerate(array)]
+        elif binary:
+            raw, size = to_raw(self.datatype, array), array.shape[1] * self.datatype.size
+            self.rows = [raw[at * size : (at + 1) * size] for at in range(len(array))]
         else:
             text = orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
             self.rows = text[2:-2].split(b"],[")
+
+    def _raw(self, _at: int, row: Array) -> bytes:
+        return to_raw(self.datatype, row)
 
     def _text(self, at: int, row: Array) -> bytes:
         try:
@@ -127,56 +132,81 @@ class _Column:
         return orjson.dumps(fields)[:-1] + tail
 
 
-class _Plan(NamedTuple):
+class _Plan:
     """What all requests share that want the same outputs in the same form and number of rows."""
 
-    columns: tuple[_Column, ...]
-    pieces: tuple[bytes, ...]  # before the first column, between, and after the last
-    binary: bool
-    unprintable: frozenset[int]  # rows
+    __slots__ = ("binary", "columns", "pieces", "simple", "unprintable")
+
+    def __init__(self, columns: Sequence[_Column], before: bytes, rows: int | None) -> None:
+        """`before`: all between the id and the first output; `rows` None: one owns the whole."""
+        self.columns = columns
+        self.binary = any(column.binary for column in columns)
+        self.unprintable = {at for column in columns for at in column.unprintable}
+        self.pieces: list[bytes] = []  # before each column, and after the last
+        for column in columns:
+            self.pieces.append(before + column.opening(rows))
+            before = b"}}," if column.binary else b"]},"
+        self.pieces.append((before[:-1] if columns else before) + b"]}")
+        single = len(columns) == 1 and rows in (1, None) and not self.binary
+        self.simple = None if self.unprintable or not single else columns[0].rows
+
+    def fill(self, start: bytes, name: bytes, own: slice) -> Response:
+        """The response `name` with its rows of each column."""
+        head, raw = [start, name], list[bytes]()
+        for piece, column in zip(self.pieces, self.columns, strict=False):
+            rows = column.separator.join(column.rows[own])
+            if column.binary:
+                raw.append(rows)
+                rows = b"%d" % len(rows)
+            head += (piece, rows)
+        head.append(self.pieces[-1])
+        if not self.binary:
+            return Response(b"".join(head))
+        text = b"".join(head)
+        return Response(b"".join((text, *raw)), len(text))
 
 
 class _Writer:
     """Writes the responses of one batch; `rows` None: one request that owns everything."""
 
-    def __init__(self, computed: Computed, rows: int | None) -> None:
+    def __init__(self, computed: Computed, rows: int | None, limit_bytes: int) -> None:
         self._outputs = {output.name: output for output in computed.outputs}
         self._rows = rows
-        self._columns: dict[tuple[str, bool], _Column] = {}
+        self._limit_bytes = limit_bytes or sys.maxsize
+        self._columns: dict[OutputChoice, _Column] = {}
         self._plans: dict[tuple[tuple[OutputChoice, ...], bool, int], _Plan] = {}
         head = {"model_name": computed.model, "model_version": computed.version}
         self._start = orjson.dumps(head)[:-1] + b',"id":'
         parameters = {"parameters": dict(computed.parameters)} if computed.parameters else {}
         self._outputs_start = b"," + orjson.dumps({**parameters, "outputs": []})[1:-2]
 
-    def write(self, request: Request, name: str, own: range, limit_bytes: int) -> Response:
-        key = (request.outputs, request.binary, len(own))
+    def write(self, request: Request, name: str, start: int, count: int) -> Response:
+        """The response to a request that owns `count` rows from `start` on; errors as `encode`."""
+        key = (request.outputs, request.binary, count)
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = self._plan(*key)
-        if plan.unprintable and not plan.unprintable.isdisjoint(own):
+        text = orjson.dumps(name)
+        if plan.simple is not None:
+            before, after = plan.pieces
+            response = Response(b"".join((self._start, text, before, plan.simple[start], after)))
+        elif plan.unprintable.isdisjoint(range(start, start + count)):
+            response = plan.fill(self._start, text, slice(start, start + count))
+        else:
             raise SchemaInvalid("an output of BYTES is no text: ask for binary_data")
-        response = _fill(plan, self._start, orjson.dumps(name), own)
-        if 0 < limit_bytes < len(response.value):
+        if len(response[0]) > self._limit_bytes:
             raise TooLarge(
-                f"the result has {len(response.value)} bytes, the limit is {limit_bytes}"
+                f"the result has {len(response[0])} bytes, the limit is {self._limit_bytes}"
             )
         return response
 
-    def _plan(self, choices: tuple[OutputChoice, ...], binary: bool, rows: int) -> _Plan:
+    def _plan(self, choices: tuple[OutputChoice, ...], binary: bool, count: int) -> _Plan:
         wanted = choices or [OutputChoice(name, binary) for name in self._outputs]
-        columns = tuple(self._column(choice) for choice in wanted)
-        pieces: list[bytes] = []
-        before = self._outputs_start
-        for column in columns:
-            pieces.append(before + column.opening(None if self._rows is None else rows))
-            before = b"}}," if column.binary else b"]},"
-        pieces.append(before[:-1] + b"]}" if columns else before + b"]}")
-        unprintable = frozenset[int]().union(*(column.unprintable for column in columns))
-        return _Plan(columns, tuple(pieces), any(c.binary for c in columns), unprintable)
+        columns = [self._column(choice) for choice in wanted]
+        return _Plan(columns, self._outputs_start, None if self._rows is None else count)
 
     def _column(self, choice: OutputChoice) -> _Column:
-        column = self._columns.get((choice.name, choice.binary))
+        column = self._columns.get(choice)
         if column is not None:
             return column
         output = self._outputs.get(choice.name)
@@ -194,28 +224,5 @@ class _Writer:
             shape = shape[1:]
         rows = 1 if self._rows is None else self._rows
         array = array.reshape((rows, math.prod(shape)))
-        column = self._columns[choice.name, choice.binary] = _Column(
-            output, array, shape, choice.binary
-        )
+        column = self._columns[choice] = _Column(output, array, shape, choice.binary)
         return column
-
-
-def _fill(plan: _Plan, start: bytes, name: bytes, own: range) -> Response:
-    parts: list[bytes] = [start, name]
-    raw: list[bytes] = []
-    for piece, column in zip(plan.pieces, plan.columns, strict=False):
-        rows = column.rows
-        own_rows = (
-            rows[own.start] if len(own) == 1 else column.separator.join(rows[own.start : own.stop])
-        )
-        parts.append(piece)
-        if column.binary:
-            parts.append(b"%d" % len(own_rows))
-            raw.append(own_rows)
-        else:
-            parts.append(own_rows)
-    parts.append(plan.pieces[-1])
-    if not plan.binary:
-        return Response(b"".join(parts))
-    head = b"".join(parts)
-    return Response(b"".join((head, *raw)), len(head))
