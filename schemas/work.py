@@ -8,7 +8,7 @@ Lists are parallel: index i of each is the same request. Between the processes t
 frames of `workers/frames.py`; `tests/workers/test_frames.py` takes them there and back.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -41,10 +41,11 @@ class BatchStory:
     version: str
     digest: str  # SHA-256 of the model file, hexadecimal
     tier: str  # for example onnx-cpu
-    size: int  # rows that the model computed together, of all lanes
+    size: int  # rows that the model computed together, of all lanes; 0: no model saw them
     compute_us: int
     queue_us: int = 0  # of its oldest request, from the lane's window to the batch's start
     ordering: Ordering = "key"
+    is_first: bool = True  # of the batch's Outcomes: the one that counts the batch
 
 
 @dataclass(slots=True)
@@ -81,10 +82,10 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An executor's report once it can compute."""
+    """An executor's report once it can compute, or when it cannot."""
 
     slot: str  # for example cpu:0
     pid: int
-    start_ms: int  # from its spawn
-    providers: tuple[str, ...] = ()
-    models: tuple[Loaded, ...] = field(default=())
+    start_ms: int
+    models: tuple[Loaded, ...] = ()
+    failed: str = ""  # why it cannot compute: its configuration is wrong; empty: it can

@@ -1,0 +1,119 @@
+"""Answers of a batch on their way back: one lane's share in one frame, ready for the wire.
+
+`tests/workers/test_answers.py` reads the frames and the records in them.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from chimera.schemas.errors import REQUEST_ERRORS, RequestError
+from chimera.schemas.responses import Response
+from chimera.schemas.work import BatchStory, Failure, Outcomes, Work
+from chimera.workers.computation import Answer, Batch
+from chimera.workers.frames import Answered
+from chimera.workers.results import Coordinates, Lot, Told, coordinates
+from chimera.workers.tasks import NO_EXTRA, Held, Task
+
+FRAME_BYTES = 8 << 20  # a lane's share of a batch goes out in pieces of about so much
+
+_CODE = {error: index + 1 for index, error in enumerate(REQUEST_ERRORS)}
+_FAILURE = msgspec.json.Encoder()
+_NOT_COMPUTED = BatchStory("", "", "", "", 0, 0)
+
+
+def refusals(held: Held, refused: Sequence[tuple[int, RequestError, Failure]]) -> Answered:
+    """Requests of a work, by index, that no model saw."""
+    offsets = [held.work.offsets[index] for index, _, _ in refused]
+    codes = bytes([_CODE[type(error)] for _, error, _ in refused])
+    bodies = [_FAILURE.encode(failure) for _, _, failure in refused]
+    outcomes = Outcomes(held.work.lane, offsets, codes, bodies, _NOT_COMPUTED)
+    return Answered(outcomes, [(held.serial, len(refused))])
+
+
+def of_batch(tasks: Sequence[Task], batch: Batch, started_ns: int) -> Iterator[Answered]:
+    """Each lane's share of a batch that began at `started_ns`."""
+    lanes: dict[int, list[tuple[Task, list[Answer]]]] = {}
+    for task, answers in zip(tasks, batch.answers, strict=True):
+        lanes.setdefault(task.lane, []).append((task, answers))
+    served = tasks[0].route.served
+    manifest = served.manifest
+    oldest_ns = min(task.held.work.entered_ns for task in tasks)
+    is_first = True
+    for lane, shares in lanes.items():
+        story = BatchStory(
+            manifest.name,
+            manifest.version,
+            manifest.sha256,
+            served.backend.tier,
+            batch.rows,
+            batch.compute_us,
+            max(0, started_ns - oldest_ns) // 1000,
+            manifest.ordering,
+            is_first,
+        )
+        is_first = False
+        yield from _of_lane(lane, shares, story, started_ns)
+
+
+def _of_lane(
+    lane: int,
+    shares: Iterable[tuple[Task, list[Answer]]],
+    story: BatchStory,
+    started_ns: int,
+) -> Iterator[Answered]:
+    offsets: list[int] = []
+    codes = bytearray()
+    bodies: list[bytes] = []
+    parts: list[tuple[int, int]] = []
+    size = 0
+    for task, answers in shares:
+        told = _told(task.held.work, story, started_ns)
+        lot = Lot(task.route.served.tails.batch(told))
+        own_codes, own_bodies = _bodies(task, answers, lot)
+        own_size = sum(map(len, own_bodies))
+        if offsets and size + own_size > FRAME_BYTES:
+            yield Answered(Outcomes(lane, offsets, bytes(codes), bodies, story), parts)
+            offsets, codes, bodies, parts, size = [], bytearray(), [], [], 0
+        offsets += task.offsets
+        codes += own_codes
+        bodies += own_bodies
+        parts.append((task.held.serial, len(own_bodies)))
+        size += own_size
+    yield Answered(Outcomes(lane, offsets, bytes(codes), bodies, story), parts)
+
+
+def _told(work: Work, story: BatchStory, started_ns: int) -> Told:
+    return Told(
+        story.size,
+        max(0, started_ns - work.entered_ns) // 1000,
+        story.compute_us,
+        max(0, time.monotonic_ns() - work.entered_ns) // 1000,
+    )
+
+
+def _bodies(task: Task, answers: Sequence[Answer], lot: Lot) -> tuple[bytes, list[bytes]]:
+    work = task.held.work
+    if not work.extras:
+        plain = [answer[0] for answer in answers if type(answer) is Response and answer[1] < 0]
+        if len(plain) == len(answers):
+            where = Coordinates(work.topic, work.partition)
+            return bytes(len(plain)), lot.plain(where, task.offsets, plain)
+    codes = bytearray()
+    bodies: list[bytes] = []
+    for at, answer in enumerate(answers):
+        if isinstance(answer, RequestError):
+            codes.append(_CODE[type(answer)])
+            bodies.append(_FAILURE.encode(_failure(task, at, answer)))
+            continue
+        extra = work.extras.get(task.indexes[at], NO_EXTRA)
+        where, offset = coordinates(work.topic, work.partition, task.offsets[at], extra)
+        codes.append(0)
+        bodies.append(lot.one(where, offset, answer, extra.get("traceparent")))
+    return bytes(codes), bodies
+
+
+def _failure(task: Task, at: int, error: RequestError) -> Failure:
+    manifest = task.route.served.manifest
+    return Failure(manifest.name, manifest.version, task.requests[at].id, str(error))

@@ -1,0 +1,1 @@
+"""What runs models: one module a runtime, each with its heavy import to itself."""

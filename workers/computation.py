@@ -1,0 +1,116 @@
+"""One batch through its model: stack, run, encode; and who is to blame when that fails.
+
+A batch that its model refuses, or that does not fit into memory, is halved until the culprits are
+alone: they get the error, all others their results. What is being computed stands on the board, so
+that the same can be found out after a death. `tests/workers/test_computation.py`.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from chimera.schemas.errors import ModelFailed, OutOfMemory, RequestError
+from chimera.schemas.responses import Computed, Output, Response, encode, encode_many
+from chimera.schemas.tensors import Array, stack
+from chimera.workers.backends.protocol import DeviceLost
+from chimera.workers.repertoire import Served
+from chimera.workers.suspects import Board, Doing
+from chimera.workers.tasks import Task, halves
+
+Answer = Response | RequestError
+
+
+class Batch(NamedTuple):
+    """A computed batch: answers of each task, in the tasks' order."""
+
+    answers: list[list[Answer]]
+    rows: int
+    compute_us: int
+
+
+class Computation:
+    """Of one executor."""
+
+    def __init__(self, board: Board, max_result_bytes: int) -> None:
+        self._board = board
+        self._max_result_bytes = max_result_bytes
+        self._computing_ns = 0
+
+    def run(self, tasks: Sequence[Task]) -> Batch:
+        """Compute tasks of one model and one shape together.
+
+        Raises:
+            DeviceLost: the executor has to end; the board shows with whom.
+        """
+        self._computing_ns = 0
+        found = self._answers(tasks)
+        self._board.clear()
+        answers: list[list[Answer]] = []
+        start = 0
+        for task in tasks:
+            answers.append(found[start : start + len(task)])
+            start += len(task)
+        rows = sum(len(task) * task.route.rows for task in tasks)
+        return Batch(answers, rows, self._computing_ns // 1000)
+
+    def _answers(self, tasks: Sequence[Task]) -> list[Answer]:
+        """Answers to all of them, in order; halves the batch as often as it takes."""
+        self._board.mark(Doing.COMPUTING, [(task.lane, task.offsets) for task in tasks])
+        try:
+            return self._compute(tasks)
+        except DeviceLost:
+            raise
+        except (MemoryError, OutOfMemory) as error:
+            failure: RequestError = OutOfMemory(str(error) or "the request does not fit")
+        except Exception as error:  # noqa: BLE001  # a model may raise anything; it becomes an outcome
+            known = isinstance(error, RequestError)
+            failure = ModelFailed(str(error) if known else f"{type(error).__name__}: {error}")
+        if sum(map(len, tasks)) == 1:
+            return [failure]
+        first, second = halves(tasks)
+        return self._answers(first) + self._answers(second)
+
+    def _compute(self, tasks: Sequence[Task]) -> list[Answer]:
+        served = tasks[0].route.served
+        manifest = served.manifest
+        inputs = _inputs(served, tasks)
+        started_ns = time.monotonic_ns()
+        try:
+            arrays = served.backend.run(inputs)
+        finally:
+            self._computing_ns += time.monotonic_ns() - started_ns
+        computed = Computed(
+            manifest.name,
+            manifest.version,
+            tuple(
+                [
+                    Output(spec.name, spec.datatype, array)
+                    for spec, array in zip(manifest.outputs, arrays, strict=True)
+                ]
+            ),
+        )
+        return self._encode(computed, tasks, served.batches)
+
+    def _encode(self, computed: Computed, tasks: Sequence[Task], batches: bool) -> list[Answer]:
+        requests = [request for task in tasks for request in task.requests]
+        names = [name for task in tasks for name in task.names]
+        limit = self._max_result_bytes
+        if batches:
+            rows = [task.route.rows for task in tasks for _ in task.offsets]
+            return list(encode_many(computed, requests, names, rows, limit_bytes=limit))
+        try:
+            return [encode(computed, requests[0], names[0], limit_bytes=limit)]
+        except RequestError as error:
+            return [error]
+
+
+def _inputs(served: Served, tasks: Sequence[Task]) -> list[Array]:
+    """The model's inputs: each request's rows, one after the other."""
+    names = [spec.name for spec in served.manifest.inputs]
+    if not served.batches:
+        request = tasks[0].requests[0]
+        return [request.inputs[name].array for name in names]
+    return [
+        stack([request.inputs[name] for task in tasks for request in task.requests])
+        for name in names
+    ]

@@ -1,0 +1,49 @@
+"""What a node tells an executor when it starts it: settings, cut down to what computing needs.
+
+The executor does not read settings itself: their library alone would double its start.
+"""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from chimera.schemas.settings import Settings
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """Sizes in bytes, times in microseconds; see the settings of the same names."""
+
+    slot: str  # for example cpu:0, cuda:1:0: the device, and a number on it
+    device: str
+    node_pid: int
+    models_dir: str
+    threads: int
+    max_batch_size: int
+    max_queue_delay_us: int
+    max_result_bytes: int
+    claim_prefixes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()  # name/version of models that ended executors while loading
+    log_format: str = "console"
+    log_level: str = "info"
+
+
+def configuration(
+    settings: "Settings", slot: str, device: str, *, node_pid: int, refused: tuple[str, ...] = ()
+) -> Configuration:
+    """The configuration of the executor in `slot` on `device`."""
+    serving, batching = settings.serving, settings.batching
+    return Configuration(
+        slot,
+        device,
+        node_pid,
+        str(serving.models_dir.absolute()),
+        serving.threads,
+        batching.max_batch_size,
+        batching.max_queue_delay_us,
+        serving.max_result_bytes,
+        serving.claim_prefixes,
+        refused,
+        settings.observability.log_format,
+        settings.observability.log_level,
+    )

@@ -1,0 +1,263 @@
+"""One executor as its node sees it: its process, its socket, and what it has in flight.
+
+    spawned ── configured ── started ── works out, outcomes in ── end of stream: dead, all read
+
+That the stream has ended means that the process has, and that every answer it sent was taken: what
+is in flight then was never answered. Works are numbered; an answer to a number that is not in
+flight (its lane is forgotten) is dropped. `tests/workers/test_handle.py`.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import msgspec
+import structlog
+
+from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.work import Outcomes, Started, Work
+from chimera.workers import frames
+from chimera.workers.configuration import Configuration
+from chimera.workers.frames import Answered, BrokenFrame, Kind, Reassembly
+from chimera.workers.link import enlarge
+from chimera.workers.suspects import Board, Doing
+
+log = structlog.get_logger(__name__)
+
+ENTRY = (sys.executable, "-P", "-m", "chimera.workers.executor")
+END_WITHIN_S = 5.0  # from the end of its stream to its own
+
+_STARTED = msgspec.json.Decoder(Started)
+
+
+@dataclass(slots=True)
+class Flight:
+    """A work that an executor has, and which of its offsets were answered."""
+
+    work: Work
+    left: int
+    bytes: int
+    answered: list[list[int]] = field(default_factory=list[list[int]])
+
+    def unanswered(self) -> list[int]:
+        """Indexes of requests without an answer."""
+        done = {offset for offsets in self.answered for offset in offsets}
+        return [index for index, offset in enumerate(self.work.offsets) if offset not in done]
+
+
+class Handle(asyncio.Protocol):
+    """Made by `spawn`; `started` and `ended` are set once each."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        on_outcomes: Callable[["Handle", Outcomes], None],
+    ) -> None:
+        self.configuration = configuration
+        self.started: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
+        self.ended = asyncio.Event()
+        self.records = self.bytes = 0  # in flight
+        self.answered = 0
+        self.kill_reason = ""
+        self.spawned_s = time.monotonic()
+        self._on_outcomes = on_outcomes
+        self._board = Board.create()
+        self._flights: dict[int, Flight] = {}
+        self._lanes: dict[int, int] = {}  # records in flight by lane
+        self._next_serial = 0
+        self._is_started = False
+        self._reassembly = Reassembly()
+        self._transport: asyncio.WriteTransport | None = None
+        self._process: asyncio.subprocess.Process | None = None
+
+    # Life.
+
+    async def spawn(self, entry: Sequence[str] = ENTRY) -> None:
+        """Start the process and send its configuration; it reports when it is `started`."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                enlarge(ours)
+                numbers = (theirs.fileno(), self._board.fileno, os.getpid())
+                self._process = await asyncio.create_subprocess_exec(
+                    *entry,
+                    *map(str, numbers),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=numbers[:2],
+                )
+            await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+        except BaseException:
+            ours.close()
+            self.ended.set()
+            raise
+        self._write(frames.frame(Kind.CONFIGURE, msgspec.json.encode(self.configuration)))
+
+    def kill(self, reason: str) -> None:
+        """End the process; `ended` follows when its last answers were read."""
+        if self._process is not None and self._process.returncode is None and not self.kill_reason:
+            self.kill_reason = reason
+            self._process.kill()
+
+    async def wait(self) -> int:
+        """The status of the ended process, negative for a signal."""
+        await self.ended.wait()
+        self.started.cancel()
+        if self._process is None:
+            return -1
+        try:
+            return await asyncio.wait_for(self._process.wait(), END_WITHIN_S)
+        except TimeoutError:  # it closed the stream and lives on
+            self.kill("crashed")
+            return await self._process.wait()
+
+    def close(self) -> None:
+        """Give back what `spawn` took, after `wait` has returned."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._board.close()
+
+    # What the pool asks.
+
+    @property
+    def is_ready(self) -> bool:
+        return self._is_started and not self.ended.is_set() and not self.kill_reason
+
+    @property
+    def refused(self) -> BaseException | None:
+        """Why it cannot compute at all, if it said so."""
+        started = self.started
+        return started.exception() if started.done() and not started.cancelled() else None
+
+    def records_of(self, lane: int) -> int:
+        """Records of a lane that are in flight here."""
+        return self._lanes.get(lane, 0)
+
+    def send(self, work: Work) -> None:
+        serial = self._next_serial
+        self._next_serial += 1
+        count, size = len(work.offsets), sum(map(len, work.values))
+        self._flights[serial] = Flight(work, count, size)
+        self._lanes[work.lane] = self._lanes.get(work.lane, 0) + count
+        self.records += count
+        self.bytes += size
+        self._write(frames.frame_work(serial, work))
+
+    def forget(self, lane: int) -> None:
+        """Drop a lane's works; its answers that are under way go nowhere."""
+        gone = [serial for serial, one in self._flights.items() if one.work.lane == lane]
+        for serial in gone:
+            self._land(serial, self._flights[serial].left)
+        if gone and self.is_ready:
+            self._write(frames.frame_forget(lane))
+
+    def abandoned(self) -> list[Work]:
+        """Of a dead executor: its works in the order in which they came, without answered parts."""
+        return [
+            part(flight.work, flight.unanswered()) if flight.answered else flight.work
+            for flight in self._flights.values()
+        ]
+
+    def suspects(self) -> dict[int, set[int]]:
+        """Of a dead executor: offsets that it was decoding or computing, by lane."""
+        return {lane: set(offsets) for lane, offsets in self._board.suspects().items()}
+
+    def loading(self) -> str:
+        """Of a dead executor: the model that it was loading, or empty."""
+        return self._board.loading()
+
+    def stuck_since_s(self) -> float | None:
+        """Since when (monotonic) it does one and the same thing, though there is work; else None."""
+        sight = self._board.look()
+        if sight.doing in (Doing.DECODING, Doing.COMPUTING):
+            return sight.since_ns / 1e9
+        if self._flights and self.is_ready:
+            return max(sight.since_ns, sight.beat_ns) / 1e9
+        return None
+
+    # What the loop tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for kind, body in self._reassembly.feed(data):
+                self._take(kind, body)
+        except BrokenFrame as error:
+            log.error("executor_sent_no_frame", slot=self.configuration.slot, reason=str(error))
+            self.kill("crashed")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set()
+
+    def _take(self, kind: Kind, body: bytes) -> None:
+        if kind is Kind.OUTCOMES:
+            self._answer(frames.read_outcomes(body))
+        elif kind is Kind.STARTED:
+            try:
+                report = _STARTED.decode(body)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise BrokenFrame(f"started: {error}") from None
+            if self.started.done():
+                return
+            if report.failed:
+                self.started.set_exception(ConfigurationError(report.failed))
+            else:
+                self._is_started = True
+                self.started.set_result(report)
+        else:
+            raise BrokenFrame(f"a node takes no {kind.name}")
+
+    def _answer(self, found: Answered) -> None:
+        outcomes, start = found.outcomes, 0
+        known = True
+        for serial, count in found.parts:
+            flight = self._flights.get(serial)
+            if flight is None or flight.work.lane != outcomes.lane:
+                known = False
+            else:
+                if count < flight.left:
+                    flight.answered.append(outcomes.offsets[start : start + count])
+                self._land(serial, count)
+            start += count
+        if known:
+            self.answered += start
+            self._on_outcomes(self, outcomes)
+
+    def _land(self, serial: int, count: int) -> None:
+        """`count` requests of a work are in flight no more."""
+        flight = self._flights[serial]
+        lane = flight.work.lane
+        flight.left -= count
+        self.records -= count
+        self._lanes[lane] -= count
+        if flight.left <= 0:
+            self.bytes -= flight.bytes
+            del self._flights[serial]
+        if self._lanes[lane] <= 0:
+            del self._lanes[lane]
+
+    def _write(self, frame: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(frame)
+
+
+def part(work: Work, indexes: Sequence[int], *, isolate: bool | None = None) -> Work:
+    """Some requests of a work as a work of their own."""
+    extras = work.extras
+    return replace(
+        work,
+        offsets=[work.offsets[at] for at in indexes],
+        values=[work.values[at] for at in indexes],
+        heads=[work.heads[at] for at in indexes],
+        deadlines=[work.deadlines[at] for at in indexes],
+        extras={new: extras[at] for new, at in enumerate(indexes) if at in extras}
+        if extras
+        else {},
+        isolate=work.isolate if isolate is None else isolate,
+    )

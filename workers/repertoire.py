@@ -1,0 +1,143 @@
+"""The models that an executor serves: loaded once, found by name and version.
+
+A version that is refused is reported with its reason and hides no other. Which model is being loaded
+stands on the board, so that one that kills its executor while loading is known, and left out of the
+next. Without a version the highest that is served answers. `tests/workers/test_repertoire.py`.
+"""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+
+from chimera.schemas.errors import ModelFailed, ModelRefused, OutOfMemory, UnknownModel
+from chimera.schemas.manifest import MAX_BATCH_ROWS, Manifest
+from chimera.schemas.tensors import DATATYPES, Array, quoted
+from chimera.schemas.work import Loaded
+from chimera.workers.backends.protocol import Backend, Loader
+from chimera.workers.batching import Policy
+from chimera.workers.models import Found, Version, latest, read_model
+from chimera.workers.results import Tails
+from chimera.workers.suspects import Board
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """A model version that is ready to run."""
+
+    manifest: Manifest
+    backend: Backend
+    policy: Policy
+    tails: Tails
+    batches: bool  # else each request is computed alone, in the shape that it came in
+
+
+class Repertoire:
+    """Built by `load`; never changes afterwards."""
+
+    def __init__(self, served: Collection[Served], refused: Collection[Loaded] = ()) -> None:
+        self._versions: dict[str, dict[str, Served]] = {}
+        self._refused = {(one.model, one.version) for one in refused}
+        for one in served:
+            self._versions.setdefault(one.manifest.name, {})[one.manifest.version] = one
+        self._latest = {name: latest(found) for name, found in self._versions.items()}
+
+    def find(self, model: str, version: str | None) -> Served:
+        """The version asked for, or the highest.
+
+        Raises:
+            UnknownModel: there is none; the message says whether it was refused.
+        """
+        versions = self._versions.get(model, {})
+        wanted = version if version is not None else self._latest.get(model)
+        served = versions.get(wanted) if wanted is not None else None
+        if served is not None:
+            return served
+        if wanted is None or not versions:
+            refused = any(name == model for name, _ in self._refused)
+            raise UnknownModel(
+                f"model {quoted(model)} was refused, see the node's log"
+                if refused
+                else f"there is no model {quoted(model)}"
+            )
+        refused = (model, wanted) in self._refused
+        raise UnknownModel(
+            f"model {quoted(model)}: version {quoted(wanted)}"
+            + (" was refused, see the node's log" if refused else " does not exist")
+        )
+
+
+def load(
+    found: Found, loader: Loader, default: Policy, board: Board, skipped: Collection[str]
+) -> tuple[Repertoire, tuple[Loaded, ...]]:
+    """Load every version; `skipped` (name/version) ended executors before and are left out."""
+    served: list[Served] = []
+    reports = [
+        Loaded(refusal.model, refusal.version, "", "", 0, refusal.reason)
+        for refusal in found.refusals
+    ]
+    for version in found.versions:
+        manifest = version.manifest
+        started_ns = time.monotonic_ns()
+        name = f"{manifest.name}/{manifest.version}"
+        tier = refused = ""
+        try:
+            if name in skipped:
+                raise ModelRefused(f"{name}: loading it ended an executor")
+            board.mark_loading(name)
+            one = _load(version, loader, default)
+            served.append(one)
+            tier = one.backend.tier
+        except (ModelRefused, MemoryError, OutOfMemory) as error:
+            refused = str(error) or "out of memory"
+        finally:
+            board.clear()
+        load_ms = (time.monotonic_ns() - started_ns) // 1_000_000
+        reports.append(
+            Loaded(manifest.name, manifest.version, manifest.sha256, tier, load_ms, refused)
+        )
+    return Repertoire(served, [report for report in reports if report.refused]), tuple(reports)
+
+
+def policy_of(manifest: Manifest, default: Policy) -> Policy:
+    """A model's own batching, where its manifest has any."""
+    if not manifest.batches:
+        return Policy(1)
+    wanted, delay_us = manifest.max_batch_size, manifest.max_queue_delay_us
+    return Policy(
+        min(default.max_batch_size if wanted is None else wanted, MAX_BATCH_ROWS),
+        default.max_queue_delay_us if delay_us is None else delay_us,
+        manifest.preferred_batch_size,
+    )
+
+
+def _load(version: Version, loader: Loader, default: Policy) -> Served:
+    manifest = version.manifest
+    backend = loader.load(manifest, read_model(version))
+    try:
+        backend.run(_zeros(manifest))
+    except (ModelFailed, OutOfMemory) as error:  # zeros of guessed sizes need not please a model
+        log.info("model_warm_up_failed", model=manifest.name, reason=str(error))
+    return Served(
+        manifest,
+        backend,
+        policy_of(manifest, default),
+        Tails(manifest, backend.tier),
+        manifest.batches,
+    )
+
+
+def _zeros(manifest: Manifest) -> list[Array]:
+    """One request of zeros; sizes that vary are 1."""
+    inputs: list[Array] = []
+    for spec in manifest.inputs:
+        datatype = DATATYPES[spec.datatype]
+        zeros: Array = np.zeros([1 if size < 0 else size for size in spec.shape], datatype.dtype)
+        if datatype.kind == "bytes":
+            zeros.fill(b"")
+        inputs.append(zeros)
+    return inputs
