@@ -165,7 +165,7 @@ class _Fetcher:
         try:
             fetched = maven.project(group, artifact).at_version(version).artifact().resolve()
         except (requests.RequestException, RuntimeError) as error:
-            return str(error)
+            return str(error)[:200]
         found = hashlib.sha256(fetched.read_bytes()).hexdigest()
         if found != jar.sha256:
             return f"its SHA-256 is {found}, pinned is {jar.sha256}"

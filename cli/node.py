@@ -21,6 +21,8 @@ def node(
     from chimera.schemas.settings import load
 
     try:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)  # an earlier run's
         settings = load()
         logs.configure(settings.observability)
         uvloop.run(_serve(settings, bootstrap, ready_file))
