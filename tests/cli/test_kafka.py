@@ -16,11 +16,17 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import yaml
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
 
+from chimera.cli import kafka_config
 from chimera.cli.kafka import EmbeddedKafka
 from chimera.schemas.errors import ConfigurationError, KafkaUnavailable
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +161,10 @@ def test_a_temporary_folder_is_removed_by_stop() -> None:
 PARENT = """
 import sys, time
 from pathlib import Path
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+
+from chimera.cli import kafka_config
 from chimera.cli.kafka import EmbeddedKafka
 
 broker = EmbeddedKafka(Path(sys.argv[1]))
@@ -187,3 +197,24 @@ def test_a_broker_listens_on_loopback_alone(broker: EmbeddedKafka) -> None:
         if connection.status == psutil.CONN_LISTEN
     ]
     assert set(listening) == {"127.0.0.1"}
+
+
+def test_each_configuration_is_one_that_the_broker_knows(broker: EmbeddedKafka) -> None:
+    """A misspelt name is ignored by Kafka in silence; also of docker-compose.yml."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+    container = compose["services"]["kafka"]["environment"]
+    names = {
+        key.removeprefix("KAFKA_").replace("_", ".").lower()
+        for key in container
+        if key.startswith("KAFKA_")
+    }
+    written = kafka_config.properties(broker.folder, (1, 2), {})
+    names |= {line.split("=")[0] for line in written.splitlines()}
+    assert names - known_configuration(broker.bootstrap) == set()
+
+
+def known_configuration(bootstrap: str) -> set[str]:
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    resource = ConfigResource(ConfigResource.Type.BROKER, "1")
+    described = admin.describe_configs([resource])
+    return set(described[resource].result(20))
