@@ -190,8 +190,8 @@ def ours(executors: int = 2) -> list[Contender]:
     return [
         Contender(name, promise, node(name, executors=executors), ours=True)
         for name, promise in (
-            ("exactly_once", "exactly once, in order, validated"),
-            ("at_least_once", "at least once, in order, validated"),
+            ("exactly_once", "exactly once"),
+            ("at_least_once", "at least once"),
         )
     ]
 
@@ -204,21 +204,17 @@ def rivals() -> list[Contender]:
         Contender("loop_aiokafka x2", none, script("loop_aiokafka", 2)),
         Contender("loop_confluent x1", none, script("loop_confluent")),
         Contender("loop_confluent x2", none, script("loop_confluent", 2)),
-        Contender("txn_loop x1", "exactly once, no failure handled", script("loop_transactions")),
-        Contender(
-            "txn_loop x2", "exactly once, no failure handled", script("loop_transactions", 2)
-        ),
-        Contender("bytewax x1", "none without its recovery store", bytewax(1), environment=BYTEWAX),
-        Contender("bytewax x2", "none without its recovery store", bytewax(2), environment=BYTEWAX),
+        Contender("txn_loop x1", "exactly once", script("loop_transactions")),
+        Contender("txn_loop x2", "exactly once", script("loop_transactions", 2)),
+        Contender("bytewax x1", "none (no recovery store)", bytewax(1), environment=BYTEWAX),
+        Contender("bytewax x2", "none (no recovery store)", bytewax(2), environment=BYTEWAX),
         Contender("quix x1", "at least once", quix(1), 0.2, QUIX),
         Contender("quix x2", "at least once", quix(2), 0.2, QUIX),
-        Contender("faust_event x1", "loses events on an error", script("faust_plain"), 0.05),
-        Contender("faust_event x2", "loses events on an error", script("faust_plain", 2), 0.05),
+        Contender("faust_event x1", "loses on an error", script("faust_plain"), 0.05),
+        Contender("faust_event x2", "loses on an error", script("faust_plain", 2), 0.05),
+        Contender("faust_take x1", "loses on an error", script("faust_plain", mode="take"), 0.05),
         Contender(
-            "faust_take x1", "loses events on an error", script("faust_plain", mode="take"), 0.05
-        ),
-        Contender(
-            "faust_take x2", "loses events on an error", script("faust_plain", 2, mode="take"), 0.05
+            "faust_take x2", "loses on an error", script("faust_plain", 2, mode="take"), 0.05
         ),
         Contender(
             "mlserver",

@@ -27,6 +27,7 @@ from confluent_kafka import (
     Consumer,
     IsolationLevel,
     KafkaError,
+    KafkaException,
     Message,
     TopicPartition,
 )
@@ -38,8 +39,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 from benchmarks import visible
 
 SAMPLE_S = 0.02
+FIRST_WITHIN_S = 60.0  # a contender that shows nothing for so long will not begin any more
 STORY_EVERY = 64  # of this many results, one is asked for its headers
 STORY = ("chimera-batch-size", "chimera-queue-us", "chimera-compute-us", "chimera-total-us")
+LEADERS_WITHIN_S = 10.0
+NO_LEADER_YET = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+)
 SETTLED_S = 1.0  # stable offsets that have not moved for so long are worth a full read
 
 
@@ -55,6 +63,16 @@ class Reader:
 
     def stable_ends(self) -> list[int]:
         """The last stable offset of each partition: what `read_committed` may see."""
+        ends = time.monotonic() + LEADERS_WITHIN_S
+        while True:
+            try:
+                return self._ask_stable_ends()
+            except KafkaException as error:  # a topic just made has no leader for a moment
+                if error.args[0].code() not in NO_LEADER_YET or time.monotonic() > ends:
+                    raise
+                time.sleep(0.1)
+
+    def _ask_stable_ends(self) -> list[int]:
         latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # it has no annotations
         asked: dict[TopicPartition, Any] = dict.fromkeys(self._partitions, latest)
         found: dict[TopicPartition, Any] = self._admin.list_offsets(
@@ -86,7 +104,7 @@ class Reader:
                 numbers, seen = self._read_all(times, ends)
                 if len(np.unique(numbers)) >= wanted:
                     break
-            if sum(found) and quiet > patience_s:
+            if quiet > (patience_s if sum(found) else FIRST_WITHIN_S):
                 break
             time.sleep(max(0.0, SAMPLE_S - (time.monotonic() - now)))
         if sum(ends[-1]) != read_at:

@@ -9,9 +9,13 @@ from benchmarks.machine import headline
 
 Report = dict[str, Any]
 
+PAGE = 132  # columns where there is no terminal to ask
+
 
 def show(report: Report, console: Console) -> None:
     """Print the table of a report by its kind, then what could not run and why."""
+    if not console.is_terminal:
+        console = Console(file=console.file, width=PAGE)
     console.print(headline(report["machine"]), highlight=False)
     {
         "throughput": _throughput,

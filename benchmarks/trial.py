@@ -61,6 +61,9 @@ class Running:
             if process.poll() is not None:
                 raise NotRun(f"exited with {process.returncode}: {_last_line(log)}")
 
+    def last_words(self) -> str:
+        return "; ".join(_last_line(log) for log in self._logs)
+
     def stop(self) -> None:
         for process in self.processes:
             try:
@@ -127,6 +130,8 @@ class Trial:
         with self._sampled(running) as sampler:
             self._wait(reader, running, limit_s + 120)
         report: dict[str, Any] = orjson.loads(out.read_bytes())
+        if not report["visible"]:
+            raise NotRun(f"no result became visible: {running.last_words()}")
         span = report["begins"], report["ends"]
         for root in ("contender", "broker"):
             used = sampler.cpu_between(root, *span)
@@ -174,7 +179,8 @@ class Trial:
                 return
             running.check()
             if time.monotonic() > ends:
-                raise NotRun(f"no result of a probe within {READY_S:.0f} s")
+                words = running.last_words()
+                raise NotRun(f"no result of a probe within {READY_S:.0f} s: {words}")
             time.sleep(0.1)
 
     def _sampled(self, running: Running) -> Sampler:

@@ -175,7 +175,7 @@ def _sit(
         except NotRun as error:
             typer.echo(f"chimera bench: not run: {error}", err=True)
             raise typer.Exit(1) from None
-    tables.show(report, progress if json_to == "-" else Console())
+    tables.show(report, Console(stderr=json_to == "-"))
     encoded = orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n"
     if save:
         (root / "docs" / "results" / f"{report['kind']}.json").write_bytes(encoded)
