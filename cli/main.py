@@ -2,7 +2,7 @@
 
 import typer
 
-from chimera.cli import bench, down, node, settings, status, topics, up
+from chimera.cli import bench, demo, down, infer, node, settings, status, topics, up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -10,7 +10,9 @@ app = typer.Typer(
     help="Serve and train models over Kafka: one visible outcome per request, in order, provable.",
 )
 
+app.command()(demo.demo)
 app.command()(up.up)
+app.command()(infer.infer)
 app.command()(node.node)
 app.command()(status.status)
 app.command()(down.down)
