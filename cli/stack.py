@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from chimera.cli import kafka_jars, locks, stack_state
+from chimera.cli import locks, stack_state
 from chimera.cli.kafka import EmbeddedKafka
 from chimera.cli.stack_state import StackState, find_bootstrap
 from chimera.cli.supervised import Supervised
@@ -40,7 +40,6 @@ class Stack:
         nodes: int = 1,
         *,
         command: Command | None = None,
-        progress: kafka_jars.Progress | None = None,
     ) -> None:
         self.settings = settings
         self.folder = settings.stack.dir.expanduser().absolute()
@@ -55,7 +54,7 @@ class Stack:
                     "on loopback"
                 )
             self._kafka = EmbeddedKafka(
-                kafka.embedded_dir, kafka.embedded_port, jars=kafka.jars_dir, progress=progress
+                kafka.embedded_dir, kafka.embedded_port, jars=kafka.jars_dir
             )
         self._count = nodes
         self._nodes: list[Supervised] = []
@@ -80,10 +79,18 @@ class Stack:
             ConfigurationError: a stack runs here already, or a setting is wrong.
             KafkaUnavailable: see `EmbeddedKafka.start` and `sync_topics`.
         """
+        self.start_servers()
+        self.start_nodes()
+
+    def start_servers(self) -> None:
+        """The first half of `start`."""
         self._take_lock()
         if self._kafka is not None:
             self._kafka.start()
         asyncio.run(sync_topics(self.settings, self.bootstrap, change=self._kafka is not None))
+
+    def start_nodes(self) -> None:
+        """The second half of `start`."""
         for number in range(self._count):
             ready_file = self.folder / f"node-{number}.ready"
             node = Supervised(self._command(self.bootstrap, ready_file), ready_file)

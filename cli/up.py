@@ -41,14 +41,17 @@ def up(
 
 def _in_foreground(settings: "Settings", nodes: int) -> None:
     from chimera.cli import logs
-    from chimera.cli.progress import fetching
+    from chimera.cli.progress import waiting
     from chimera.cli.stack import Stack
 
     logs.configure(settings.observability)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with fetching("Kafka") as progress, Stack(settings, nodes, progress=progress) as stack:
+    _fetch(settings)
+    with Stack(settings, nodes) as stack:
         try:
-            stack.start()
+            with waiting("Kafka starts, then its topics are put in order"):
+                stack.start_servers()
+            stack.start_nodes()
             stack.watch(until=lambda: stack.state.ready)
             typer.echo(_ready(settings, stack.bootstrap, nodes))
             stack.watch(until=lambda: False)
@@ -64,17 +67,15 @@ def _in_background(settings: "Settings", nodes: int) -> None:
     import sys
     import time
 
-    from chimera.cli import kafka_jars, locks, stack_state
-    from chimera.cli.progress import fetching, waiting
+    from chimera.cli import locks, stack_state
+    from chimera.cli.progress import waiting
     from chimera.schemas.errors import ConfigurationError
 
     folder = settings.stack.dir.expanduser().absolute()
     holder = locks.holder(stack_state.lock_file(folder))
     if holder is not None:
         raise ConfigurationError(f"a stack runs in {folder} already (process {holder})")
-    if settings.kafka.bootstrap is None:
-        with fetching("Kafka") as progress:
-            kafka_jars.class_path(settings.kafka.jars_dir, progress)
+    _fetch(settings)
     folder.mkdir(parents=True, exist_ok=True)
     log_file = folder / "stack.log"
     command = [sys.executable, "-m", "chimera.cli", "up", "--nodes", str(nodes)]
@@ -102,6 +103,16 @@ def _in_background(settings: "Settings", nodes: int) -> None:
             time.sleep(0.1)
     typer.echo(_ready(settings, state.bootstrap, nodes))
     typer.echo(f"  log    {log_file}\n  end it with `chimera down`")
+
+
+def _fetch(settings: "Settings") -> None:
+    """Kafka's jars, the first time; a bar shows it."""
+    from chimera.cli import kafka_jars
+    from chimera.cli.progress import fetching
+
+    if settings.kafka.bootstrap is None:
+        with fetching("Kafka") as progress:
+            kafka_jars.class_path(settings.kafka.jars_dir, progress)
 
 
 def _ready(settings: "Settings", bootstrap: str, nodes: int) -> str:
