@@ -80,9 +80,9 @@ class _Group:
         self.targets: list[dict[str, Tensor]] = []  # their inputs
 
     def takes(self, part: bytes) -> bool:
-        """Whether a part that came in this group's way is plain."""
+        """Whether a part that came in this group's way is plain, and may have all elements."""
         if self.way == "flat":
-            return True
+            return len(part) > 2 * self.layout.count  # else a shape alone would claim memory
         if self.way == "nested":
             return is_nested(self.layout, part)
         return len(part) == self.layout.size_bytes
@@ -149,11 +149,13 @@ class _Batch:
         if bound is None:
             return None
         (model, version, own_name, outputs, binary, parameters), raw_bytes, groups = bound
-        if raw_bytes not in (-1, len(data)):
-            return None
         inputs: dict[str, Tensor] = {}
         if len(groups) == 1:
+            if not groups[0].takes(data):
+                return None
             groups[0].join(index, data, inputs)
+        elif raw_bytes != len(data):
+            return None
         else:
             position = 0
             for group in groups:
@@ -231,7 +233,8 @@ def _part(given: Input, value: bytes, position: int) -> tuple[_Way, bytes]:
         if is_claim(parameters) or (size is not None and data):
             return "nested", b""
         if type(size) is int:
-            return "raw", value[position : position + size] if size > 0 else b""
+            part = value[position : position + size] if size > 0 else b""
+            return "raw", part if len(part) == size else b""
         if size is not None:
             return "nested", b""
     return ("flat" if is_flat(data) else "nested"), data

@@ -59,6 +59,9 @@ class Templates:
         self._known: dict[object, Template | None] = {}
         self._credit = MAX_CREDIT
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def earn(self) -> None:
         """Allow one more new key to be tried: ever new ones stay cheap, and none waits for long."""
         self._credit = min(self._credit + 1, MAX_CREDIT)
