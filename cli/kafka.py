@@ -30,6 +30,8 @@ STOP_WITHIN_S = 20.0
 NEEDED_BYTES = 256 * 1024 * 1024  # the first segments and their indexes; less would fail at once
 _LOCK_WITHIN_S = 3.0  # a JVM whose parent was killed is gone within this
 _PORT_TRIES = 5
+_TEMPORARY = "chimera-kafka-"
+_ABANDONED_AFTER_S = 60.0  # a folder is locked long before
 _LOG_LIMIT_BYTES = 8 * 1024 * 1024
 
 
@@ -146,7 +148,8 @@ class EmbeddedKafka:
     def _prepare_folder(self) -> None:
         try:
             if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="chimera-kafka-"))
+                sweep(Path(tempfile.gettempdir()))
+                self._folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY))
             self._folder.mkdir(parents=True, exist_ok=True)
             free_bytes = shutil.disk_usage(self._folder).free
         except OSError as error:
@@ -270,6 +273,17 @@ class EmbeddedKafka:
             log.seek(logged_bytes)
             said = log.read().decode("utf-8", "replace")
         return f"; {self.log_file} says:\n{said[-2000:].strip()}"
+
+
+def sweep(parent: Path) -> None:
+    """Remove temporary folders whose owner was killed: nobody holds their lock."""
+    for folder in parent.glob(f"{_TEMPORARY}*"):
+        try:
+            is_old = time.time() - folder.stat().st_mtime > _ABANDONED_AFTER_S
+            if is_old and locks.holder(folder / "lock") is None:
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue  # another user's, or another process was faster
 
 
 def _taken(port: int) -> ConfigurationError:
