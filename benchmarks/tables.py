@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks.machine import headline
 
@@ -34,6 +35,8 @@ def _throughput(report: Report, console: Console) -> None:
         "promises",
         *(_right(name) for name in ("requests/s", "spread", "x loop", "requests", "lost")),
         *(_right(name) for name in ("repeated", "CPU us", "broker us", "batch")),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
         title=f"Throughput, medians of {report['rounds']} rounds",
     )
     ranked = sorted(report["contenders"].items(), key=lambda item: -item[1]["rps"]["median"])
@@ -62,10 +65,13 @@ def _latency(report: Report, console: Console) -> None:
             for name in ("p50 ms", "p95 ms", "p99 ms", "p99 spread", "append", "commit")
         ),
         *(_right(name) for name in ("lost", "CPU", "broker", "batch")),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
         title=(
             f"Latency at {report['rate']:,.0f} requests/s from the scheduled time, "
             f"{report['seconds']:.0f} s a round, medians of {report['rounds']} rounds"
         ),
+        caption_justify="left",
         caption="append: p50 until the result is on the broker; commit: p50 from there to the reader",
     )
     for name, figures in report["contenders"].items():
@@ -88,6 +94,8 @@ def _memory(report: Report, console: Console) -> None:
         "phase",
         "process",
         *(_right(name) for name in ("requests", "first MB", "last MB", "peak MB", "growth")),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
         title="Resident memory (10^6 bytes)",
     )
     for phase in report["phases"]:
@@ -111,6 +119,8 @@ def _scaling(report: Report, console: Console) -> None:
             _right(name)
             for name in ("requests/s", "spread", "gain", "CPU us", "broker us", "cores")
         ),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
         title=f"Scaling, exactly once, medians of {report['rounds']} rounds",
     )
     for name, figures in report["steps"].items():
@@ -132,6 +142,8 @@ def _transactions(report: Report, console: Console) -> None:
         "pace",
         *(_right(name) for name in ("p50 ms", "p95 ms", "p99 ms", "per second")),
         *(_right(name) for name in ("client CPU ms", "broker CPU ms")),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
         title=f"One transaction by itself: {report['records']} records, an offset, the end",
     )
     for figures in report["figures"]:
@@ -146,7 +158,5 @@ def _transactions(report: Report, console: Console) -> None:
     console.print(table)
 
 
-def _right(name: str) -> Any:
-    from rich.table import Column
-
+def _right(name: str) -> Column:
     return Column(name, justify="right")

@@ -138,6 +138,20 @@ def transactions(
 
 
 @app.command()
+def show(
+    report: Annotated[Path, typer.Argument(help="A saved report, for example of --save.")],
+) -> None:
+    """Print the table of a saved report."""
+    _require_checkout()
+    import orjson
+    from rich.console import Console
+
+    from benchmarks import tables
+
+    tables.show(orjson.loads(report.read_bytes()), Console())
+
+
+@app.command()
 def contenders() -> None:
     """List who can take part, and what each promises."""
     _require_checkout()
