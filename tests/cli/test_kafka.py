@@ -165,7 +165,8 @@ def test_sweep_removes_what_a_killed_owner_left_and_nothing_else(tmp_path: Path)
         (tmp_path / name).mkdir()
     held = locks.take(tmp_path / "chimera-kafka-held" / "lock")
     for name, age_s in names.items():
-        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+        then = time.time() - age_s
+        os.utime(tmp_path / name, (then, then))
     sweep(tmp_path)
     left = {folder.name for folder in tmp_path.iterdir()}
     assert left == {"chimera-kafka-held", "chimera-kafka-new", "other"}
