@@ -12,6 +12,7 @@ from chimera.agents.outcomes import Case, Raw, plain_case
 from chimera.schemas.errors import Malformed, RequestError
 from chimera.schemas.work import Work
 from chimera.topics import dead_letters, request_headers
+from chimera.topics.catalogue import ENVELOPE_BYTES
 from chimera.topics.request_headers import RequestHeaders
 
 
@@ -57,7 +58,8 @@ def take_in(
     for record in records:
         value = record.value
         head, deadline_ms = -1, 0
-        if record.headers or rules.is_retry or value is None or len(value) > limit:
+        plain = value is not None and len(value) <= limit and not rules.is_retry
+        if not plain or record.headers or len(record.key or b"") > ENVELOPE_BYTES:
             try:
                 found, extras = _examine(rules, record, taken)
             except RequestError as error:

@@ -114,7 +114,7 @@ class Lane:
     @property
     def position(self) -> int | None:
         """The first offset that is not committed; None until the lane is open."""
-        return self._window.oldest if self._window else None
+        return None if self._window is None else self._window.oldest
 
     # Records come in.
 

@@ -35,6 +35,7 @@ from mode import Service
 from mode.utils.futures import maybe_async
 from mode.utils.locks import Event
 
+from chimera.agents import foreign
 from chimera.schemas.settings import Settings
 from chimera.topics import clients
 
@@ -116,6 +117,7 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
         return await maybe_async(fun(*args, **kwargs))
 
     async def on_start(self) -> None:
+        foreign.install()
         await super().on_start()
         fetcher: Any = self._ensure_consumer()._fetcher
         fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
@@ -216,11 +218,20 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
         return found
 
     def _drain(self, result: Any) -> tuple[int, list[Any]]:
+        """The position that the records continue from, and the records."""
         if not result.has_more():
             return 0, []
-        unread = result._partition_records
-        unread._consumer_record = _as_parsed
-        return unread.next_fetch_offset, result.getall(self._settings.fetch.max_run_records)
+        start = result._partition_records.next_fetch_offset
+        try:
+            return start, self._read(result)
+        except UnicodeDecodeError:
+            result._partition_records = result._partition_records.again(start)
+            return start, self._read(result)
+
+    def _read(self, result: Any) -> list[Any]:
+        result._partition_records._consumer_record = _as_parsed
+        records: list[Any] = result.getall(self._settings.fetch.max_run_records)
+        return records
 
 
 def _as_parsed(_tp: Any, record: Any) -> Any:

@@ -45,6 +45,7 @@ def test_intake_reads_the_headers_that_matter() -> None:
         (Kafka(0, value=None), "malformed"),
         (Kafka(0, value=b"v" * 1_001), "too_large"),
         (Kafka(0, key=b"k" * 40_000, headers=[("a", b"b")]), "too_large"),
+        (Kafka(0, key=b"k" * 40_000), "too_large"),
         (Kafka(0, headers=[("inference-header-content-length", b"x")]), "malformed"),
         (Kafka(0, headers=[("chimera-deadline", b"soon")]), "schema_invalid"),
         (Kafka(0, headers=[("chimera-model", b"a"), ("chimera-model", b"b")]), "schema_invalid"),
