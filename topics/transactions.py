@@ -98,7 +98,7 @@ class TransactionalProducer(Producer):
 
     async def _commit_offset(self, topic: str, partition: int, committed: Committed) -> None:
         async def once() -> int:
-            offset = (partition, committed.offset, -1, committed.topic_id, {})
+            offset: Any = (partition, committed.offset, -1, committed.topic_id, {})
             response = await self._send(
                 await self._coordinator(CoordinationType.GROUP),
                 protocol.TxnOffsetCommitStruct,
