@@ -72,7 +72,7 @@ class Pool:
     # Life.
 
     async def start(self) -> None:
-        """Returns when one executor can compute; the others follow.
+        """Returns when one executor can compute (the others follow), or after `stop`.
 
         Raises:
             ConfigurationError: a device is named that is none, or cannot be used.
@@ -82,7 +82,7 @@ class Pool:
         ready = asyncio.create_task(self._first.wait(), name="pool-ready")
         await asyncio.wait((self._main, ready), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
-        if self._main.done():
+        if self._main.done() and not self._main.cancelled():
             self._raise_failure(self._main)
 
     @staticmethod

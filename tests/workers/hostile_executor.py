@@ -1,0 +1,74 @@
+"""An executor whose models misbehave on demand; tests run it in place of the real one.
+
+A request has one row of two numbers: what to do, and a number that comes back, plus one. The model
+`slow` takes 50 ms a batch. A value with `die-decoding` in it ends the process while it is decoded.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from chimera.schemas import request_batches
+from chimera.schemas.errors import ConfigurationError, RequestError
+from chimera.schemas.inference import Request
+from chimera.schemas.manifest import Manifest
+from chimera.schemas.tensors import Array
+from chimera.workers import executor
+from chimera.workers.backends.protocol import DeviceLost
+
+FINE, ABORT, HANG, RAISE, TOO_BIG, TOO_MANY, LOST, SLEEP, HUGE = range(9)
+
+
+class Hostile:
+    tier = "test"
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._delay_s = 0.05 if manifest.name == "slow" else 0.0
+
+    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        (rows,) = inputs
+        time.sleep(self._delay_s)
+        wanted = set(rows[:, 0].astype(int).tolist())
+        if ABORT in wanted:
+            os.abort()
+        if HANG in wanted:
+            time.sleep(3600)
+        if SLEEP in wanted:
+            time.sleep(0.5)
+        if RAISE in wanted:
+            raise ZeroDivisionError("poison")
+        if TOO_BIG in wanted or (TOO_MANY in wanted and len(rows) > 2):
+            raise MemoryError
+        if LOST in wanted:
+            raise DeviceLost("an illegal memory access")
+        width = 100_000 if HUGE in wanted else 1
+        return [np.repeat(rows[:, 1:] + 1, width, axis=1)]
+
+
+class Loader:
+    def load(self, manifest: Manifest, model: bytes) -> Hostile:
+        if model == b"dies while it is loaded":
+            os.abort()
+        return Hostile(manifest)
+
+
+def make_loader(device: str, threads: int) -> Loader:
+    if device != "cpu":
+        raise ConfigurationError(f"there is no {device}")
+    return Loader()
+
+
+def decode_many(
+    values: Sequence[bytes], heads: Sequence[int], extras: Mapping[int, Mapping[str, str]]
+) -> list[Request | RequestError]:
+    if any(b"die-decoding" in value for value in values):
+        os.abort()
+    return request_batches.decode_many(values, heads, extras)
+
+
+if __name__ == "__main__":
+    executor.decode_many = decode_many  # type: ignore[assignment]
+    raise SystemExit(executor.main(sys.argv[1:], make_loader))
