@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from chimera.schemas import request_batches
 from chimera.schemas.errors import (
     ChimeraError,
     ConfigurationError,
@@ -29,7 +30,6 @@ from chimera.schemas.errors import (
     RequestError,
 )
 from chimera.schemas.inference import Request
-from chimera.schemas.request_batches import decode_many
 from chimera.schemas.work import Failure, Started, Work
 from chimera.workers import answers, frames
 from chimera.workers.backends.protocol import DeviceLost, Loader
@@ -206,7 +206,7 @@ def _decode(work: Work, indexes: range) -> list[Request | RequestError]:
     start, stop = indexes.start, indexes.stop
     extras = {at - start: extra for at, extra in work.extras.items() if at in indexes}
     try:
-        return decode_many(work.values[start:stop], work.heads[start:stop], extras)
+        return request_batches.decode_many(work.values[start:stop], work.heads[start:stop], extras)
     except MemoryError:
         if len(indexes) == 1:
             return [OutOfMemory(f"{name_of(work, start)}: its data do not fit into memory")]

@@ -61,14 +61,17 @@ def make_loader(device: str, threads: int) -> Loader:
     return Loader()
 
 
+_decode_many = request_batches.decode_many
+
+
 def decode_many(
     values: Sequence[bytes], heads: Sequence[int], extras: Mapping[int, Mapping[str, str]]
 ) -> list[Request | RequestError]:
     if any(b"die-decoding" in value for value in values):
         os.abort()
-    return request_batches.decode_many(values, heads, extras)
+    return _decode_many(values, heads, extras)
 
 
 if __name__ == "__main__":
-    executor.decode_many = decode_many  # type: ignore[assignment]
+    request_batches.decode_many = decode_many
     raise SystemExit(executor.main(sys.argv[1:], make_loader))
