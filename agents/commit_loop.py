@@ -64,6 +64,8 @@ class CommitLoop:
         self._forget_deaths = forget_deaths
         self._committer = new_committer()
         self._idle = asyncio.Event()
+        self._revoked = asyncio.Event()
+        self._dropped = False
         self._fenced_at = -FENCES_APART_S
         self._rate = float(settings.serving.window_records)
 
@@ -71,7 +73,7 @@ class CommitLoop:
         """Open the lane, then commit until it is closed and nothing decided is left."""
         try:
             await self._open()
-            while not (self._lane.closed and not self._lane.ready):
+            while not self._dropped and not (self._lane.closed and not self._lane.ready):
                 await self._next()
         except Halted as reason:
             self._metrics.halted.labels(self._lane.topic, self._lane.partition).set(1)
@@ -85,6 +87,7 @@ class CommitLoop:
     async def finish(self, within_s: float) -> None:
         """Commit what is decided, for at most that long, then stop."""
         self._lane.close()
+        self._revoked.set()
         self._lane.decided.set()
         try:
             async with asyncio.timeout(within_s):
@@ -130,8 +133,16 @@ class CommitLoop:
         if now - self._fenced_at < FENCES_APART_S:
             self._fatal(f"{self._lane.topic}-{self._lane.partition}: fenced again: {error}")
         self._fenced_at = now
-        await asyncio.sleep(self._settings.kafka.heartbeat_interval_ms / 1000 * 1.5)
+        if await self._is_revoked(self._settings.kafka.heartbeat_interval_ms / 1000 * 1.5):
+            self._dropped = True  # what is left is for whoever has the partition
+            return
         self._committer = self._new_committer()
-        if not self._lane.closed:
-            position, _ = await self._opening(self._committer)
-            self._lane.rewind(position)
+        position, _ = await self._opening(self._committer)
+        self._lane.rewind(position)
+
+    async def _is_revoked(self, within_s: float) -> bool:
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._revoked.wait()
+        except TimeoutError:
+            return False

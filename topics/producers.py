@@ -121,6 +121,8 @@ class Producer:
                 await closed
 
     async def _produce(self, batch: Produced) -> None:
+        if self._producer_id < 0:  # the broker would take it, outside of every transaction
+            raise Refused(f"{self.name}: used before it was opened")
         where = (batch.topic, batch.partition)
         sequence = self._sequences.get(where, 0)
         encoded = batch.records.encode(

@@ -22,6 +22,7 @@ from chimera.topics.producers import (
     Fenced,
     IdempotentProducer,
     Produced,
+    Refused,
     Undecided,
 )
 from chimera.topics.transactions import TransactionalProducer, features, require_features
@@ -121,6 +122,20 @@ def test_transaction_of_several_batches_and_partitions_keeps_their_order(
             assert await at.visible() == [*keys, b"last"]
             assert await at.visible(1) == [b"other"]
             await producer.close()
+
+    asyncio.run(run())
+
+
+def test_transaction_of_a_producer_that_was_never_opened_is_refused(
+    kafka: str, prefix: str
+) -> None:
+    """The broker itself would take the records, and show them without any transaction."""
+
+    async def run() -> None:
+        async with stand(kafka, prefix) as at:
+            with pytest.raises(Refused, match="before it was opened"):
+                await at.producer().commit(at.produced(b"a"), at.topic, 0, Committed(1))
+            assert await at.visible() == []
 
     asyncio.run(run())
 
