@@ -24,6 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 # as ours are (topics/catalogue.py), so the broker does the same work for all
 CONFIG = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(1_048_576 + 65_536)}
 WITHIN_S = 30.0
+QUIET = {"log_level": 2}  # librdkafka writes to standard error when the broker is stopped
 
 
 class Broker:
@@ -31,7 +32,7 @@ class Broker:
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, **QUIET})
 
     def names(self, prefix: str) -> list[str]:
         found = self._admin.list_topics(timeout=WITHIN_S).topics

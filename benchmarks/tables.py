@@ -103,7 +103,7 @@ def _memory(report: Report, console: Console) -> None:
             table.add_row(
                 phase["name"],
                 process["name"],
-                f"{phase['visible']:,}",
+                f"{phase['requests']:,}",
                 f"{process['first_mb']:.0f}",
                 f"{process['last_mb']:.0f}",
                 f"{process['peak_mb']:.0f}",

@@ -189,7 +189,6 @@ def _sit(
         except NotRun as error:
             typer.echo(f"chimera bench: not run: {error}", err=True)
             raise typer.Exit(1) from None
-    tables.show(report, Console(stderr=json_to == "-"))
     encoded = orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n"
     if save:
         (root / "docs" / "results" / f"{report['kind']}.json").write_bytes(encoded)
@@ -197,6 +196,7 @@ def _sit(
         sys.stdout.buffer.write(encoded)
     elif json_to is not None:
         Path(json_to).write_bytes(encoded)
+    tables.show(report, Console(stderr=json_to == "-"))
 
 
 def _embedded() -> Any:
