@@ -26,11 +26,12 @@ def test_first_seen_counts_a_repeated_id_once_and_at_its_first_time() -> None:
 
 
 def test_rate_leaves_the_first_tenth_out() -> None:
-    start_up = np.zeros(10)  # the first tenth at once, then nothing for a second
-    steady = 1.0 + np.arange(1, 91) / 90
+    start_up = np.arange(10.0)  # one a second, then 45 a second
+    steady = 9.0 + np.arange(1, 91) / 45
     found = visible.rate(np.concatenate([start_up, steady]), records=100)
-    assert (found.begins, found.ends, found.counted) == (0.0, 2.0, 90)
+    assert (found.begins, found.ends, found.counted) == (9.0, 11.0, 90)
     assert found.rps == pytest.approx(45.0)
+    assert found.rps_from_first == pytest.approx(9.0)
 
 
 def test_rate_of_repeats_counts_ids_and_reports_records() -> None:
