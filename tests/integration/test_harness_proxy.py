@@ -118,13 +118,13 @@ def test_proxy_loses_a_request(broker: Echo, proxy: Proxy) -> None:
 
 
 def test_proxy_stalls_without_ending(proxy: Proxy) -> None:
-    proxy.stalled = True
+    proxy.stall()
     with connect(proxy) as client:
         client.sendall(frame(PRODUCE))
         client.settimeout(0.3)
         with pytest.raises(TimeoutError):
             client.recv(100)
-        proxy.stalled = False
+        proxy.go_on()
         client.settimeout(5)
         assert client.recv(100) == frame(PRODUCE)
 

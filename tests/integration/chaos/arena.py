@@ -83,6 +83,7 @@ class Arena:
             compression=compression,
         )
         self._count = nodes
+        self._unmet: list[str] = []
         self._began = 0.0
         self._stack = ExitStack()
 
@@ -122,6 +123,11 @@ class Arena:
             ),
         )
 
+    def expect(self, held: bool, what: str) -> None:
+        """What a campaign must see happen, or it has shown nothing."""
+        if not held:
+            self._unmet.append(what)
+
     def settle(self, within_s: float = SETTLE_WITHIN_S) -> None:
         """Stop the load and wait until everything is decided; times out silently, for the judge."""
         self.load.stop()
@@ -143,6 +149,7 @@ class Arena:
         return judge(
             self.ledger,
             sum(len(partitions) for partitions in behind.values()),
+            self._unmet,
             campaign=campaign,
             seed=self.seed,
             seconds=round(seconds, 1),

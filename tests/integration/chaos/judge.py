@@ -5,12 +5,15 @@
     unknown         a result for what nobody sent             letters_*    dead letters that are
     committed_early an offset passed an undecided request                  missing, extra, altered
     left_behind     partitions whose offset is not at the end vanished     acknowledged, not in Kafka
+    withdrawn_answered   records of aborted transactions      unmet        faults that did not happen
 
 An offset was committed early if a request below it got its outcome only after a sample had seen the
 offset. Outcome and offset are one transaction, and the outcome's append comes before the commit; a
 sample that is stale is too low, and proves nothing wrong. Broker and sampler share a clock.
 """
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -68,6 +71,7 @@ VIOLATIONS = (
     "vanished",
     "withdrawn_answered",
     "left_behind",
+    "unmet",
 )
 
 
@@ -80,6 +84,8 @@ class Verdict:
     codes: dict[str, int]
     stalls_ms: dict[str, int]
     samples: int
+    recoveries_ms: dict[str, int]
+    unmet: tuple[str, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -95,17 +101,25 @@ class Verdict:
             raise AssertionError(f"{self.violations}; {examples(ledger)}; {self.as_json()}")
 
 
-def judge(ledger: Ledger, left_behind: int, **notes: Any) -> Verdict:
-    """Count everything; `left_behind` is what the caller saw of the group's last offsets."""
+def judge(ledger: Ledger, left_behind: int, unmet: Sequence[str] = (), **notes: Any) -> Verdict:
+    """Count everything.
+
+    Args:
+        left_behind: partitions whose last requests the group has not committed, as the caller saw.
+        unmet: what the campaign expected to happen and did not.
+    """
     counts = {name: ledger.number(query) for name, query in _COUNTS.items()}
     counts["committed_early"] = _committed_early(ledger)
     counts["left_behind"] = left_behind
+    counts["unmet"] = len(unmet)
     return Verdict(
         counts,
         dict(ledger.rows("SELECT name, count(*) FROM faults GROUP BY name ORDER BY name")),
         dict(ledger.rows("SELECT code, count(*) FROM results GROUP BY code ORDER BY code")),
         _stalls(ledger),
         ledger.number("SELECT count(*) FROM samples"),
+        _recoveries(ledger),
+        tuple(unmet),
         notes,
     )
 
@@ -152,10 +166,27 @@ def _stalls(ledger: Ledger) -> dict[str, int]:
             JOIN present p USING (topic, partition, offset) ORDER BY 1"""
         )
     ]
-    if not took:
+    return _percentiles(took)
+
+
+def _recoveries(ledger: Ledger) -> dict[str, int]:
+    """After each kill: how long until every partition had a result again (ms)."""
+    appended: dict[int, list[int]] = {}
+    for partition, ms in ledger.rows("SELECT at_partition, appended_ms FROM results ORDER BY 2"):
+        appended.setdefault(partition, []).append(ms)
+    took: list[int] = []
+    kills = ledger.rows("SELECT ms FROM faults WHERE name LIKE 'kill%' OR name LIKE 'crash%'")
+    for (killed,) in kills:
+        following = [bisect_right(times, killed) for times in appended.values()]
+        if all(at < len(times) for at, times in zip(following, appended.values(), strict=True)):
+            waits = zip(following, appended.values(), strict=True)
+            took.append(max(times[at] - killed for at, times in waits))
+    return _percentiles(sorted(took))
+
+
+def _percentiles(ordered: list[int]) -> dict[str, int]:
+    if not ordered:
         return {}
-    return {
-        "p50": took[len(took) // 2],
-        "p99": took[len(took) * 99 // 100],
-        "max": took[-1],
-    }
+    at = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+    found = {name: ordered[int((len(ordered) - 1) * share)] for name, share in at.items()}
+    return found | {"max": ordered[-1]}

@@ -43,6 +43,9 @@ class Node:
         self._log: IO[bytes] | None = None
 
     def start(self) -> None:
+        """Also after `retire`: it waits for the end of the last life."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.wait(STOP_WITHIN_S)
         extra: Environment = self.next_env.popleft() if self.next_env else {}
         self._log = self._log or self.log.open("ab")
         self._started = time.monotonic()
@@ -158,6 +161,11 @@ class Supervisor:
         node.start()
         self.nodes.append(node)
         return node
+
+    def retire(self, node: Node) -> None:
+        """Ask a node to leave; returns at once, it finishes what it has decided."""
+        node.wanted = False
+        node.signal(signal.SIGTERM)
 
     def exits(self) -> Counter[int]:
         return Counter(code for node in self.nodes for code in node.exits)

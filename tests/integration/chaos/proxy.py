@@ -18,7 +18,6 @@ from chimera.cli.ports import HOST, free_port
 
 PRODUCE, FETCH, HEARTBEAT, INIT_PRODUCER_ID, END_TXN, TXN_OFFSET_COMMIT = 0, 1, 12, 22, 26, 28
 CHUNK = 65_536
-STALL_POLL_S = 0.02
 LINGER_S = 2.0  # the broker's side stays open so long after its client has gone
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, zero seconds
 
@@ -61,12 +60,11 @@ def listening(direct: int, proxied: int, proxy: int, controller: int) -> Mapping
 
 
 class Proxy:
-    """A context: listens on `port`, passes on to `upstream`; its attributes change what it does."""
+    """A context: listens on `port`, passes on to `upstream`; attributes and methods change what it does."""
 
     def __init__(self, upstream: int, port: int = 0) -> None:
         self.port = port or free_port()
         self.latency_s = 0.0  # added to each request
-        self.stalled = False  # nothing passes, nothing ends
         self.drop_after: int | None = None  # a connection is reset after so many bytes of requests
         self.rules: list[Rule] = []
         self._upstream = upstream
@@ -76,6 +74,8 @@ class Proxy:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="proxy")
         self._stop = asyncio.Event()
+        self._passing = asyncio.Event()
+        self._passing.set()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -85,6 +85,14 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
+
+    def stall(self) -> None:
+        """From now on nothing passes, and nothing ends."""
+        self._loop.call_soon_threadsafe(self._passing.clear)
+
+    def go_on(self) -> None:
+        """After `stall`: what waited passes now."""
+        self._loop.call_soon_threadsafe(self._passing.set)
 
     def reset_all(self) -> None:
         """Reset every connection that is open now."""
@@ -165,8 +173,7 @@ class Proxy:
     async def _answers(self, answers: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         try:
             while chunk := await answers.read(CHUNK):
-                while self.stalled:
-                    await asyncio.sleep(STALL_POLL_S)
+                await self._passing.wait()
                 if not client.is_closing():
                     client.write(chunk)
                     await client.drain()
@@ -175,8 +182,7 @@ class Proxy:
         client.close()
 
     async def _delay(self) -> None:
-        while self.stalled:
-            await asyncio.sleep(STALL_POLL_S)
+        await self._passing.wait()
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
 

@@ -1,0 +1,85 @@
+"""Campaigns at full size: `python -m tests.integration.chaos [NAME ...] [--smoke] [--seed N]`.
+
+Prints a table, and writes one JSON file a campaign; exits 1 if anything was violated.
+"""
+
+import argparse
+import json
+import platform
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import aiokafka
+import confluent_kafka
+import faust
+
+from tests.integration.chaos.broker import Broker
+from tests.integration.chaos.campaigns import CAMPAIGNS, FULL, SMOKE, Campaign, Size
+from tests.integration.chaos.judge import Verdict
+
+SHOWN = ("requests", "results", "dead_letters", "lost", "duplicated", "mismatched", "reordered")
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    names = [campaign.name for campaign in CAMPAIGNS]
+    parser = argparse.ArgumentParser(prog="python -m tests.integration.chaos", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(names)}; none: all")
+    parser.add_argument("--smoke", action="store_true", help="the small size that the tests run")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    chosen = parser.parse_args()
+    unknown = set(chosen.names) - set(names)
+    if unknown:
+        parser.error(f"no campaign is called {', '.join(sorted(unknown))}")
+    size = SMOKE if chosen.smoke else FULL
+    failed = False
+    for campaign in CAMPAIGNS:
+        if not chosen.names or campaign.name in chosen.names:
+            verdict = _run(campaign, chosen.seed, size)
+            _write(chosen.out, campaign, verdict, "smoke" if chosen.smoke else "full")
+            failed = failed or bool(verdict.violations)
+    return 1 if failed else 0
+
+
+def _run(campaign: Campaign, seed: int, size: Size) -> Verdict:
+    began = time.monotonic()
+    with Broker() as broker:
+        verdict = campaign.run(broker, seed, size)
+    counts = "  ".join(f"{name} {verdict.counts[name]}" for name in SHOWN)
+    print(f"{campaign.name:<12} seed {seed}  {time.monotonic() - began:.0f} s  {counts}")
+    print(f"  faults      {_line(verdict.faults)}")
+    print(f"  outcomes    {_line(verdict.codes)}")
+    print(
+        f"  recoveries  {_line(verdict.recoveries_ms)} ms   latency {_line(verdict.stalls_ms)} ms"
+    )
+    print(f"  violations  {_line(verdict.violations) or 'none'} {list(verdict.unmet) or ''}")
+    return verdict
+
+
+def _line(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _write(folder: Path, campaign: Campaign, verdict: Verdict, size: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    machine: dict[str, Any] = {
+        "size": size,
+        "commit": commit.stdout.strip(),
+        "python": platform.python_version(),
+        "aiokafka": aiokafka.__version__,
+        "faust": faust.__version__,
+        "confluent_kafka": confluent_kafka.__version__,
+    }
+    path = folder / f"chaos-{campaign.name}.json"
+    path.write_text(json.dumps(machine | verdict.as_json(), indent=2) + "\n", "utf-8")
+
+
+sys.exit(main())

@@ -1,0 +1,36 @@
+"""How much of each fault a campaign brings."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Size:
+    """Counts are of faults; rates are requests a second, times are seconds."""
+
+    rate: float
+    kills: int  # kill -9 at random moments, those before a fail-point included
+    crashes: int  # at each of the eight steps
+    kill_every_s: tuple[float, float]
+    freezes: int
+    stalls: int  # fail-points that freeze
+    storm_s: float
+
+
+SMOKE = Size(
+    rate=300,
+    kills=20,
+    crashes=1,
+    kill_every_s=(0.3, 2.5),
+    freezes=2,
+    stalls=2,
+    storm_s=14,
+)
+FULL = Size(
+    rate=1_000,
+    kills=200,
+    crashes=25,
+    kill_every_s=(1.0, 5.0),
+    freezes=50,
+    stalls=30,
+    storm_s=300,
+)

@@ -1,0 +1,90 @@
+"""The faults: each is written into the ledger, done, and undone where it can be.
+
+They act on whole processes from outside, or by fail-points that a node takes from its environment.
+"""
+
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+
+from tests.integration.chaos.arena import Arena
+from tests.integration.chaos.nodes import Node
+
+REACHED_WITHIN_S = 40.0  # a fail-point: the node starts, joins, opens lanes, and gets there
+POLL_S = 0.05
+
+
+def kill(arena: Arena, node: Node) -> None:
+    """kill -9: of the node alone (its executors must end by themselves), or of all at once."""
+    group = arena.rng.random() < 0.5
+    arena.fault("kill -9", f"{node.name}{' and executors' if group else ''}")
+    node.signal(signal.SIGKILL, group=group)
+
+
+def kill_executor(arena: Arena, node: Node) -> bool:
+    """kill -9 of one executor; false if there is none just now."""
+    found = node.executors()
+    if not found:
+        return False
+    arena.fault("kill -9 of an executor", node.name)
+    try:
+        arena.rng.choice(found).kill()
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
+def crash_at(arena: Arena, node: Node, step: str, visit: int) -> bool:
+    """Start the node again with a fail-point, and wait until it has died there."""
+    dead = node.exits.count(-signal.SIGKILL)
+    node.next_env.append({"CHIMERA_CRASH_AT": f"{step}:{visit}"})
+    kill(arena, node)
+    reached = wait(lambda: node.exits.count(-signal.SIGKILL) >= dead + 2, REACHED_WITHIN_S)
+    arena.fault(f"crash {step}" if reached else f"not reached {step}", f"visit {visit}")
+    return reached
+
+
+def stall_at(arena: Arena, node: Node, step: str, visit: int, seconds: float) -> None:
+    """Start the node again with a fail-point that freezes it from inside."""
+    node.next_env.append({"CHIMERA_STALL_AT": f"{step}:{visit}:{seconds}"})
+    arena.fault(f"stall {step}", f"{seconds} s")
+    node.signal(signal.SIGKILL, group=True)
+
+
+def freeze(arena: Arena, node: Node, seconds: float) -> None:
+    """SIGSTOP for a while, as a paused virtual machine; longer than the session, a zombie wakes."""
+    arena.fault("SIGSTOP", f"{node.name} for {seconds} s")
+    node.signal(signal.SIGSTOP, group=True)
+    time.sleep(seconds)
+    node.signal(signal.SIGCONT, group=True)
+
+
+def storm(arena: Arena, seconds: float, every_s: float, least: int, most: int) -> None:
+    """Nodes join and leave, in good order, all the time."""
+    nodes = arena.supervisor.nodes
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        live = [node for node in nodes if node.wanted]
+        idle = [node for node in nodes if not node.wanted]
+        if len(live) >= most or (len(live) > least and arena.rng.random() < 0.5):
+            leaver = arena.rng.choice(live)
+            arena.fault("leave", leaver.name)
+            arena.supervisor.retire(leaver)
+        elif idle:
+            arena.fault("join", idle[0].name)
+            idle[0].start()
+        else:
+            arena.fault("join", f"node{len(nodes)}")
+            arena.supervisor.add()
+        time.sleep(every_s)
+
+
+def wait(done: Callable[[], bool], within_s: float) -> bool:
+    until = time.monotonic() + within_s
+    while not done():
+        if time.monotonic() > until:
+            return False
+        time.sleep(POLL_S)
+    return True
