@@ -28,6 +28,7 @@ from chimera.topics.producers import Fenced
 log = structlog.get_logger(__name__)
 
 FENCES_APART_S = 60.0  # a second fence sooner means that somebody else is alive: leave it to them
+BUSY_RECORDS = 128  # in one transaction: the lane has a backlog
 RATE_WEIGHT = 0.2  # of the latest transaction in the lane's smoothed rate
 
 
@@ -116,7 +117,9 @@ class CommitLoop:
         self._metrics.total_seconds.observe(max(0.0, time.time() - prefix[0][0].timestamp / 1000))
         for code, count in Counter(code_of(outcome) for _, outcome in prefix).items():
             self._metrics.outcomes.labels(code).inc(count)
-        pause = self._settings.commit.linger_ms / 1000
+        commit = self._settings.commit
+        busy = len(prefix) >= BUSY_RECORDS
+        pause = (commit.busy_linger_ms if busy else commit.linger_ms) / 1000
         self._rate += RATE_WEIGHT * (len(prefix) / (took + pause + 1e-6) - self._rate)
         finished = self._lane.committed(prefix, self._rate)
         if finished:

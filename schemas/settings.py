@@ -141,6 +141,20 @@ class ServingSettings(Section):
     claim_prefixes: tuple[str, ...] = Field(
         default=(), description="fsspec URL prefixes that claim checks may name; empty: none"
     )
+    max_claim_bytes: int = Field(
+        default=67_108_864,
+        ge=1,
+        description="of one request's claim checks together; more is answered too_large",
+    )
+    claim_timeout_ms: int = Field(
+        default=10_000, ge=1, description="for all claim checks of one request"
+    )
+    executor_memory_bytes: int | None = Field(
+        default=None,
+        ge=1 << 30,
+        description="address space of an executor on the processor; past it a request is answered"
+        " out_of_memory instead of the kernel ending a process; unset: no limit",
+    )
 
 
 class BatchingSettings(Section):
@@ -157,6 +171,12 @@ class CommitSettings(Section):
         default=5.0,
         ge=0,
         description="pause between a lane's transactions; trades latency for fewer",
+    )
+    busy_linger_ms: float = Field(
+        default=40.0,
+        ge=0,
+        description="the same after one of many records: where there is a backlog, larger "
+        "transactions save more than they delay",
     )
     max_records: int = Field(default=8_192, ge=1, description="records in one transaction")
     transaction_timeout_ms: int = Field(

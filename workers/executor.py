@@ -11,11 +11,12 @@ says who was at work. `tests/workers/test_pool.py` and `test_executor_deaths.py`
 import ctypes
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -34,6 +35,7 @@ from chimera.schemas.work import Failure, Started, Work
 from chimera.workers import answers, frames
 from chimera.workers.backends.protocol import DeviceLost, Loader
 from chimera.workers.batching import Piece, Policy, Run, Scheduler, level
+from chimera.workers.claims import Claims
 from chimera.workers.computation import Computation
 from chimera.workers.configuration import Configuration
 from chimera.workers.frames import BrokenFrame, Kind
@@ -41,6 +43,7 @@ from chimera.workers.link import Closed, Link
 from chimera.workers.models import find
 from chimera.workers.repertoire import Repertoire, Served, load
 from chimera.workers.routes import Route, Routes, Shape
+from chimera.workers.settling import Settling
 from chimera.workers.suspects import Board, Doing
 from chimera.workers.tasks import NO_EXTRA, Held, Task, name_of
 
@@ -48,6 +51,7 @@ log = structlog.get_logger(__name__)
 
 BEAT_S = 1.0  # an idle loop goes round this often, to show that it lives
 ONE_BY_ONE = Policy(1)
+GC_AFTER = 50_000  # new objects; the default, 700, looks through batches that are about to go
 PR_SET_PDEATHSIG = 1
 EX_SOFTWARE, EX_UNAVAILABLE, EX_MEMORY = 70, 69, 71
 
@@ -59,12 +63,18 @@ class Executor:
     """The loop. Queues hold tasks, and works that are to be taken one by one as they came."""
 
     def __init__(
-        self, link: Link, board: Board, repertoire: Repertoire, max_result_bytes: int
+        self,
+        link: Link,
+        board: Board,
+        repertoire: Repertoire,
+        computation: Computation,
+        settling: Settling,
     ) -> None:
         self._link = link
         self._board = board
         self._routes = Routes(repertoire)
-        self._computation = Computation(board, max_result_bytes)
+        self._computation = computation
+        self._settling = settling
         self._queues: Scheduler[Served | None, Shape, Task | Held] = Scheduler()
 
     def serve(self) -> None:
@@ -90,6 +100,8 @@ class Executor:
         while (found := self._link.receive(timeout_s)) is not None:
             self._take_frame(*found)
             timeout_s = 0
+        for held, index, request in self._settling.settled():
+            self._queue(held, range(index, index + 1), [request])
 
     def _take_frame(self, kind: Kind, body: bytes) -> None:
         if kind is Kind.WORK:
@@ -97,35 +109,50 @@ class Executor:
             if held.work.isolate:
                 self._queue_one_by_one(held)
             else:
-                self._queue(held)
+                self._decode(held)
         elif kind is Kind.FORGET:
             lane = frames.read_forget(body)
             self._queues.discard(lambda waiting: _lane(waiting) == lane)
         else:
             raise BrokenFrame(f"an executor takes no {kind.name}")
 
-    def _queue(self, held: Held) -> None:
-        """Decode a work, answer what no model will see, and queue the rest."""
+    def _decode(self, held: Held) -> None:
         work = held.work
         indexes = range(len(work.offsets))
         self._board.mark(Doing.DECODING, [(work.lane, work.offsets)])
         found = _decode(work, indexes)
         self._board.clear()
+        self._queue(held, indexes, found)
+
+    def _queue(self, held: Held, indexes: range, found: Sequence[Request | RequestError]) -> None:
+        """Answer what no model will see, and queue the rest."""
+        work = held.work
         for task in self._sort(held, indexes, found):
+            if work.isolate:
+                self._queues.add(None, (), ONE_BY_ONE, Run(task, 1, 1, work.entered_ns // 1000))
+                continue
             served = task.route.served
             run: Run[Task | Held] = Run(
                 task, len(task), task.route.rows, work.entered_ns // 1000, level(task.priority)
             )
             self._queues.add(served, task.route.shape, served.policy, run)
 
-    def _sort(self, held: Held, indexes: range, found: list[Request | RequestError]) -> list[Task]:
-        """Requests by route (and priority, where it counts); errors are answered at once."""
+    def _sort(
+        self, held: Held, indexes: range, found: Sequence[Request | RequestError]
+    ) -> list[Task]:
+        """Requests by route (and priority, where it counts).
+
+        Errors are answered at once; claim checks are settled first, and come back later.
+        """
         work = held.work
         tasks: dict[tuple[Route, int], Task] = {}
         refused: list[tuple[int, RequestError, Failure]] = []
         for index, request in zip(indexes, found, strict=True):
             if isinstance(request, RequestError):
                 refused.append((index, request, Failure(message=str(request))))
+                continue
+            if request.claims:
+                self._settling.settle(held, index, request)
                 continue
             route = self._routes.find(request)
             if isinstance(route, RequestError):
@@ -255,9 +282,18 @@ def _start(link: Link, board: Board, make_loader: MakeLoader, started_ns: int) -
         raise BrokenFrame(f"{configured[0].name} before the configuration")
     configuration = msgspec.json.decode(configured[1], type=Configuration)
     _configure_logs(configuration)
+    if configuration.memory_bytes is not None:
+        resource.setrlimit(
+            resource.RLIMIT_AS, (configuration.memory_bytes, configuration.memory_bytes)
+        )
     slot = configuration.slot
     try:
         loader = make_loader(configuration.device, configuration.threads)
+        claims = Claims(
+            configuration.claim_prefixes,
+            configuration.max_claim_bytes,
+            configuration.claim_timeout_ms / 1000,
+        )
     except ConfigurationError as error:
         failed = Started(slot, os.getpid(), 0, failed=f"executor {slot}: {error}")
         link.send(frames.frame(Kind.STARTED, msgspec.json.encode(failed)))
@@ -266,9 +302,11 @@ def _start(link: Link, board: Board, make_loader: MakeLoader, started_ns: int) -
     repertoire, loaded = load(
         find(Path(configuration.models_dir)), loader, default, board, configuration.refused
     )
-    executor = Executor(link, board, repertoire, configuration.max_result_bytes)
+    computation = Computation(board, configuration.max_result_bytes)
+    executor = Executor(link, board, repertoire, computation, Settling(claims, link.wake))
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GC_AFTER, 20, 100)
     start_ms = (time.monotonic_ns() - started_ns) // 1_000_000
     report = Started(slot, os.getpid(), start_ms, loaded)
     link.send(frames.frame(Kind.STARTED, msgspec.json.encode(report)))
