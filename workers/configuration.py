@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """Sizes in bytes, times in microseconds; see the settings of the same names."""
+    """See the settings of the same names."""
 
     slot: str  # for example cpu:0, cuda:1:0: the device, and a number on it
     device: str
@@ -22,7 +22,10 @@ class Configuration(msgspec.Struct, frozen=True):
     max_batch_size: int
     max_queue_delay_us: int
     max_result_bytes: int
+    max_claim_bytes: int
+    claim_timeout_ms: int
     claim_prefixes: tuple[str, ...] = ()
+    memory_bytes: int | None = None
     refused: tuple[str, ...] = ()  # name/version of models that ended executors while loading
     log_format: str = "console"
     log_level: str = "info"
@@ -42,7 +45,10 @@ def configuration(
         batching.max_batch_size,
         batching.max_queue_delay_us,
         serving.max_result_bytes,
+        serving.max_claim_bytes,
+        serving.claim_timeout_ms,
         serving.claim_prefixes,
+        serving.executor_memory_bytes if device == "cpu" else None,  # CUDA maps terabytes
         refused,
         settings.observability.log_format,
         settings.observability.log_level,

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -65,7 +66,9 @@ _decode_many = request_batches.decode_many
 
 
 def decode_many(
-    values: Sequence[bytes], heads: Sequence[int], extras: Mapping[int, Mapping[str, str]]
+    values: Sequence[bytes],
+    heads: Sequence[int],
+    extras: Mapping[int, Mapping[str, str]] = MappingProxyType({}),
 ) -> list[Request | RequestError]:
     if any(b"die-decoding" in value for value in values):
         os.abort()
