@@ -24,7 +24,7 @@ setup: $(UV) ## Bring everything into .venv/
 	$(UV) sync
 
 .PHONY: demo
-demo: $(UV) ## Train, serve, publish 1,800 requests, check every outcome; ARGS="--requests 100000"
+demo: $(UV) ## Train, serve, publish, check every outcome; ARGS="--requests 100000 --json out.json"
 	$(RUN) chimera demo $(ARGS)
 
 .PHONY: up down status
@@ -68,6 +68,7 @@ bench: $(UV) ## Throughput and latency beside the rivals; ARGS="--rounds 5"
 .PHONY: docs pin-kafka
 docs: $(UV) ## Write the pages that are made of the code
 	$(RUN) chimera settings --markdown > docs/settings.md
+	$(RUN) chimera topics asyncapi > docs/asyncapi.json
 pin-kafka: $(UV) ## Choose the embedded Kafka's version; ARGS="4.1.2"
 	$(RUN) python deploy/pin_kafka.py $(ARGS)
 
