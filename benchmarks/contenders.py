@@ -5,12 +5,11 @@ until it is stopped. Slow ones get a smaller share of a sitting's requests, name
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.environments import BYTEWAX, MLSERVER, QUIX, ROOT, Environment, own_interpreter
+from benchmarks.environments import BYTEWAX, MLSERVER, QUIX, Environment, own_interpreter
 from benchmarks.load import Headers
 
 PORTS_FROM = 24_300  # of Bytewax's workers among themselves, on loopback
@@ -49,7 +48,6 @@ class Command:
 
     argv: list[str]
     env: dict[str, str] = field(default_factory=dict[str, str])
-    folder: Path | None = None  # working folder; None: the checkout
 
 
 @dataclass(frozen=True)
@@ -144,9 +142,7 @@ def mlserver(place: Place) -> list[Command]:
     (folder / "settings.json").write_text(json.dumps(settings))
     (folder / "model-settings.json").write_text(json.dumps(model))
     program = MLSERVER.interpreter().with_name("mlserver")
-    return [
-        Command([str(program), "start", str(folder)], {"BENCH_MODEL": str(place.model)}, folder)
-    ]
+    return [Command([str(program), "start", str(folder)], {"BENCH_MODEL": str(place.model)})]
 
 
 def node(
@@ -171,6 +167,7 @@ def our_program() -> list[str]:
 
 def our_settings(place: Place) -> dict[str, str]:
     return {
+        "CHIMERA_CONFIG": str(place.folder / "none.toml"),  # nobody's file in the working folder
         "CHIMERA_KAFKA__BOOTSTRAP": place.bootstrap,
         "CHIMERA_KAFKA__GROUP": place.group,
         "CHIMERA_KAFKA__TOPIC_PREFIX": place.prefix,
@@ -179,11 +176,6 @@ def our_settings(place: Place) -> dict[str, str]:
         "CHIMERA_SERVING__DEVICES": '["cpu"]',
         "CHIMERA_OBSERVABILITY__LOG_LEVEL": "warning",
     }
-
-
-def environment(command: Command) -> dict[str, str]:
-    """The process's environment: this one's, the checkout importable, and the command's own."""
-    return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"} | command.env
 
 
 def ours(executors: int = 2) -> list[Contender]:

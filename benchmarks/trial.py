@@ -6,6 +6,7 @@
 Raises `NotRun` when a contender cannot be started or ends before its work is done.
 """
 
+import contextlib
 import itertools
 import os
 import signal
@@ -20,12 +21,11 @@ from typing import Any
 import orjson
 from confluent_kafka import Producer
 
-from benchmarks.broker import Broker
+from benchmarks.broker import QUIET, Broker
 from benchmarks.contenders import (
     Command,
     Contender,
     Place,
-    environment,
     our_program,
     our_settings,
 )
@@ -33,20 +33,22 @@ from benchmarks.environments import ROOT, NotRun
 from benchmarks.load import Requests, fill
 from benchmarks.reader import Reader
 from benchmarks.usage import Sampler
+from chimera.cli.child import Child
 
 READY_S = 90.0  # a contender that answers no probe for so long is not running
 _serial = itertools.count(1)
 
 
 class Running:
-    """A contender's processes; each is the leader of its own session."""
+    """A contender's processes; each leads a session of its own and dies with this one."""
 
     def __init__(self, commands: list[Command], folder: Path) -> None:
         self._logs = [folder / f"process-{index}.log" for index in range(len(commands))]
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Child] = []
         try:
             for command, log in zip(commands, self._logs, strict=True):
-                self.processes.append(_start(command, log))
+                told = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"} | command.env
+                self.processes.append(Child(command.argv, log_file=log, environment=told))
         except OSError as error:
             self.stop()
             raise NotRun(str(error)) from error
@@ -58,18 +60,18 @@ class Running:
     def check(self) -> None:
         """Raises: NotRun: one of them has ended."""
         for process, log in zip(self.processes, self._logs, strict=True):
-            if process.poll() is not None:
-                raise NotRun(f"exited with {process.returncode}: {_last_line(log)}")
+            if process.exit_code is not None:
+                raise NotRun(f"exited with {process.exit_code}: {_last_line(log)}")
 
     def last_words(self) -> str:
         return "; ".join(_last_line(log) for log in self._logs)
 
     def stop(self) -> None:
+        """Kill them with all their children, and wait until they are gone."""
         for process in self.processes:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+            if process.exit_code is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
         for process in self.processes:
             process.wait(10)
 
@@ -97,7 +99,7 @@ class Trial:
             self.broker.create([place.requests, place.results], place.partitions)
             return
         command = [*our_program(), "topics", "sync", "--apply"]
-        env = environment(Command(command, our_settings(place)))
+        env = os.environ | our_settings(place)
         done = subprocess.run(
             command, check=False, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60
         )
@@ -163,7 +165,7 @@ class Trial:
 
     def await_probes(self, running: Running) -> None:
         """Send probes until a result of one is visible, so that start-up is over."""
-        producer = Producer({"bootstrap.servers": self.place.bootstrap})
+        producer = Producer({"bootstrap.servers": self.place.bootstrap, **QUIET})
         reader = Reader(self.place.bootstrap, self.place.results)
         ends = time.monotonic() + READY_S
         for number in itertools.count():
@@ -232,19 +234,6 @@ def trial(
     finally:
         found.close()
         broker.delete(prefix)
-
-
-def _start(command: Command, log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            command.argv,
-            env=environment(command),
-            cwd=command.folder or ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
 
 
 def _last_line(log: Path) -> str:

@@ -168,6 +168,7 @@ def _sit(
 ) -> None:
     """Start what is missing, play, show, write."""
     root = _require_checkout()
+    import signal
     import tempfile
     from contextlib import ExitStack
 
@@ -179,6 +180,7 @@ def _sit(
     from benchmarks.environments import NotRun
     from benchmarks.sitting import Sitting
 
+    signal.signal(signal.SIGTERM, _leave)
     progress = Console(stderr=True, highlight=False, style="dim")
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chimera-bench-")))
@@ -197,6 +199,11 @@ def _sit(
     elif json_to is not None:
         Path(json_to).write_bytes(encoded)
     tables.show(report, Console(stderr=json_to == "-"))
+
+
+def _leave(_number: int, _frame: object) -> None:
+    """End like Ctrl-C does, so that everything that was started is stopped."""
+    raise KeyboardInterrupt
 
 
 def _embedded() -> Any:
