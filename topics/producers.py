@@ -31,8 +31,8 @@ MOVED = frozenset({3, 5, 6, 15, 16})  # another leader or coordinator: look it u
 # 19 is also a broker's word for "the coordinator has not verified this transaction yet"
 RETRIABLE = MOVED | {7, 9, 13, 14, 19, 20, 51, 56, 74, 75, 88, 89}
 FENCED = frozenset({45, 47, 48, 49, 59, 90, 120})  # the last of them: abortable, by KIP-1050
-UNKNOWN = -2  # ours: an error of the client itself, not one of the broker's
-NO_CONNECTION = -1  # ours: the request or its answer was lost on the way
+UNKNOWN = -1_002  # ours: an error of the client itself, not one of the broker's
+NO_CONNECTION = -1_001  # ours: the request or its answer was lost on the way
 BACKOFF_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # the last one goes on
 CONNECTION_TROUBLE = (
     kafka.KafkaConnectionError,
