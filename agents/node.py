@@ -190,7 +190,12 @@ class Node:
         kafka = self.settings.kafka
         call_timeout_s = kafka.request_timeout_ms / 1000
         if self.settings.serving.guarantee == "at_least_once":
-            producer = IdempotentProducer(self._client, kafka.group, call_timeout_s=call_timeout_s)
+            producer = IdempotentProducer(
+                self._client,
+                kafka.group,
+                call_timeout_s=call_timeout_s,
+                compression=self.settings.commit.compression,
+            )
             return AtLeastOnce(producer, where, self._note, self._settle)
         return ExactlyOnce(
             TransactionalProducer(
@@ -199,6 +204,7 @@ class Node:
                 kafka.group,
                 transaction_timeout_ms=self.settings.commit.transaction_timeout_ms,
                 call_timeout_s=call_timeout_s,
+                compression=self.settings.commit.compression,
                 step=self._stages.new(),
             ),
             where,

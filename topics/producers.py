@@ -23,7 +23,7 @@ from aiokafka.structs import TopicPartition
 
 from chimera.schemas.errors import ChimeraError
 from chimera.topics import protocol
-from chimera.topics.batches import Records
+from chimera.topics.batches import Compression, Records
 
 DUPLICATE_SEQUENCE = 46  # the batch is there already: an answer was lost, not the records
 LEADER_NOT_AVAILABLE = 5
@@ -80,11 +80,19 @@ class Producer:
 
     transactional_id: str | None = None
 
-    def __init__(self, client: Any, group: str, *, call_timeout_s: float) -> None:
+    def __init__(
+        self,
+        client: Any,
+        group: str,
+        *,
+        call_timeout_s: float,
+        compression: Compression = "none",
+    ) -> None:
         """`client` is a started AIOKafkaClient and shared; connections are this producer's own."""
         self._client = client
         self._group = group
         self._call_timeout_s = call_timeout_s
+        self._compression: Compression = compression
         self._transaction_timeout_ms = 0
         self._connections = f"producer:{id(self)}"
         self._coordinators: dict[CoordinationType, int] = {}
@@ -130,6 +138,7 @@ class Producer:
             self._epoch,
             sequence,
             transactional=self.transactional_id is not None,
+            compression=self._compression,
         )
 
         async def once() -> int:

@@ -4,12 +4,13 @@
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (aiokafka ships no type information)
 
+import pytest
 from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chimera.schemas import headers
-from chimera.topics.batches import Record, Records, split
+from chimera.topics.batches import Compression, Record, Records, split
 
 KEYS = st.none() | st.binary(max_size=300)
 VALUES = st.none() | st.binary(max_size=20_000)
@@ -32,6 +33,19 @@ def test_batch_reads_back_whatever_was_written(
     assert read(records.encode(7, 3, 11, transactional=True)) == [
         (index, key, value, pairs) for index, (key, value, pairs) in enumerate(written)
     ]
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
+def test_batch_reads_back_from_every_compression(compression: Compression) -> None:
+    records = Records()
+    tail = headers.tail(b"value" * 50, 1, headers.headers([("name", b"text")]))
+    for number in range(100):
+        records.add(b"%d" % number, tail)
+    encoded = records.encode(7, 3, 11, transactional=True, compression=compression)
+    found = read(encoded)
+    assert [key for _, key, _, _ in found] == [b"%d" % number for number in range(100)]
+    assert {value for _, _, value, _ in found} == {b"value" * 50}
+    assert (len(encoded) < records.size / 3) == (compression != "none")
 
 
 def test_batch_header_names_its_producer() -> None:
