@@ -23,6 +23,26 @@ _FAILURE = msgspec.json.Encoder()
 _NOT_COMPUTED = BatchStory("", "", "", "", 0, 0)
 
 
+class _Named(msgspec.Struct):
+    id: str | None = None
+    model_name: str = ""
+
+
+_NAMED = msgspec.json.Decoder(_Named)
+
+
+def unread(work: Work, index: int, error: RequestError) -> Failure:
+    """The failure of a request that is none, with as much of id and model as its bytes tell."""
+    head = work.heads[index]
+    value = work.values[index][: head if head >= 0 else None]
+    try:
+        named = _NAMED.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        named = _Named()
+    model = named.model_name or work.extras.get(index, NO_EXTRA).get("model", "")
+    return Failure(model, "", named.id, str(error))
+
+
 def refusals(held: Held, refused: Sequence[tuple[int, RequestError, Failure]]) -> Answered:
     """Requests of a work, by index, that no model saw."""
     offsets = [held.work.offsets[index] for index, _, _ in refused]

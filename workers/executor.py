@@ -149,7 +149,7 @@ class Executor:
         refused: list[tuple[int, RequestError, Failure]] = []
         for index, request in zip(indexes, found, strict=True):
             if isinstance(request, RequestError):
-                refused.append((index, request, Failure(message=str(request))))
+                refused.append((index, request, answers.unread(work, index, request)))
                 continue
             if request.claims:
                 self._settling.settle(held, index, request)

@@ -1,0 +1,119 @@
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from chimera.schemas.errors import ConfigurationError, ModelFailed, ModelRefused, OutOfMemory
+from chimera.schemas.manifest import Manifest, TensorSpec
+from chimera.schemas.tensors import objects
+from chimera.workers.backends.onnx_runtime import OnnxRuntime
+from tests.workers.rig import manifest, onnx_model, sums
+
+
+def one_node(
+    node: onnx.NodeProto,
+    inputs: dict[str, tuple[int, list[str | int | None]]],
+    outputs: dict[str, tuple[int, list[str | int | None]]],
+) -> bytes:
+    def values(named: dict[str, tuple[int, list[str | int | None]]]) -> list[onnx.ValueInfoProto]:
+        return [helper.make_tensor_value_info(name, *spec) for name, spec in named.items()]
+
+    return onnx_model(lambda: helper.make_graph([node], "g", values(inputs), values(outputs)))
+
+
+@pytest.fixture
+def runtime() -> OnnxRuntime:
+    return OnnxRuntime("cpu", 1)
+
+
+def test_model_runs_in_the_tier_of_its_device(runtime: OnnxRuntime) -> None:
+    model = runtime.load(manifest(), sums())
+    (found,) = model.run([np.array([[1, 2], [3, 4]], "f4")])
+    assert found.tolist() == [[3], [7]]
+    assert model.tier == "onnx-cpu"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"inputs": (TensorSpec("z", "FP32", (-1, 2)),)}, "'z'"),
+        ({"inputs": (TensorSpec("x", "FP64", (-1, 2)),)}, r"tensor\(float\)"),
+        ({"inputs": (TensorSpec("x", "FP32", (-1, 3)),)}, "shape"),
+        ({"inputs": (TensorSpec("x", "FP32", (-1, -1)),)}, "shape"),
+        ({"inputs": (TensorSpec("x", "FP32", (-1,)),)}, "shape"),
+        ({"outputs": (TensorSpec("x", "FP32", (-1, 1)),)}, "'x'"),
+        ({"outputs": (TensorSpec("y", "BF16", (-1, 1)),)}, "BF16"),
+    ],
+)
+def test_manifest_that_tells_another_story_is_refused(
+    runtime: OnnxRuntime, fields: dict[str, Any], reason: str
+) -> None:
+    wrong: Manifest = manifest(**fields)
+    with pytest.raises(ModelRefused, match=reason):
+        runtime.load(wrong, sums())
+
+
+def test_input_that_the_manifest_forgets_is_refused(runtime: OnnxRuntime) -> None:
+    shape: list[str | int | None] = ["n", 2]
+    model = one_node(
+        helper.make_node("Add", ["x", "more"], ["y"]),
+        {"x": (TensorProto.FLOAT, shape), "more": (TensorProto.FLOAT, shape)},
+        {"y": (TensorProto.FLOAT, shape)},
+    )
+    with pytest.raises(ModelRefused, match="more"):
+        runtime.load(manifest(outputs=(TensorSpec("y", "FP32", (-1, 2)),)), model)
+
+
+def test_file_that_is_no_model_is_refused(runtime: OnnxRuntime) -> None:
+    for model in (b"", b"x" * 100, sums()[:-40]):
+        with pytest.raises(ModelRefused):
+            runtime.load(manifest(), model)
+
+
+def test_batch_that_the_model_refuses_is_its_failure(runtime: OnnxRuntime) -> None:
+    model = one_node(
+        helper.make_node("Gather", ["x", "i"], ["y"], axis=1),
+        {"x": (TensorProto.FLOAT, ["n", 2]), "i": (TensorProto.INT64, ["k"])},
+        {"y": (TensorProto.FLOAT, ["n", "k"])},
+    )
+    specs = (TensorSpec("x", "FP32", (-1, 2)), TensorSpec("i", "INT64", (-1,)))
+    loaded = runtime.load(
+        manifest(inputs=specs, outputs=(TensorSpec("y", "FP32", (-1, -1)),)), model
+    )
+    with pytest.raises(ModelFailed, match="out of data bounds"):
+        loaded.run([np.zeros((1, 2), "f4"), np.array([9])])
+
+
+def test_failed_allocation_is_out_of_memory(runtime: OnnxRuntime) -> None:
+    model = one_node(
+        helper.make_node("Expand", ["x", "shape"], ["y"]),
+        {"x": (TensorProto.FLOAT, [1]), "shape": (TensorProto.INT64, [2])},
+        {"y": (TensorProto.FLOAT, ["a", "b"])},
+    )
+    specs = (TensorSpec("x", "FP32", (1,)), TensorSpec("shape", "INT64", (2,)))
+    loaded = runtime.load(
+        manifest(inputs=specs, outputs=(TensorSpec("y", "FP32", (-1, -1)),)), model
+    )
+    with pytest.raises(OutOfMemory):
+        loaded.run([np.zeros(1, "f4"), np.array([1 << 22, 1 << 22])])  # 64 TiB
+
+
+def test_text_goes_in_and_out(runtime: OnnxRuntime) -> None:
+    model = one_node(
+        helper.make_node("Identity", ["x"], ["y"]),
+        {"x": (TensorProto.STRING, ["n"])},
+        {"y": (TensorProto.STRING, ["n"])},
+    )
+    text = TensorSpec("x", "BYTES", (-1,)), TensorSpec("y", "BYTES", (-1,))
+    loaded = runtime.load(manifest(inputs=text[:1], outputs=text[1:]), model)
+    (found,) = loaded.run([objects([b"caf\xc3\xa9", b""])])
+    assert found.tolist() == ["café", ""]
+    with pytest.raises(ModelFailed, match="UTF-8"):
+        loaded.run([objects([b"\xff"])])
+
+
+def test_device_that_is_none_is_a_wrong_setting() -> None:
+    with pytest.raises(ConfigurationError, match="tpu"):
+        OnnxRuntime("tpu:0", 1)
