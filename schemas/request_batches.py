@@ -28,6 +28,8 @@ from chimera.schemas.tensors import Array, Layout, Tensor, from_raw, layout
 
 _NO_EXTRAS: Mapping[int, Mapping[str, str]] = MappingProxyType({})
 
+PATIENCE = 32  # requests of a batch that may be cut for nothing: 1 us each
+
 _Way = Literal["flat", "nested", "raw"]
 _Key = tuple[str, str, str, tuple[int, ...], _Way]
 
@@ -53,7 +55,7 @@ def decode_many(
     `heads` and `extras` (by index) as for `decode`. Tensors of the same model's input, datatype and
     shape lie side by side in one array, so that `tensors.stack` need not copy.
     """
-    batch = _Batch()
+    batch = _Batch(_KEPT.reader, _KEPT.templates)
     answers = [
         batch.add(index, value, head, extras.get(index, NO_EXTRA))
         for index, (value, head) in enumerate(zip(values, heads, strict=True))
@@ -115,12 +117,16 @@ class _Group:
 
 
 _Bound = tuple[Shared, int, list[_Group]]  # a template's requests in this call
+_UNTRIED: _Bound = (("", None, None, (), False, NO_PARAMETERS), 0, [])
 
 
 class _Batch:
     """The plain requests of one call; their inputs are empty until `fill`."""
 
-    def __init__(self) -> None:
+    def __init__(self, reader: NumberReader, templates: Templates) -> None:
+        templates.earn()
+        self._reader, self._templates = reader, templates
+        self._patience = PATIENCE
         self._groups: dict[_Key, _Group] = {}
         self._bound: dict[object, _Bound | None] = {}
 
@@ -128,24 +134,24 @@ class _Batch:
         """A plain request; None: `decode` has to look at it."""
         if head == 0 or head > len(value):
             return None
-        found = cut(value, head)
-        if found is not None:
-            request = self._from_template(index, found, extra)
+        if self._patience:
+            found = cut(value, head)
+            request = None if found is None else self._from_template(index, found, extra)
             if request is not None:
                 return request
+            self._patience -= 1
         return self._parsed(index, value, head, extra)
 
     def fill(self) -> list[int]:
         """Read all tensors; returns the requests that `decode` has to look at after all."""
-        reader = _KEPT.reader
-        return [index for group in self._groups.values() for index in group.fill(reader)]
+        return [index for group in self._groups.values() for index in group.fill(self._reader)]
 
     def _from_template(self, index: int, found: Cut, extra: Mapping[str, str]) -> Request | None:
         key, name, data = found
         full = (key, extra.get("model"), extra.get("version")) if extra else key
-        if full not in self._bound:
-            self._bound[full] = self._bind(key, extra)
-        bound = self._bound[full]
+        bound = self._bound.get(full, _UNTRIED)
+        if bound is _UNTRIED:
+            bound = self._bound[full] = self._bind(key, extra)
         if bound is None:
             return None
         (model, version, own_name, outputs, binary, parameters), raw_bytes, groups = bound
@@ -166,7 +172,7 @@ class _Batch:
         return Request(model, version, name, inputs, outputs, binary, parameters)
 
     def _bind(self, key: Key, extra: Mapping[str, str]) -> _Bound | None:
-        template = _KEPT.templates.get(key, extra)
+        template = self._templates.get(key, extra)
         if template is None:
             return None
         way: _Way = "flat" if template.raw_bytes < 0 else "raw"

@@ -30,6 +30,7 @@ MAX_CREDIT = 64  # new keys that may be tried at once; each batch earns one more
 _PROBES = (b"0", b"1")
 _ID, _ID_SPACED = b'"id":"', b'"id": "'
 _DATA, _DATA_SPACED = b'"data":[', b'"data": ['
+_NEXT_ROW = (b"],[", b"], [")
 
 Key = tuple[bytes, bytes, bytes, bytes]
 """Before the id, its opening, what follows it, what follows the numbers (empty: raw tensors)."""
@@ -70,7 +71,7 @@ class Templates:
         """The template of a key; None: it has none, or cannot be tried now."""
         full = (key, extra.get("model"), extra.get("version"))
         if full not in self._known:
-            if not self._credit:
+            if not self._credit or _varies(key):
                 return None
             self._credit -= 1
             if len(self._known) >= CAPACITY:
@@ -99,7 +100,7 @@ def cut(value: bytes, head: int) -> Cut | None:
     if not opening:
         before, opening, rest = front.partition(_ID_SPACED)
         if not opening:
-            return None if b'"id"' in after else ((front, b"", b"", after), None, data)
+            return (front, b"", b"", after), None, data
     name, _, between = rest.partition(b'"')
     try:
         text = name.decode()
@@ -108,6 +109,12 @@ def cut(value: bytes, head: int) -> Cut | None:
     if "\\" in text or not text.isprintable():
         return None  # an escape, or something that JSON may not allow as it stands
     return (before, opening, between, after), text, data
+
+
+def _varies(key: Key) -> bool:
+    """Whether other requests will hardly have this key: more than the holes will differ."""
+    after = key[3]
+    return after.startswith(_NEXT_ROW) or b'"data"' in after or b'"id"' in after
 
 
 def _learn(key: Key, extra: Mapping[str, str]) -> Template | None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from chimera.schemas.inference import Request
 from chimera.schemas.request_batches import decode_many
-from chimera.schemas.request_templates import CAPACITY, MAX_CREDIT, Templates, cut
+from chimera.schemas.request_templates import CAPACITY, MAX_CREDIT, Template, Templates, cut
 from tests.schemas.samples import Wire, answer, told
 
 HEADS = [
@@ -14,6 +14,8 @@ HEADS = [
     '{"model_name":"m","id": "%s","inputs":[{"name":"x","data": [%s],"shape":[3],"datatype":"INT8"}]}',
     '{"id":"%s","model_name":"m","inputs":[{"name":"x","shape":[1,3],"datatype":"FP64","data":[[%s]]}]}',
     '{"id":"%s","model_name":"m","inputs":[{"name":"x","shape":[3],"datatype":"FP32","data":[%s]}],"parameters":{"data":"[1]"}}',
+    '{"id":"%s","e":{"data":[%s]},"model_name":"m","inputs":[{"name":"x","shape":[3],"datatype":"FP32","dat\\u0061":[1,2,3]}]}',
+    '{"id":"%s","i\\u0064":"a","model_name":"m","inputs":[{"name":"x","shape":[3],"datatype":"FP32","data":[%s]}]}',
     '{"parameters":{"id":"%s"},"model_name":"m","inputs":[{"name":"x","shape":[3],"datatype":"FP32","data":[%s]}]}',
     '{"id":"%s","model_name":"m","e":{"data":[%s]},"inputs":[{"name":"x","shape":[3],"datatype":"FP32","data":[1,2,3]}]}',
     '{"id":"%s","id":"a","model_name":"m","inputs":[{"name":"x","shape":[3],"datatype":"FP32","data":[%s],"data":[4,5,6]}]}',
@@ -85,19 +87,34 @@ def test_template_knows_headers_apart() -> None:
     ]
 
 
-def test_template_is_found_for_the_plain_forms() -> None:
-    templates = Templates()
-    for head in HEADS[:4]:
-        found = cut((head % ("k", "1,2,3")).encode(), -1)
-        assert found is not None
-        assert templates.get(found[0], {}) is not None
+def template(value: str) -> Template | None:
+    found = cut(value.encode(), -1)
+    return None if found is None else Templates().get(found[0], {})
 
 
-@pytest.mark.parametrize("head", HEADS[4:])
+@pytest.mark.parametrize("head", HEADS[:3])
+def test_template_is_found_for_the_plain_forms(head: str) -> None:
+    assert template(head % ("k", "1,2,3")) is not None
+
+
+@pytest.mark.parametrize("head", HEADS[3:])
 def test_template_is_not_found_where_the_holes_are_elsewhere(head: str) -> None:
-    found = cut((head % ("k", "1,2,3")).encode(), -1)
-    assert found is not None
-    assert Templates().get(found[0], {}) is None
+    assert template(head % ("k", "1,2,3")) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        HEADS[2] % ("k", "1,2,3],[4,5,6"),
+        HEADS[2] % ("k", "1,2,3], [4,5,6"),
+        (HEADS[0] % ("k", "1,2,3")).replace('{"id":"k",', "{")[:-1] + ',"id":"k"}',
+        HEADS[0] % ('k\\"', "1,2,3"),
+        "",
+        '{"data":[1,2',
+    ],
+)
+def test_template_is_not_found_where_more_would_vary(value: str) -> None:
+    assert template(value) is None
 
 
 def test_template_is_not_tried_for_ever_new_keys() -> None:
@@ -112,6 +129,13 @@ def test_template_is_not_tried_for_ever_new_keys() -> None:
     found = cut((HEADS[1] % ("k", "1,2,3")).encode(), -1)
     assert found is not None
     assert templates.get(found[0], {}) is not None
+
+
+def test_every_batch_lets_one_more_key_be_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    earned: list[int] = []
+    monkeypatch.setattr(Templates, "earn", lambda _: earned.append(1))  # pyright: ignore
+    decode_many([(HEADS[0] % ("k", "1,2,3")).encode()] * 3, [-1] * 3)
+    assert len(earned) == 1
 
 
 def test_templates_kept_are_bounded() -> None:
