@@ -78,7 +78,12 @@ class CommitLoop:
                 await self._next()
         except Halted as reason:
             self._metrics.halted.labels(self._lane.topic, self._lane.partition).set(1)
-            log.error("lane_halted", topic=self._lane.topic, reason=str(reason))
+            log.error(
+                "lane_halted",
+                topic=self._lane.topic,
+                partition=self._lane.partition,
+                reason=str(reason),
+            )
         except ChimeraError as error:
             self._fatal(f"{self._lane.topic}-{self._lane.partition}: {error}")
         finally:

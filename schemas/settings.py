@@ -65,6 +65,9 @@ class KafkaSettings(Section):
     request_timeout_ms: int = Field(
         default=20_000, description="one request to a broker; longer than a broker's restart"
     )
+    metadata_max_age_ms: int = Field(
+        default=30_000, ge=100, description="how soon added partitions are noticed, at the latest"
+    )
     embedded_dir: Path = Field(
         default=Path(".chimera/kafka"), description="data of the embedded Kafka; survives restarts"
     )

@@ -17,6 +17,7 @@ class ClientArguments(TypedDict):
     bootstrap_servers: str
     client_id: str
     request_timeout_ms: int
+    metadata_max_age_ms: int
     security_protocol: str
     ssl_context: ssl.SSLContext | None
     sasl_mechanism: NotRequired[str]
@@ -46,6 +47,7 @@ def arguments(
         "bootstrap_servers": ",".join(addresses(bootstrap or kafka.bootstrap)),
         "client_id": client_id,
         "request_timeout_ms": kafka.request_timeout_ms,
+        "metadata_max_age_ms": kafka.metadata_max_age_ms,
         "security_protocol": kafka.security_protocol,
         "ssl_context": ssl_context(kafka),
     }
