@@ -3,6 +3,8 @@
 Prints a table, and writes one JSON file a campaign; exits 1 if anything was violated.
 """
 
+# pyright: reportMissingTypeStubs=false
+
 import argparse
 import json
 import platform
@@ -51,14 +53,17 @@ def _run(campaign: Campaign, seed: int, size: Size) -> Verdict:
     with Broker() as broker:
         verdict = campaign.run(broker, seed, size)
     counts = "  ".join(f"{name} {verdict.counts[name]}" for name in SHOWN)
-    print(f"{campaign.name:<12} seed {seed}  {time.monotonic() - began:.0f} s  {counts}")
-    print(f"  faults      {_line(verdict.faults)}")
-    print(f"  outcomes    {_line(verdict.codes)}")
-    print(
-        f"  recoveries  {_line(verdict.recoveries_ms)} ms   latency {_line(verdict.stalls_ms)} ms"
-    )
-    print(f"  violations  {_line(verdict.violations) or 'none'} {list(verdict.unmet) or ''}")
+    _say(f"{campaign.name:<12} seed {seed}  {time.monotonic() - began:.0f} s  {counts}")
+    _say(f"  faults      {_line(verdict.faults)}")
+    _say(f"  outcomes    {_line(verdict.codes)}")
+    _say(f"  recoveries  {_line(verdict.recoveries_ms)} ms   latency {_line(verdict.stalls_ms)} ms")
+    _say(f"  violations  {_line(verdict.violations) or 'none'} {list(verdict.unmet) or ''}")
     return verdict
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _line(counts: dict[str, int]) -> str:

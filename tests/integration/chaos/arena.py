@@ -4,7 +4,9 @@ A campaign does its faults inside the context, calls `settle`, and judges. Seeds
 and what is done; when the operating system runs whom is not in anybody's hand.
 """
 
+import os
 import random
+import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -23,10 +25,11 @@ from tests.integration.chaos.judge import Verdict, judge
 from tests.integration.chaos.ledger import Ledger
 from tests.integration.chaos.load import Load
 from tests.integration.chaos.models import write_models
-from tests.integration.chaos.nodes import NODE, Supervisor
+from tests.integration.chaos.nodes import CHIMERA, NODE, Supervisor
 from tests.integration.chaos.offsets import Sampler
 
 SETTLE_WITHIN_S = 120.0
+COMMAND_S = 60.0
 FENCES = ("lane_fenced", "node_fatal", "lane_halted", "lane_left_undone", "executor_died_with")
 QUICK = {  # recovery waits for these; a deployment's are longer
     "CHIMERA_KAFKA__SESSION_TIMEOUT_MS": "4000",
@@ -84,6 +87,7 @@ class Arena:
         )
         self._count = nodes
         self._unmet: list[str] = []
+        self._behind: dict[str, dict[int, int]] | None = None
         self._began = 0.0
         self._stack = ExitStack()
 
@@ -123,6 +127,57 @@ class Arena:
             ),
         )
 
+    def side(self) -> Load:
+        """A second producer, for requests by hand; stop it when all are sent."""
+        mix = Mix(limit_bytes=self.cluster.settings.serving.max_request_bytes)
+        return Load(
+            self.cluster.bootstrap,
+            self.ledger,
+            self.cluster.requests,
+            self.load.partitions,
+            mix=mix,
+            rate=0,
+            seed=self.seed,
+        )
+
+    def command(self, *arguments: str) -> str:
+        """Run `chimera` as an operator would, in the nodes' environment; what it printed.
+
+        Raises:
+            AssertionError: it failed.
+        """
+        done = subprocess.run(
+            [*CHIMERA, *arguments],
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
+            check=False,
+        )
+        if done.returncode:
+            raise AssertionError(f"chimera {' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def halts(self, partition: int) -> int:
+        """How often a lane of this partition of the requests has halted."""
+        events = (event for node in self.supervisor.nodes for event in node.events())
+        return sum(
+            event.get("event") == "lane_halted"
+            and event.get("topic") == self.cluster.requests
+            and event.get("partition") == partition
+            for event in events
+        )
+
+    def remove(self, partition: int, first: int, until: int) -> None:
+        """Retention takes these requests: nobody can answer them any more."""
+        topic = self.cluster.requests
+        self.ledger.add("removed", [(topic, partition, n) for n in range(first, until)])
+
+    def results(self) -> int:
+        """How many results are visible now."""
+        topic = self.cluster.catalogue.results.name
+        return sum(len(batch) for batch in observe.records(self.cluster.bootstrap, [topic]))
+
     def expect(self, held: bool, what: str) -> None:
         """What a campaign must see happen, or it has shown nothing."""
         if not held:
@@ -141,11 +196,17 @@ class Arena:
         except KafkaException as error:
             return {str(error): {}}
 
-    def verdict(self, campaign: str, **notes: Any) -> Verdict:
-        """Look at everything afresh, and judge."""
-        seconds = time.monotonic() - self._began
-        behind = self._unfinished()
+    def look(self) -> None:
+        """Read everything afresh."""
+        self._behind = self._unfinished()
         observe.look(self.cluster.bootstrap, self.ledger, self.cluster.catalogue)
+
+    def verdict(self, campaign: str, **notes: Any) -> Verdict:
+        """Judge what `look` saw last; looks if nobody did."""
+        seconds = time.monotonic() - self._began
+        if self._behind is None:
+            self.look()
+        behind = self._behind or {}
         return judge(
             self.ledger,
             sum(len(partitions) for partitions in behind.values()),

@@ -25,11 +25,10 @@ class Case:
 
     kind: str
     value: bytes | None
-    expected: str = OK  # an error code, or OK
+    expected: str = OK  # an error code, or OK; several, joined by |, where time decides
     answer: float | None = None  # of a good request
     headers: Headers | None = None
     ordered: bool = True  # its results keep the order of its key
-    withdrawn: bool = False
 
 
 def good(number: int) -> Case:
@@ -79,6 +78,19 @@ def division(a: int, b: int, *, model: str = "divide", ordered: bool = True) -> 
 
 def oversized(number: int, limit_bytes: int) -> Case:
     return Case("oversize", _json(number).ljust(limit_bytes + 1), "too_large")
+
+
+def wide(number: int) -> Case:
+    """Answered with 20,000 numbers, which is over any limit that campaigns set."""
+    return Case("wide", _json(number).replace(b'"double"', b'"wide"'), "too_large")
+
+
+def counting(steps: int, expected: str = OK, deadline_ms: int = 0) -> Case:
+    """A model that needs time: some tenths of a microsecond for each step."""
+    tensor = {"name": "x", "shape": [1], "datatype": "INT64", "data": [steps]}
+    value = json.dumps({"model_name": "loop", "inputs": [tensor]}).encode()
+    headers: Headers = [("chimera-deadline", b"%d" % deadline_ms)] if deadline_ms else []
+    return Case("counting", value, expected, answer=float(steps), headers=headers)
 
 
 def _json(number: int, **changes: object) -> bytes:

@@ -83,6 +83,11 @@ class Load:
         if left or self._failed:
             raise AssertionError(f"{left} requests unacknowledged; failed: {self._failed[:3]}")
 
+    def flush(self) -> None:
+        """Wait until what was sent is acknowledged; only while the thread does not run."""
+        self._producer.flush(FLUSH_WITHIN_S)
+        self._write()
+
     def send(self, case: Case, key: bytes | None, partition: int, topic: str | None = None) -> None:
         """Queue one request; call it only while the thread does not run."""
         headers: Headers = list(case.headers or [])

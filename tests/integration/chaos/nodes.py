@@ -18,10 +18,12 @@ from typing import IO, Any, Self
 
 import psutil
 
-NODE = (sys.executable, "-c", "from chimera.cli.main import main; main()", "node")
+CHIMERA = (sys.executable, "-c", "from chimera.cli.main import main; main()")
+NODE = (*CHIMERA, "node")
 POLL_S = 0.03
 STOP_WITHIN_S = 20.0
 QUICK_EXIT_S = 2.0  # a node that ends sooner is started again only after a pause
+PAUSE_S = 0.3
 EX_SOFTWARE = 70
 
 Environment = Mapping[str, str]
@@ -41,11 +43,16 @@ class Node:
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._log: IO[bytes] | None = None
+        self._lock = threading.RLock()  # between a campaign and the supervisor's thread
 
     def start(self) -> None:
         """Also after `retire`: it waits for the end of the last life."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.wait(STOP_WITHIN_S)
+        with self._lock:
+            if self.running:
+                self.stop()
+            self._start()
+
+    def _start(self) -> None:
         extra: Environment = self.next_env.popleft() if self.next_env else {}
         self._log = self._log or self.log.open("ab")
         self._started = time.monotonic()
@@ -73,17 +80,20 @@ class Node:
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL for one that does not obey."""
-        self.wanted = False
-        if self._process is not None:
-            self.signal(signal.SIGCONT, group=True)
-            self.signal(signal.SIGTERM)
-            try:
-                self._process.wait(STOP_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                self.signal(signal.SIGKILL, group=True)
-                self._process.wait()
-            self.exits.append(self._process.returncode)
-            self._process = None
+        with self._lock:
+            self.wanted = False
+            process, self._process = self._process, None
+            if process is None:
+                return
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGCONT)
+                os.kill(process.pid, signal.SIGTERM)
+                try:
+                    process.wait(STOP_WITHIN_S)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+            self.exits.append(process.returncode)
 
     def close(self) -> None:
         self.stop()
@@ -93,13 +103,14 @@ class Node:
 
     def revive(self) -> None:
         """Start again if it ended; called all the time."""
-        process = self._process
-        if not self.wanted or process is None or process.poll() is None:
-            return
-        if time.monotonic() - self._started < QUICK_EXIT_S and process.returncode > 0:
-            time.sleep(0.3)
-        self.exits.append(process.returncode)
-        self.start()
+        with self._lock:
+            process = self._process
+            if not self.wanted or process is None or process.poll() is None:
+                return
+            if time.monotonic() - self._started < QUICK_EXIT_S and process.returncode > 0:
+                time.sleep(PAUSE_S)
+            self.exits.append(process.returncode)
+            self._start()
 
     def executors(self) -> list[psutil.Process]:
         """Its child processes that compute."""

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.integration.chaos.broker import Broker
+from tests.integration.chaos.campaigns.network import network, outages
 from tests.integration.chaos.campaigns.nodes import crashes, membership, zombies
+from tests.integration.chaos.campaigns.offsets import forgotten, growth, recreation, retention
+from tests.integration.chaos.campaigns.requests import hostile, pressure
 from tests.integration.chaos.campaigns.size import FULL, SMOKE, Size
 from tests.integration.chaos.judge import Verdict
 
@@ -22,5 +25,18 @@ class Campaign:
 
 
 CAMPAIGNS = tuple(
-    Campaign(run.__name__.replace("_", "-"), run) for run in (crashes, zombies, membership)
+    Campaign(run.__name__, run)
+    for run in (
+        crashes,
+        zombies,
+        membership,
+        outages,
+        network,
+        hostile,
+        pressure,
+        retention,
+        forgotten,
+        growth,
+        recreation,
+    )
 )

@@ -14,16 +14,30 @@ class Size:
     freezes: int
     stalls: int  # fail-points that freeze
     storm_s: float
+    broker_kills: int
+    away_s: float
+    network_rounds: int
+    executor_kills: int
+    killers: int  # requests that end their executor, in the end answered so
+    hangs: int
+    pressure_s: float
 
 
 SMOKE = Size(
     rate=300,
     kills=20,
     crashes=1,
-    kill_every_s=(0.3, 2.5),
+    kill_every_s=(0.3, 2.0),
     freezes=2,
     stalls=2,
     storm_s=14,
+    broker_kills=2,
+    away_s=10,
+    network_rounds=1,
+    executor_kills=3,
+    killers=2,
+    hangs=1,
+    pressure_s=4,
 )
 FULL = Size(
     rate=1_000,
@@ -33,4 +47,11 @@ FULL = Size(
     freezes=50,
     stalls=30,
     storm_s=300,
+    broker_kills=20,
+    away_s=60,
+    network_rounds=10,
+    executor_kills=50,
+    killers=20,
+    hangs=5,
+    pressure_s=60,
 )

@@ -1,0 +1,62 @@
+"""The harness finds what it looks for: nodes that break one promise each are found out."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.chaos import nemeses
+from tests.integration.chaos.arena import Arena
+from tests.integration.chaos.broker import Broker
+from tests.integration.chaos.campaigns.nodes import FROZEN_S, prefix
+from tests.integration.chaos.judge import Verdict
+from tests.integration.chaos.nodes import NODE
+
+pytestmark = pytest.mark.timeout(180)
+SABOTAGE = (sys.executable, str(Path(__file__).parent / "chaos" / "sabotage.py"))
+
+
+def arena(broker: Broker, seed: int, *command: str, **environment: str) -> Arena:
+    return Arena(
+        broker.bootstrap,
+        prefix(),
+        seed=seed,
+        rate=300,
+        environment=environment,
+        command=command or NODE,
+    )
+
+
+def kills(found: Arena, count: int) -> Verdict:
+    found.wait_until_serving()
+    for _ in range(count):
+        time.sleep(1)
+        nemeses.kill(found, found.rng.choice(found.supervisor.nodes))
+    found.settle()
+    return found.verdict("sabotage")
+
+
+def test_harness_finds_duplicates_when_nobody_is_fenced(broker: Broker) -> None:
+    with arena(broker, 1, *SABOTAGE, "no-fence") as found:
+        found.wait_until_serving()
+        for number in range(2):
+            nemeses.freeze(found, found.supervisor.nodes[number], FROZEN_S)
+            time.sleep(2)
+        found.settle()
+        assert found.verdict("sabotage").violations.keys() >= {"duplicated"}
+
+
+def test_harness_finds_losses_when_offsets_are_committed_early(broker: Broker) -> None:
+    with arena(broker, 2, *SABOTAGE, "early-commit") as found:
+        assert kills(found, 3).violations.keys() >= {"lost", "committed_early"}
+
+
+def test_harness_finds_only_repeats_when_results_lie_outside_of_transactions(
+    broker: Broker,
+) -> None:
+    """`at_least_once` promises no more: nothing is lost, and after a crash outcomes repeat."""
+    with arena(broker, 3, CHIMERA_SERVING__GUARANTEE="at_least_once") as found:
+        verdict = kills(found, 6)
+    assert "duplicated" in verdict.violations
+    assert verdict.violations.keys() <= {"duplicated", "reordered", "letters_extra"}
