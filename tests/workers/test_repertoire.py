@@ -1,0 +1,122 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chimera.schemas.errors import ModelFailed, ModelRefused, UnknownModel
+from chimera.schemas.manifest import MAX_BATCH_ROWS, Manifest
+from chimera.schemas.tensors import Array
+from chimera.schemas.work import Loaded
+from chimera.workers.batching import Policy
+from chimera.workers.models import find, write_model
+from chimera.workers.repertoire import Repertoire, load, policy_of
+from chimera.workers.suspects import Board
+from tests.workers.fakes import Plus
+from tests.workers.rig import manifest
+
+
+@pytest.fixture
+def board() -> Iterator[Board]:
+    made = Board.create()
+    yield made
+    made.close()
+
+
+class Loader:
+    """Refuses what says so; notes what the board shows while it loads."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self.seen: list[str] = []
+
+    def load(self, manifest: Manifest, model: bytes) -> Plus:
+        self.seen.append(self._board.loading())
+        if model == b"refuse":
+            raise ModelRefused("as it asked for")
+        if model == b"too large":
+            raise MemoryError
+        return Plus(_refuse_zeros if model == b"picky" else lambda _: None)
+
+
+def _refuse_zeros(rows: Array) -> None:
+    if not rows.any():
+        raise ModelFailed("zeros")
+
+
+def loaded(
+    models_dir: Path, board: Board, **skipped: Any
+) -> tuple[Repertoire, dict[tuple[str, str], Loaded]]:
+    repertoire, reports = load(
+        find(models_dir), Loader(board), Policy(64), board, skipped.get("skipped", ())
+    )
+    return repertoire, {(report.model, report.version): report for report in reports}
+
+
+def test_all_versions_are_loaded_and_the_highest_answers(tmp_path: Path, board: Board) -> None:
+    for version in ("2", "10", "9"):
+        write_model(tmp_path, b"x", manifest("m", version))
+    repertoire, reports = loaded(tmp_path, board)
+    assert [report.refused for report in reports.values()] == ["", "", ""]
+    assert repertoire.find("m", None).manifest.version == "10"
+    assert repertoire.find("m", "9").manifest.version == "9"
+    for version in ("11", ""):
+        with pytest.raises(UnknownModel, match="does not exist"):
+            repertoire.find("m", version)
+    with pytest.raises(UnknownModel, match="there is no model 'n'"):
+        repertoire.find("n", None)
+
+
+def test_refused_versions_are_reported_and_others_serve(tmp_path: Path, board: Board) -> None:
+    for name, version, content in (
+        ("m", "1", b"x"),
+        ("m", "2", b"refuse"),
+        ("m", "3", b"too large"),
+        ("n", "1", b"refuse"),
+        ("p", "1", b"picky"),
+    ):
+        write_model(tmp_path, content, manifest(name, version))
+    (write_model(tmp_path, b"x", manifest("q", "1")) / "weights.pt").write_bytes(b"")
+    repertoire, reports = loaded(tmp_path, board)
+    assert repertoire.find("m", None).manifest.version == "1"
+    assert repertoire.find("p", None)
+    assert reports["m", "2"].refused == "as it asked for"
+    assert "memory" in reports["m", "3"].refused
+    assert "pickled" in reports["q", "1"].refused
+    asked: list[tuple[str, str | None]] = [("m", "2"), ("n", None), ("n", "1"), ("q", None)]
+    for model, wanted in asked:
+        with pytest.raises(UnknownModel, match="refused"):
+            repertoire.find(model, wanted)
+
+
+def test_board_names_the_model_that_is_loaded(tmp_path: Path, board: Board) -> None:
+    for name in ("m", "n"):
+        write_model(tmp_path, b"x", manifest(name, "1"))
+    loader = Loader(board)
+    load(find(tmp_path), loader, Policy(64), board, ())
+    assert loader.seen == ["m/1", "n/1"]
+    assert board.loading() == ""
+
+
+def test_version_that_ended_executors_is_left_out(tmp_path: Path, board: Board) -> None:
+    write_model(tmp_path, b"x", manifest("m", "1"))
+    repertoire, reports = loaded(tmp_path, board, skipped=("m/1",))
+    assert "ended an executor" in reports["m", "1"].refused
+    with pytest.raises(UnknownModel):
+        repertoire.find("m", None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "default", "expected"),
+    [
+        ({}, Policy(64, 5), Policy(64, 5)),
+        ({"max_batch_size": 8, "max_queue_delay_us": 0}, Policy(64, 5), Policy(8, 0)),
+        ({"preferred_batch_size": (4,)}, Policy(64, 5), Policy(64, 5, (4,))),
+        ({"max_batch_size": 0}, Policy(64, 5), Policy(1)),
+        ({}, Policy(10 * MAX_BATCH_ROWS), Policy(MAX_BATCH_ROWS)),
+    ],
+)
+def test_manifest_decides_how_its_model_is_batched(
+    fields: dict[str, Any], default: Policy, expected: Policy
+) -> None:
+    assert policy_of(manifest(**fields), default) == expected
