@@ -32,6 +32,7 @@ def test_arguments_with_defaults_are_plaintext() -> None:
         "bootstrap_servers": BROKER,
         "client_id": "me",
         "request_timeout_ms": 20_000,
+        "metadata_max_age_ms": 30_000,
         "security_protocol": "PLAINTEXT",
         "ssl_context": None,
     }
