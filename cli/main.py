@@ -2,7 +2,20 @@
 
 import typer
 
-from chimera.cli import bench, demo, down, infer, node, settings, status, topics, up
+from chimera.cli import (
+    bench,
+    demo,
+    doctor,
+    down,
+    infer,
+    node,
+    offsets,
+    settings,
+    status,
+    topics,
+    up,
+    watch,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -13,10 +26,13 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(up.up)
 app.command()(infer.infer)
+app.command()(watch.watch)
+app.command()(doctor.doctor)
 app.command()(node.node)
 app.command()(status.status)
 app.command()(down.down)
 app.command()(settings.settings)
+app.add_typer(offsets.app, name="offsets")
 app.add_typer(topics.app, name="topics")
 app.add_typer(bench.app, name="bench")
 

@@ -1,0 +1,77 @@
+"""A node's Prometheus page, read: what the brokers cannot tell of lanes and executors.
+
+`tests/cli/test_watch.py` reads the page of a real node.
+"""
+
+import urllib.request
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from prometheus_client.parser import text_string_to_metric_families
+
+TIMEOUT_S = 2.0
+
+Lane = tuple[str, int]  # topic, partition
+
+
+@dataclass(slots=True)
+class Page:
+    """Counters are since the node's start; several nodes' pages add up."""
+
+    windows: Counter[Lane] = field(default_factory=Counter[Lane])
+    halted: set[Lane] = field(default_factory=set[Lane])
+    outcomes: Counter[str] = field(default_factory=Counter[str])  # by code
+    batches: float = 0
+    batched: float = 0  # rows in them
+    compute_s: float = 0
+    transactions: float = 0
+    transactions_s: float = 0
+    restarts: Counter[str] = field(default_factory=Counter[str])  # of executors, by reason
+    fences: float = 0
+
+    def read(self, text: str) -> None:
+        """Add one node's page."""
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                self._take(sample.name, sample.labels, sample.value)
+
+    # One branch a metric, in the order of agents/metrics.py.
+    def _take(self, name: str, labels: dict[str, str], value: float) -> None:
+        if name == "chimera_window_records":
+            self.windows[_lane(labels)] += int(value)
+        elif name == "chimera_lane_halted" and value:
+            self.halted.add(_lane(labels))
+        elif name == "chimera_outcomes_total":
+            self.outcomes[labels["code"]] += int(value)
+        elif name == "chimera_batch_size_count":
+            self.batches += value
+        elif name == "chimera_batch_size_sum":
+            self.batched += value
+        elif name == "chimera_compute_seconds_sum":
+            self.compute_s += value
+        elif name == "chimera_transaction_seconds_count":
+            self.transactions += value
+        elif name == "chimera_transaction_seconds_sum":
+            self.transactions_s += value
+        elif name == "chimera_executor_restarts_total":
+            self.restarts[labels["reason"]] += int(value)
+        elif name == "chimera_fences_total":
+            self.fences += value
+
+
+def pages(urls: Iterable[str]) -> tuple[Page, dict[str, str]]:
+    """All of them in one, and why some cannot be read, by URL; blocks up to `TIMEOUT_S` each."""
+    page = Page()
+    failures: dict[str, str] = {}
+    for url in urls:
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+                page.read(response.read().decode())
+        except (OSError, ValueError) as error:
+            failures[url] = str(getattr(error, "reason", error))
+    return page, failures
+
+
+def _lane(labels: dict[str, str]) -> Lane:
+    return labels["topic"], int(labels["partition"])
