@@ -198,6 +198,7 @@ def rivals() -> list[Contender]:
         Contender("loop_confluent x2", none, script("loop_confluent", 2)),
         Contender("txn_loop x1", "exactly once", script("loop_transactions")),
         Contender("txn_loop x2", "exactly once", script("loop_transactions", 2)),
+        Contender("lanes_txn_loop x1", "exactly once", script("loop_transactions", shape="lanes")),
         Contender("bytewax x1", "none (no recovery store)", bytewax(1), environment=BYTEWAX),
         Contender("bytewax x2", "none (no recovery store)", bytewax(2), environment=BYTEWAX),
         Contender("quix x1", "at least once", quix(1), 0.2, QUIX),

@@ -48,7 +48,7 @@ def report(raw: dict[str, list[Report]], left_out: dict[str, str]) -> Report:
         if found
     }
     middle = {name: figures["p50_ms"] * figures["p99_ms"] for name, figures in medians.items()}
-    loop = best(middle, [name for name in medians if name.startswith("txn_loop")], least=True)
+    loop = best(middle, [name for name in medians if "txn_loop" in name], least=True)
     return {
         **{name: medians.get(name) for name in OURS},
         "txn_loop": medians.get(loop) if loop else None,

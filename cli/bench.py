@@ -29,7 +29,7 @@ Who = Annotated[
     str,
     typer.Option(
         help="Comma-separated beginnings of contenders' names (exactly_once, at_least_once, "
-        "loop_aiokafka, loop_confluent, txn_loop, bytewax, quix, faust_event, faust_take, "
+        "loop_aiokafka, loop_confluent, txn_loop, lanes_txn_loop, bytewax, quix, faust_event, faust_take, "
         "mlserver); all: everybody; `chimera bench contenders` lists them."
     ),
 ]

@@ -1,8 +1,8 @@
 """A hand-written aiokafka loop with one transaction per partition, as fast as it commits.
 
 aiokafka's sleeps between transactions are cut (`cut=1`), as anybody after latency would. Shapes:
-`joint`: one getmany over all partitions, then all their transactions at once; `lanes`: a task per
-partition, so partitions wait for nothing but their own commit.
+`joint` (the faster one, on two cores): one getmany over all partitions, then all their transactions
+at once; `lanes`: a task per partition, so partitions wait for nothing but their own commit.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -89,14 +89,13 @@ async def serve(options: Options) -> None:
         enable_auto_commit=False,
         isolation_level="read_committed",
         max_partition_fetch_bytes=1 << 20,
-        fetch_max_wait_ms=int(options.rest.get("fetch_wait_ms", "50")),  # as our transport
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(consumer)
         consumer.assign([TopicPartition(options.requests, number) for number in options.mine])
         loop = Loop(options, consumer)
         await loop.open(stack)
-        await (loop.joint() if options.rest.get("shape") == "joint" else loop.lanes())
+        await (loop.joint() if options.rest.get("shape") != "lanes" else loop.lanes())
 
 
 def _cut(options: Options) -> bool:
