@@ -32,6 +32,9 @@ BUSY_RECORDS = 128  # in one transaction: the lane has a backlog
 RATE_WEIGHT = 0.2  # of the latest transaction in the lane's smoothed rate
 
 
+ADVICE = "see `chimera offsets list`, resume with `chimera offsets set` while no node runs"
+
+
 class Halted(ChimeraError):
     """The lane may not continue by itself; the message says why, and which command resumes it."""
 
@@ -111,6 +114,7 @@ class CommitLoop:
         started = time.monotonic()
         prefix = self._lane.prefix(self._settings.commit.max_records)
         if not prefix:
+            self._require_a_whole_log()
             return
         try:
             await self._committer.commit(self._compose(prefix), prefix[-1][0].offset + 1)
@@ -131,6 +135,14 @@ class CommitLoop:
             self._forget_deaths(finished)
         if pause and not self._lane.closed:
             await asyncio.sleep(pause)
+
+    def _require_a_whole_log(self) -> None:
+        lost = self._lane.lost
+        if lost is not None and not len(self._lane) and not self._lane.closed:
+            raise Halted(
+                f"requests {lost.expected} to {lost.found - 1} were removed before they were read: "
+                f"{ADVICE}"
+            )
 
     async def _recover(self, error: Fenced) -> None:
         """Fenced: wait for the news that the partition is no longer ours, else fence back, once."""

@@ -41,6 +41,7 @@ from chimera.topics.catalogue import Catalogue
 
 log = structlog.get_logger(__name__)
 
+LOOKS = 3  # a rebalance explains one hole, two are bad luck; after so many it is really there
 HELD_RUNS = 8  # while a lane opens; with more its partition pauses
 LEAST_RECORDS = 64  # a slow lane's window never shrinks below this
 WINDOW_SHARE = 0.25  # a window should drain in this share of `decide_within_ms`
@@ -95,6 +96,8 @@ class Lane:
             serving.max_request_bytes,
             serving.deadline_tolerance_ms,
         )
+        self.lost: Hole | None = None  # set when requests vanished from the log before we read them
+        self._hole_seen = 0
         self._window: Window[Raw, Outcome] | None = None
         self._held: list[Run] = []
         self._cases: dict[int, Case] = {}
@@ -142,16 +145,27 @@ class Lane:
         try:
             fresh = self._window.accept(run.start, run.records)
         except Hole as hole:
-            self._shared.metrics.holes.inc()
-            self._shared.flow.seek(self.topic, self.partition, hole.expected)
+            self._look_for(hole)
             return
         if not fresh:
             return
+        self._hole_seen = 0
         self._shared.step("after_poll")
         self._entered.append((time.monotonic(), self._window.next))
         self._admit(fresh)
         if len(self._window) >= self._limit or self._window.bytes >= self._serving.window_bytes:
             self._pause()
+
+    def _look_for(self, hole: Hole) -> None:
+        """Read again from where something is missing; if it stays missing, it was removed."""
+        self._shared.metrics.holes.inc()
+        self._hole_seen += 1
+        if self._hole_seen <= LOOKS:
+            self._shared.flow.seek(self.topic, self.partition, hole.expected)
+        else:
+            self.lost = hole
+            self._pause()
+            self.decided.set()
 
     def _admit(self, records: Sequence[Raw]) -> None:
         taken = take_in(self._rules, records, now_ms=_now_ms(), entered_ns=time.monotonic_ns())
@@ -375,7 +389,7 @@ class Lane:
         return self._window is not None and self._window.ready
 
     def _signal(self) -> None:
-        if self.ready:
+        if self.ready or self.lost is not None:
             self.decided.set()
 
     def _pause(self) -> None:

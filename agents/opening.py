@@ -21,14 +21,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from chimera.agents.attempts import Attempts
-from chimera.agents.commit_loop import Halted
+from chimera.agents.commit_loop import ADVICE, Halted
 from chimera.agents.committers import Committer
 from chimera.schemas import headers as names
 from chimera.topics.producers import Committed
 
 LAST_RESULTS = 500  # read back to find the last answered request
 READ_TIMEOUT_MS = 1_000
-ADVICE = "see `chimera offsets list`, resume with `chimera offsets set` while no node runs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class Hole(Exception):
 
     def __init__(self, expected: int, found: int) -> None:
         super().__init__(f"expected position {expected}, the run continues from {found}")
-        self.expected = expected
+        self.expected, self.found = expected, found
 
 
 R = TypeVar("R", bound=Record)

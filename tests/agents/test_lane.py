@@ -51,6 +51,17 @@ def test_lane_seeks_back_when_something_was_skipped() -> None:
     assert bench.executors.offsets() == [[0]]
 
 
+def test_lane_gives_up_on_requests_that_stay_missing() -> None:
+    bench = Bench().open()
+    bench.put(Kafka(0))
+    for _ in range(4):
+        bench.put(Kafka(5), start=5)
+    assert bench.flow.sought == [1, 1, 1] and bench.flow.paused
+    assert bench.lane.lost is not None and bench.lane.lost.found == 5
+    bench.answer(0)
+    assert bench.decided() == [0]
+
+
 def test_lane_pauses_at_its_limit_and_resumes_at_half_of_it() -> None:
     bench = Bench(window_records=100).open()
     bench.put(*(Kafka(offset) for offset in range(100)))
