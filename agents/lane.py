@@ -10,19 +10,16 @@ time. What comes later for it is dropped. All clocks are passed in, except where
 """
 
 import asyncio
-import heapq
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import structlog
 
 from chimera.agents.intake import Intake, Rules, case_of, take_in
-from chimera.agents.metrics import Metrics
 from chimera.agents.outcomes import Case, Error, Later, Outcome, Raw, identify
+from chimera.agents.shared import Shared
+from chimera.agents.timers import Timers
 from chimera.agents.transport import Run
 from chimera.agents.window import Hole, Window
 from chimera.schemas.errors import (
@@ -34,10 +31,8 @@ from chimera.schemas.errors import (
     RequestError,
     WorkerCrashed,
 )
-from chimera.schemas.settings import Settings
 from chimera.schemas.work import Failure, Outcomes, Work
 from chimera.topics import retry
-from chimera.topics.catalogue import Catalogue
 
 log = structlog.get_logger(__name__)
 
@@ -47,36 +42,6 @@ LEAST_RECORDS = 64  # a slow lane's window never shrinks below this
 WINDOW_SHARE = 0.25  # a window should drain in this share of `decide_within_ms`
 
 _FAILURE = msgspec.json.Decoder(Failure)
-
-
-class Flow(Protocol):
-    """What a lane may do to the consumer of its partition."""
-
-    def pause(self, topic: str, partition: int) -> None: ...
-    def resume(self, topic: str, partition: int) -> None: ...
-    def seek(self, topic: str, partition: int, offset: int) -> None: ...
-
-
-class Executors(Protocol):
-    @property
-    def available(self) -> bool:
-        """Whether any executor lives; while none does, nobody's time runs out."""
-        ...
-
-    def submit(self, work: Work) -> None: ...
-    def forget(self, lane: int) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all lanes of a node use."""
-
-    settings: Settings
-    catalogue: Catalogue
-    executors: Executors
-    flow: Flow
-    metrics: Metrics
-    step: Callable[[str], None]
 
 
 class Lane:
@@ -102,10 +67,7 @@ class Lane:
         self._held: list[Run] = []
         self._cases: dict[int, Case] = {}
         self._deaths: dict[int, int] = {}
-        self._deadlines: list[tuple[int, int]] = []  # (epoch ms, offset), a heap
-        self._again: list[tuple[int, int]] = []  # (epoch ms, offset), a heap
-        self._waiting: deque[tuple[int, list[int]]] = deque()  # retry topics: (due ms, offsets)
-        self._entered: deque[tuple[float, int]] = deque()  # (monotonic s, first offset after)
+        self._timers = Timers()
         self._early: set[int] = set()  # decided here while an executor still has them
         self._paused = self.closed = False
         self._limit = serving.window_records
@@ -151,7 +113,7 @@ class Lane:
             return
         self._hole_seen = 0
         self._shared.step("after_poll")
-        self._entered.append((time.monotonic(), self._window.next))
+        self._timers.enter(time.monotonic(), self._window.next)
         self._admit(fresh)
         if len(self._window) >= self._limit or self._window.bytes >= self._serving.window_bytes:
             self._pause()
@@ -170,14 +132,13 @@ class Lane:
     def _admit(self, records: Sequence[Raw]) -> None:
         taken = take_in(self._rules, records, now_ms=_now_ms(), entered_ns=time.monotonic_ns())
         self._cases.update(taken.cases)
-        for deadline in taken.deadlines:
-            heapq.heappush(self._deadlines, deadline)
+        self._timers.expire_at(taken.deadlines)
         for offset, error in taken.refused:
             self._end(offset, error)
         if self._deaths:
             self._admit_survivors(taken)
         elif taken.due_ms:
-            self._waiting.append((taken.due_ms, list(taken.work.offsets)))
+            self._timers.wait_until(taken.due_ms, taken.work.offsets)
         else:
             self._submit(taken.work)
         if taken.refused:
@@ -284,7 +245,7 @@ class Lane:
             now_ms,
         )
         if isinstance(decision, retry.RetryInLane):
-            heapq.heappush(self._again, (decision.at_ms, offset))
+            self._timers.try_at(decision.at_ms, offset)
         elif isinstance(decision, retry.RetryOnTopic):
             self._decide(offset, Later(decision.rung, decision.not_before_ms, error))
         else:
@@ -318,33 +279,27 @@ class Lane:
         window = self._window
         if self.closed or window is None:
             return
-        while self._deadlines and self._deadlines[0][0] < now_ms:
-            deadline_ms, offset = heapq.heappop(self._deadlines)
+        for deadline_ms, offset in self._timers.expired(now_ms):
             if window.is_undecided(offset):
                 self._give_up(offset, DeadlineExceeded(f"the deadline {deadline_ms} has passed"))
-        due: list[int] = []
-        while self._again and self._again[0][0] <= now_ms:
-            due.append(heapq.heappop(self._again)[1])
-        while self._waiting and self._waiting[0][0] <= now_ms:
-            due += self._waiting.popleft()[1]
-        self.resubmit(due, isolate=False)
+        self.resubmit(self._timers.due(now_ms), isolate=False)
         if self._shared.executors.available:
             self._answer_overdue(now_s - self._serving.decide_within_ms / 1000)
         else:
-            self._entered = deque((entered + elapsed_s, end) for entered, end in self._entered)
+            self._timers.stand_still(elapsed_s)
         self._signal()
 
     def _answer_overdue(self, entered_before_s: float) -> None:
         assert self._window is not None
-        waiting = {offset for _, offsets in self._waiting for offset in offsets}
-        while self._entered and self._entered[0][0] < entered_before_s:
-            _, end = self._entered.popleft()
+        end = self._timers.overdue(entered_before_s)
+        if end is not None:
+            not_due = self._timers.not_due()
             for offset in list(self._window.undecided_before(end)):
-                if offset not in waiting:
+                if offset not in not_due:
                     self._give_up(offset, BackendUnavailable("no answer in time"))
 
     def _give_up(self, offset: int, error: RequestError) -> None:
-        if not any(offset == again for _, again in self._again):
+        if offset not in self._timers.at_rest():
             self._early.add(offset)
         self._end(offset, error)
 
@@ -364,8 +319,7 @@ class Lane:
         finished = [offset for offset in self._deaths if offset <= last]
         for offset in finished:
             del self._deaths[offset]
-        while self._entered and self._entered[0][1] <= last + 1:
-            self._entered.popleft()
+        self._timers.forget_below(last + 1)
         wanted = rate * self._serving.decide_within_ms / 1000 * WINDOW_SHARE
         self._limit = max(LEAST_RECORDS, min(self._serving.window_records, int(wanted)))
         if len(self._window) <= self._limit // 2:

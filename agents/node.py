@@ -28,10 +28,11 @@ from chimera.agents.app import new_app
 from chimera.agents.attempts import Attempts
 from chimera.agents.commit_loop import CommitLoop
 from chimera.agents.committers import AtLeastOnce, Committer, ExactlyOnce, Partition
-from chimera.agents.lane import Lane, Shared
+from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
 from chimera.agents.opening import Opening
 from chimera.agents.outcomes import Composer
+from chimera.agents.shared import Shared
 from chimera.agents.stages import Stages
 from chimera.agents.transport import Run
 from chimera.schemas.settings import Settings

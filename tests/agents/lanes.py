@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import msgspec
 from faust.types import TP
 
-from chimera.agents.lane import Lane, Shared
+from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
+from chimera.agents.shared import Shared
 from chimera.agents.transport import Run
 from chimera.schemas.errors import REQUEST_ERRORS, RequestError
 from chimera.schemas.settings import ServingSettings, Settings

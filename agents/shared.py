@@ -1,0 +1,40 @@
+"""What the lanes of one node share, and what they ask of it: two small protocols and their bundle."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from chimera.agents.metrics import Metrics
+from chimera.schemas.settings import Settings
+from chimera.schemas.work import Work
+from chimera.topics.catalogue import Catalogue
+
+
+class Flow(Protocol):
+    """What a lane may do to the consumer of its partition."""
+
+    def pause(self, topic: str, partition: int) -> None: ...
+    def resume(self, topic: str, partition: int) -> None: ...
+    def seek(self, topic: str, partition: int, offset: int) -> None: ...
+
+
+class Executors(Protocol):
+    @property
+    def available(self) -> bool:
+        """Whether any executor lives; while none does, nobody's time runs out."""
+        ...
+
+    def submit(self, work: Work) -> None: ...
+    def forget(self, lane: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all lanes of a node use."""
+
+    settings: Settings
+    catalogue: Catalogue
+    executors: Executors
+    flow: Flow
+    metrics: Metrics
+    step: Callable[[str], None]

@@ -1,0 +1,75 @@
+"""What a lane waits for: deadlines, tries that are due later, and the age of each run. Pure.
+
+Milliseconds are since the epoch, as callers and brokers count; seconds are monotonic, for ages.
+`tests/agents/test_lane.py` drives it through the lane.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+
+
+class Timers:
+    """Of one lane. An offset may stand in several; the lane knows which of them are decided."""
+
+    def __init__(self) -> None:
+        self._deadlines: list[tuple[int, int]] = []  # (ms, offset), a heap
+        self._again: list[tuple[int, int]] = []  # (ms, offset), a heap
+        self._waiting: deque[tuple[int, list[int]]] = deque()  # retry topics: (ms, offsets)
+        self._entered: deque[tuple[float, int]] = deque()  # (s, first offset after the run)
+
+    def enter(self, at_s: float, end: int) -> None:
+        """A run entered the window; its offsets lie below `end`."""
+        self._entered.append((at_s, end))
+
+    def expire_at(self, deadlines: Iterable[tuple[int, int]]) -> None:
+        for deadline in deadlines:
+            heapq.heappush(self._deadlines, deadline)
+
+    def try_at(self, at_ms: int, offset: int) -> None:
+        """A failed request is to be computed again."""
+        heapq.heappush(self._again, (at_ms, offset))
+
+    def wait_until(self, due_ms: int, offsets: list[int]) -> None:
+        """Records of a retry topic are not due yet; all of one topic wait equally long."""
+        self._waiting.append((due_ms, offsets))
+
+    def expired(self, now_ms: int) -> list[tuple[int, int]]:
+        """Deadlines that have passed, each told once."""
+        found: list[tuple[int, int]] = []
+        while self._deadlines and self._deadlines[0][0] < now_ms:
+            found.append(heapq.heappop(self._deadlines))
+        return found
+
+    def due(self, now_ms: int) -> list[int]:
+        """Offsets to be computed now, each told once."""
+        found: list[int] = []
+        while self._again and self._again[0][0] <= now_ms:
+            found.append(heapq.heappop(self._again)[1])
+        while self._waiting and self._waiting[0][0] <= now_ms:
+            found += self._waiting.popleft()[1]
+        return found
+
+    def overdue(self, entered_before_s: float) -> int | None:
+        """The end of the youngest run that is too old, told once; None where none is."""
+        end: int | None = None
+        while self._entered and self._entered[0][0] < entered_before_s:
+            end = self._entered.popleft()[1]
+        return end
+
+    def stand_still(self, for_s: float) -> None:
+        """That much time does not count for anybody's age."""
+        self._entered = deque((entered + for_s, end) for entered, end in self._entered)
+
+    def at_rest(self) -> set[int]:
+        """Offsets that no executor has: they wait for their next try."""
+        return self.not_due().union(offset for _, offset in self._again)
+
+    def not_due(self) -> set[int]:
+        """Offsets of a retry topic whose time has not come."""
+        return {offset for _, offsets in self._waiting for offset in offsets}
+
+    def forget_below(self, offset: int) -> None:
+        """Runs that ended at or below `offset` are committed."""
+        while self._entered and self._entered[0][1] <= offset:
+            self._entered.popleft()
