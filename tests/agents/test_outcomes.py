@@ -1,5 +1,8 @@
 """What a decided prefix becomes: batches that their topics take."""
 
+# pyright: reportMissingTypeStubs=false
+# (aiokafka ships no type information)
+
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from chimera.agents.outcomes import Composer
