@@ -5,6 +5,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -83,25 +84,48 @@ def _of_lane(
     story: BatchStory,
     started_ns: int,
 ) -> Iterator[Answered]:
-    offsets: list[int] = []
-    codes = bytearray()
-    bodies: list[bytes] = []
-    parts: list[tuple[int, int]] = []
-    size = 0
+    frame = _Frame(lane, story)
     for task, answers in shares:
-        told = _told(task.held.work, story, started_ns)
-        lot = Lot(task.route.served.tails.batch(told))
-        own_codes, own_bodies = _bodies(task, answers, lot)
-        own_size = sum(map(len, own_bodies))
-        if offsets and size + own_size > FRAME_BYTES:
-            yield Answered(Outcomes(lane, offsets, bytes(codes), bodies, story), parts)
-            offsets, codes, bodies, parts, size = [], bytearray(), [], [], 0
-        offsets += task.offsets
-        codes += own_codes
-        bodies += own_bodies
-        parts.append((task.held.serial, len(own_bodies)))
-        size += own_size
-    yield Answered(Outcomes(lane, offsets, bytes(codes), bodies, story), parts)
+        lot = Lot(task.route.served.tails.batch(_told(task.held.work, story, started_ns)))
+        codes, bodies = _bodies(task, answers, lot)
+        for start, stop, size in _stretches(bodies):
+            if frame.size + size > FRAME_BYTES and frame.parts:
+                yield frame.answered()
+                frame = _Frame(lane, story)
+            frame.offsets += task.offsets[start:stop]
+            frame.codes += codes[start:stop]
+            frame.bodies += bodies[start:stop]
+            frame.parts.append((task.held.serial, stop - start))
+            frame.size += size
+    yield frame.answered()
+
+
+@dataclass(slots=True)
+class _Frame:
+    """Outcomes while they are collected."""
+
+    lane: int
+    story: BatchStory
+    offsets: list[int] = field(default_factory=list[int])
+    codes: bytearray = field(default_factory=bytearray)
+    bodies: list[bytes] = field(default_factory=list[bytes])
+    parts: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    size: int = 0
+
+    def answered(self) -> Answered:
+        outcomes = Outcomes(self.lane, self.offsets, bytes(self.codes), self.bodies, self.story)
+        return Answered(outcomes, self.parts)
+
+
+def _stretches(bodies: Sequence[bytes]) -> Iterator[tuple[int, int, int]]:
+    """Start, stop and bytes of stretches that a frame can hold."""
+    start = size = 0
+    for at, body in enumerate(bodies):
+        if at > start and size + len(body) > FRAME_BYTES:
+            yield start, at, size
+            start, size = at, 0
+        size += len(body)
+    yield start, len(bodies), size
 
 
 def _told(work: Work, story: BatchStory, started_ns: int) -> Told:

@@ -282,6 +282,7 @@ def _start(link: Link, board: Board, make_loader: MakeLoader, started_ns: int) -
         raise BrokenFrame(f"{configured[0].name} before the configuration")
     configuration = msgspec.json.decode(configured[1], type=Configuration)
     _configure_logs(configuration)
+    _offer_to_the_oom_killer()
     if configuration.memory_bytes is not None:
         resource.setrlimit(
             resource.RLIMIT_AS, (configuration.memory_bytes, configuration.memory_bytes)
@@ -321,6 +322,15 @@ def _end_with(node_pid: int) -> None:
             raise OSError(ctypes.get_errno(), "prctl")
     if os.getppid() != node_pid:
         raise SystemExit("its node is gone")
+
+
+def _offer_to_the_oom_killer() -> None:
+    """If memory runs out, the kernel should end an executor rather than its node (Linux)."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("500")
+    except OSError as error:
+        log.debug("oom_score_not_set", reason=str(error))
 
 
 def _configure_logs(configuration: Configuration) -> None:

@@ -10,6 +10,7 @@ flight (its lane is forgotten) is dropped. `tests/workers/test_handle.py`.
 import asyncio
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ from chimera.workers.suspects import Board, Doing
 log = structlog.get_logger(__name__)
 
 ENTRY = (sys.executable, "-P", "-m", "chimera.workers.executor")
+STDERR = 2
+POLL_S = 0.002  # between looks at a process whose stream has ended
 END_WITHIN_S = 5.0  # from the end of its stream to its own
 
 _STARTED = msgspec.json.Decoder(Started)
@@ -73,7 +76,7 @@ class Handle(asyncio.Protocol):
         self._is_started = False
         self._reassembly = Reassembly()
         self._transport: asyncio.WriteTransport | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     # Life.
 
@@ -84,22 +87,23 @@ class Handle(asyncio.Protocol):
             with theirs:
                 enlarge(ours)
                 numbers = (theirs.fileno(), self._board.fileno, os.getpid())
-                self._process = await asyncio.create_subprocess_exec(
-                    *entry,
-                    *map(str, numbers),
-                    stdin=asyncio.subprocess.DEVNULL,
+                self._process = subprocess.Popen(  # noqa: ASYNC220  # milliseconds, and no event loop's own way survives being cancelled
+                    [*entry, *map(str, numbers)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=STDERR,  # a library's chatter must not end up in a command's output
                     pass_fds=numbers[:2],
                 )
             await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
         except BaseException:
             ours.close()
             self.ended.set()
+            self.kill("crashed")
             raise
         self._write(frames.frame(Kind.CONFIGURE, msgspec.json.encode(self.configuration)))
 
     def kill(self, reason: str) -> None:
         """End the process; `ended` follows when its last answers were read."""
-        if self._process is not None and self._process.returncode is None and not self.kill_reason:
+        if self._process is not None and not self.kill_reason:
             self.kill_reason = reason
             self._process.kill()
 
@@ -109,11 +113,12 @@ class Handle(asyncio.Protocol):
         self.started.cancel()
         if self._process is None:
             return -1
-        try:
-            return await asyncio.wait_for(self._process.wait(), END_WITHIN_S)
-        except TimeoutError:  # it closed the stream and lives on
-            self.kill("crashed")
-            return await self._process.wait()
+        given_up_s = time.monotonic() + END_WITHIN_S
+        while (status := self._process.poll()) is None:
+            if time.monotonic() > given_up_s:  # it closed the stream and lives on
+                self.kill("crashed")
+            await asyncio.sleep(POLL_S)
+        return status
 
     def close(self) -> None:
         """Give back what `spawn` took, after `wait` has returned."""

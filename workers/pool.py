@@ -19,10 +19,12 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import Outcomes, Started, Work
 from chimera.workers.configuration import configuration
 from chimera.workers.devices import devices
+from chimera.workers.frames import MAX_BODY_BYTES
 from chimera.workers.handle import ENTRY, Handle, part
 
 log = structlog.get_logger(__name__)
@@ -54,7 +56,17 @@ class Pool:
         on_death: Callable[[str], None] | None = None,
         entry: Sequence[str] = ENTRY,
     ) -> None:
-        """`on_death` is told the reason of each executor's death; `entry` is what tests replace."""
+        """`on_death` is told the reason of each executor's death; `entry` is what tests replace.
+
+        Raises:
+            ConfigurationError: a limit is larger than what executors take.
+        """
+        serving = settings.serving
+        if max(serving.max_request_bytes, serving.max_result_bytes) > MAX_BODY_BYTES // 2:
+            raise ConfigurationError(
+                "CHIMERA_SERVING__MAX_REQUEST_BYTES and CHIMERA_SERVING__MAX_RESULT_BYTES:"
+                f" at most {MAX_BODY_BYTES // 2}"
+            )
         self._settings = settings
         self._on_outcomes = on_outcomes
         self._on_suspects = on_suspects
@@ -116,6 +128,8 @@ class Pool:
 
     def submit(self, work: Work) -> None:
         """Never waits. What a lane submits is bounded by its window."""
+        if not work.offsets:
+            return
         queue = self._queues.get(work.lane)
         if queue is None:
             queue = self._queues[work.lane] = deque()
@@ -194,7 +208,15 @@ class Pool:
                 self._take_outcomes,
             )
             self._handles[slot] = handle
-            await handle.spawn(self._entry)
+            try:
+                await handle.spawn(self._entry)
+            except OSError as error:
+                log.error("executor_not_spawned", slot=slot, reason=str(error))
+                failures += 1
+                await handle.wait()
+                handle.close()
+                del self._handles[slot]
+                continue
             handle.started.add_done_callback(self._on_started)
             status = await handle.wait()
             if handle.refused is not None and not self._first.is_set():

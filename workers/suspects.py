@@ -70,6 +70,7 @@ class Board:
 
     def mark(self, doing: Doing, lanes: Iterable[tuple[int, Sequence[int]]]) -> None:
         """From now on `doing` something with these offsets of these lanes."""
+        self.clear()  # whoever reads now sees nothing rather than a half of two marks
         position = _HEADER.size
         memory = self._memory
         for lane, offsets in lanes:
@@ -82,6 +83,7 @@ class Board:
         _STATE.pack_into(memory, 8, time.monotonic_ns(), doing, position - _HEADER.size)
 
     def mark_loading(self, model: str) -> None:
+        self.clear()
         name = model.encode()
         self._memory[_HEADER.size : _HEADER.size + len(name)] = name
         _STATE.pack_into(self._memory, 8, time.monotonic_ns(), Doing.LOADING, len(name))

@@ -77,6 +77,18 @@ def test_large_shares_go_out_in_several_frames(monkeypatch: pytest.MonkeyPatch) 
     assert all(len(one.outcomes.bodies) == len(one.outcomes.offsets) for one in sent)
 
 
+def test_large_answers_to_one_work_go_out_in_several_frames(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answers, "FRAME_BYTES", 10_000)
+    given = task(served(), work([request((0, 1))] * 7), serial=4)
+    sizes = (4_000, 4_000, 20_000, 10, 10, 9_000, 10)
+    replies: list[Answer] = [Response(b"x" * size) for size in sizes]
+    sent = list(of_batch([given], Batch([replies], 7, 9), 0))
+    assert [answered.outcomes.offsets for answered in sent] == [[0, 1], [2], [3, 4], [5, 6]]
+    assert [answered.parts for answered in sent] == [[(4, 2)], [(4, 1)], [(4, 2)], [(4, 2)]]
+
+
 def test_refusals_belong_to_no_batch() -> None:
     given = work([b"{", b"["], start=7)
     error = Malformed("no")

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -31,7 +32,7 @@ from tests.workers.rig import (
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def test_requests_are_answered_by_the_real_model(tmp_path: Path, run: object) -> None:
+def test_requests_are_answered_by_the_real_model(tmp_path: Path, run: Any) -> None:
     write_model(tmp_path, sums(), manifest("sums", version="3"))
 
     async def scenario() -> None:
@@ -63,7 +64,7 @@ def test_requests_are_answered_by_the_real_model(tmp_path: Path, run: object) ->
             story = next(story for story, offsets in rig.batches if 0 in offsets)
             assert (story.model, story.version, story.size) == ("sums", "3", 4)
 
-    run(scenario())  # type: ignore[operator]
+    run(scenario())
 
 
 def test_batches_form_across_lanes_and_share_one_story(tmp_path: Path) -> None:
@@ -287,11 +288,11 @@ def test_stop_leaves_no_process_and_no_file_open(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         me = psutil.Process()
-        before = me.num_fds()
+        before, others = me.num_fds(), me.children()  # the session's Kafka
         rig = Rig(tmp_path, executors=2)
         await rig.pool.start()
         rig.pool.submit(work([request((0, 1), "slow")] * 2000))
-        children = me.children()
+        children = [child for child in me.children() if child not in others]
         assert children
         await rig.pool.stop()
         assert not any(child.is_running() for child in children)
@@ -301,17 +302,24 @@ def test_stop_leaves_no_process_and_no_file_open(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_stop_during_start_leaves_no_process(tmp_path: Path) -> None:
-    async def scenario() -> None:
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_stop_during_start_leaves_no_process(tmp_path: Path, run: Any) -> None:
+    async def scenario(pause_s: float) -> None:
         rig = Rig(tmp_path, executors=2)
         starting = asyncio.create_task(rig.pool.start())
-        for _ in range(5):
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(pause_s)
         await rig.pool.stop()
         await asyncio.wait_for(starting, 5)
-        assert not psutil.Process().children()
+        assert psutil.Process().children() == others
 
-    asyncio.run(scenario())
+    others = psutil.Process().children()  # the session's Kafka
+    for pause_s in (0, 0.001, 0.004, 0.01, 0.05, 0.2):
+        run(scenario(pause_s))
+
+
+def test_limits_that_no_frame_holds_are_wrong_settings(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="MAX_RESULT_BYTES"):
+        Rig(tmp_path, max_result_bytes=1 << 30)
 
 
 def test_device_that_is_none_stops_the_start(tmp_path: Path) -> None:
