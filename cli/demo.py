@@ -72,7 +72,9 @@ def _run(settings: "Settings", requests: int, json_file: Path | None, keep: bool
         if keep:
             with stages.begin("handed to `chimera up`"):
                 stack.hand_over()
-        places = _places(stack)
+        elif not report.is_good:
+            stack.is_kept = True
+        places = _places(stack, is_up=keep)
     demo_table.show(report, places)
     return report.is_good
 
@@ -97,10 +99,11 @@ def _measure(stack: "DemoStack", stages: "Stages", requests: int) -> "Report":
     return demo_table.report(verdict, traffic, plan)
 
 
-def _places(stack: "DemoStack") -> dict[str, str]:
+def _places(stack: "DemoStack", *, is_up: bool) -> dict[str, str]:
     from chimera.topics.catalogue import catalogue
 
     topics = catalogue(stack.settings)
+    logs = ("stack.log", "node.log", "training.log") if is_up else ("node.log", "training.log")
     places = {
         "Kafka": stack.bootstrap,
         "requests": topics.requests.name,
@@ -108,16 +111,16 @@ def _places(stack: "DemoStack") -> dict[str, str]:
         "dead letters": topics.dead_letters.name,
         "metrics": stack.metrics,
         "model": f"{stack.folder}/models/digits/1",
-        "logs": f"{stack.folder}/"
-        + ("stack.log, " if stack.is_kept else "")
-        + "node.log, training.log",
+        "logs": f"{stack.folder}/" + ", ".join(logs),
     }
     if stack.is_embedded:
         places["Kafka's data, log"] = f"{stack.folder}/kafka"
-    if stack.is_kept:
+    if is_up:
         places["go on with"] = f"export CHIMERA_CONFIG={stack.config_file}"
-        places[""] = "chimera watch | chimera infer digits --input FILE | chimera doctor"
+        places[""] = f"chimera watch; chimera doctor; chimera infer digits --input {stack.sample}"
         places["stop it"] = f"chimera down; rm -r {stack.folder}"
+    elif stack.is_kept:
+        places["only files are left"] = f"something is wrong: see {stack.folder}"
     else:
         places["all of it is gone"] = "`chimera demo --keep` leaves it up"
     return places

@@ -32,8 +32,9 @@ from chimera.schemas.settings import Settings
 from chimera.topics import admin
 from chimera.topics.catalogue import catalogue
 
-NODE_WITHIN_S = 60.0
-TRAIN_WITHIN_S = 120.0
+NODE_WITHIN_S = 90.0
+TRAIN_WITHIN_S = 180.0
+HAND_OVER_WITHIN_S = 120.0
 POLL_S = 0.05
 
 
@@ -54,7 +55,7 @@ class DemoStack:
         self._training: Child | None = None
         self._node: Child | None = None
         self._has_topics = False
-        self.is_kept = False
+        self.is_kept = False  # the folder, at the end
 
     @property
     def bootstrap(self) -> str:
@@ -76,6 +77,11 @@ class DemoStack:
     def config_file(self) -> Path:
         return self.folder / "chimera.toml"
 
+    @property
+    def sample(self) -> Path:
+        """One digit, as `chimera infer` takes it."""
+        return self.folder / "digit.json"
+
     def __enter__(self) -> Self:
         return self
 
@@ -92,7 +98,9 @@ class DemoStack:
             asyncio.run(_delete_topics(self.settings))
         if self._kafka is not None:
             self._kafka.stop()
-        if not self.is_kept:
+        if isinstance(error, Exception):
+            self._stages.say(f"what was logged is kept in {self.folder}")
+        elif not self.is_kept:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
@@ -171,7 +179,7 @@ class DemoStack:
         command = [sys.executable, "-m", "chimera.cli", "up", "--detach"]
         child = Child(command, log_file=log_file, environment=environment)
         self.is_kept = True
-        self._await(child, "`chimera up`", log_file, NODE_WITHIN_S, lambda: False)
+        self._await(child, "`chimera up`", log_file, HAND_OVER_WITHIN_S, lambda: False)
 
 
 def _overrides(folder: Path, is_embedded: bool) -> dict[str, str]:

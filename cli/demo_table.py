@@ -78,7 +78,7 @@ def show(report: Report, places: Mapping[str, str]) -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 120
+        console.width = 160
     console.print(_outcomes(report))
     console.print(_figures(report))
     for complaint in report.verdict.complaints:

@@ -3,16 +3,18 @@
     python -m chimera.cli.digits FOLDER
       FOLDER/models/digits/1/   the model and its manifest
       FOLDER/digits.npz         what it never saw in training: images, labels, its own scores
+      FOLDER/digit.json         one of those, for `chimera infer`
 
 A process of its own, because torch takes longer to load than everything else in the demo. It says
 what it does in lines on standard output. The seed is fixed: the same machine makes the same model.
-`tests/cli/test_digits.py` compares the digits with scikit-learn's and serves the ONNX file.
+`tests/cli/test_demo.py` compares the digits with scikit-learn's; the demo serves the ONNX file.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # (torch's functions are typed in part)
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -127,6 +129,7 @@ def make(folder: Path) -> None:
         labels=labels[held_out],
         scores=scores.numpy(),
     )
+    (folder / "digit.json").write_text(json.dumps(images[held_out[0]].tolist()) + "\n")
     _say("done")
 
 

@@ -1,0 +1,121 @@
+"""Places for the tests of commands: topics and a group of their own, a small model, a real node."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from chimera.cli.child import Child
+from chimera.cli.ports import free_port
+from chimera.cli.stack import node_command
+from chimera.schemas.manifest import Manifest, TensorSpec
+from chimera.workers.models import write_model
+
+READY_WITHIN_S = 90.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """A prefix and a group of its own on a broker, with settings to reach them."""
+
+    bootstrap: str
+    folder: Path
+    environment: Mapping[str, str]
+
+    @property
+    def prefix(self) -> str:
+        return self.environment["CHIMERA_KAFKA__TOPIC_PREFIX"]
+
+    def run(
+        self, *arguments: str, within_s: float = 90, text: str | None = None, **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        """`chimera` with these arguments; `more`: further settings."""
+        return subprocess.run(
+            [sys.executable, "-m", "chimera.cli", *arguments],
+            env={**os.environ, **self.environment, **more},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=within_s,
+            input=text,
+        )
+
+    def node(self) -> Child:
+        """Started and ready; stop it."""
+        ready = self.folder / "node.ready"
+        ready.unlink(missing_ok=True)
+        log_file = self.folder / "node.log"
+        child = Child(
+            node_command(self.bootstrap, ready), log_file=log_file, environment=self.environment
+        )
+        for _ in range(int(READY_WITHIN_S / 0.05)):
+            if ready.exists():
+                return child
+            if child.wait(0.05) is not None:
+                break
+        child.kill()
+        raise AssertionError(f"the node is not ready: {log_file.read_text()[-2000:]}")
+
+
+def make_place(kafka: str, folder: Path, name: str) -> Place:
+    """With the topics made and a model `digits` to serve."""
+    models_dir = folder / "models"
+    write_model(models_dir, digits_model(), MANIFEST)
+    place = Place(
+        kafka,
+        folder,
+        {
+            "CHIMERA_KAFKA__BOOTSTRAP": kafka,
+            "CHIMERA_KAFKA__TOPIC_PREFIX": f"{name}.",
+            "CHIMERA_KAFKA__GROUP": name,
+            "CHIMERA_KAFKA__PARTITIONS": "2",
+            "CHIMERA_SERVING__MODELS_DIR": str(models_dir),
+            "CHIMERA_STACK__DIR": str(folder / "stack"),
+            "CHIMERA_OBSERVABILITY__METRICS_PORT": str(free_port()),
+        },
+    )
+    made = place.run("topics", "sync", "--apply")
+    assert made.returncode == 0, made.stderr
+    return place
+
+
+MANIFEST = Manifest(
+    name="digits",
+    version="1",
+    inputs=(TensorSpec("image", "FP32", (-1, 64)),),
+    outputs=(TensorSpec("digit", "INT64", (-1,)), TensorSpec("scores", "FP32", (-1, 10))),
+    sha256="0" * 64,
+)
+
+
+def digits_model() -> bytes:
+    """An ONNX model: scores [n, 10] = softmax of the first ten pixels, digit [n] = the largest."""
+    weights = np.zeros((64, 10), np.float32)
+    weights[:10] = np.eye(10)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["image", "weights"], ["sums"]),
+            helper.make_node("Softmax", ["sums"], ["scores"], axis=1),
+            helper.make_node("ArgMax", ["scores"], ["digit"], axis=1, keepdims=0),
+        ],
+        "digits",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 64])],
+        [
+            helper.make_tensor_value_info("digit", TensorProto.INT64, ["n"]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 10]),
+        ],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    return bytes(model.SerializeToString())
+
+
+def image(digit: int) -> list[float]:
+    """Pixels that `digits_model` takes for that digit."""
+    return [5.0 if pixel == digit else 0.0 for pixel in range(64)]
