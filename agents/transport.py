@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 
 PREFETCH_BACKOFF_S = 0.01  # longer: a paused lane holds up the others; 0: an idle one holds it up
 FETCH_WAIT_MS = 50  # longer: a lane that resumes waits for a fetch of idle ones to return
+METADATA_CHECK_S = 0.5  # while a topic is unknown, so often
+REASSIGNMENT_S = 0.02  # between looks while the group rebalances; its own task needs the loop
 BUSY_RECORDS = 256  # a fetch that brought this many is followed by the next at once
 
 
@@ -123,6 +125,20 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
         fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
         self._fetch: Callable[..., Awaitable[bool]] = fetcher._proc_fetch_request
         fetcher._proc_fetch_request = self._paced_fetch
+        self.add_future(self._know_topics())
+
+    async def _know_topics(self) -> None:
+        """Ask again for topics that a broker, just started, did not name when it was asked.
+
+        Whoever assigns partitions meanwhile leaves them out, and until metadata is next due nobody
+        serves them; with what this brings, the group assigns anew.
+        """
+        consumer = self._ensure_consumer()
+        while not self.should_stop:
+            await self.sleep(METADATA_CHECK_S)
+            cluster = consumer._client.cluster
+            if any(not cluster.partitions_for_topic(topic) for topic in consumer.subscription()):
+                await consumer._client.force_metadata_update()
 
     async def _paced_fetch(self, *request: Any) -> bool:
         """Space small fetches by the linger, so that several partitions' records come at once."""
@@ -188,6 +204,7 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
             raise ConsumerStoppedError()
         with fetcher._subscriptions.fetch_context():
             if fetcher._subscriptions.reassignment_in_progress:
+                await asyncio.sleep(REASSIGNMENT_S)
                 return {}
             found = self._take(fetcher, active)
             if not found:
@@ -281,6 +298,7 @@ class Consumer(driver.Consumer):
             while not (self.should_stop or fetcher.should_stop):
                 async for _, message in self.getmany(timeout=1.0):
                     await self.callback(message)
+                await asyncio.sleep(0)  # whatever returned at once: everybody else gets a turn
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
