@@ -123,7 +123,7 @@ def _learn(key: Key, extra: Mapping[str, str]) -> Template | None:
         first, second = (_probe(key, text, extra) for text in _PROBES)
     except RequestError:
         return None
-    return first if first is not None and first == second else None
+    return first if first == second else None
 
 
 def _probe(key: Key, text: bytes, extra: Mapping[str, str]) -> Template | None:

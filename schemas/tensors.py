@@ -222,7 +222,7 @@ def _read_bytes(layout: Layout, raw: bytes | memoryview) -> Array:
     while position < end:
         start = position + 4
         position = start + int.from_bytes(raw[position:start], "little")
-        if start > end or position > end:
+        if position > end:
             raise Malformed("an element of BYTES runs past the end")
         elements.append(bytes(raw[start:position]))
     if len(elements) != layout.count:

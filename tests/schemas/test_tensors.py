@@ -121,6 +121,9 @@ def test_tensors_of_no_elements_are_stacked() -> None:
 def test_tensors_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(ValueError, match="dimensions"):
         stack([tensor([1, 2], (1, 2)), tensor([1, 2, 3], (1, 3))])
+    flat = np.arange(8, dtype="<f4")
+    with pytest.raises(ValueError, match="dimensions"):
+        stack([Tensor("x", "FP32", (1, 4), flat, 0, 4), Tensor("x", "FP32", (2, 2), flat, 4, 8)])
 
 
 def test_text_for_messages_is_short() -> None:
