@@ -30,6 +30,7 @@ from tests.integration.chaos.offsets import Sampler
 
 SETTLE_WITHIN_S = 120.0
 COMMAND_S = 60.0
+POLL_S = 0.1
 FENCES = ("lane_fenced", "node_fatal", "lane_halted", "lane_left_undone", "executor_died_with")
 QUICK = {  # recovery waits for these; a deployment's are longer
     "CHIMERA_KAFKA__SESSION_TIMEOUT_MS": "4000",
@@ -93,6 +94,7 @@ class Arena:
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self.ledger)
+        self._stack.callback(self.cluster.offsets.close)
         self.cluster.create()
         self._stack.enter_context(self.supervisor)
         for _ in range(self._count):
@@ -182,6 +184,21 @@ class Arena:
         """What a campaign must see happen, or it has shown nothing."""
         if not held:
             self._unmet.append(what)
+
+    def seconds_until_all_advance(self, within_s: float = 60.0) -> float:
+        """How long until every partition of the requests has committed something new."""
+        began = time.monotonic()
+        before: dict[int, int] = {}
+        while time.monotonic() - began < within_s:
+            try:
+                now = self.cluster.offsets.committed(self.cluster.requests)
+            except KafkaException:  # the broker does not answer yet
+                continue
+            before = before or now
+            if all(offset > before[number] for number, offset in now.items()):
+                break
+            time.sleep(POLL_S)
+        return time.monotonic() - began
 
     def settle(self, within_s: float = SETTLE_WITHIN_S) -> None:
         """Stop the load and wait until everything is decided; times out silently, for the judge."""

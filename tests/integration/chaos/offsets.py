@@ -15,7 +15,6 @@ from typing import Any, Self
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaException,
     TopicPartition,
@@ -37,19 +36,41 @@ class Offsets:
         self._bootstrap = bootstrap
         self._group = group
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._observer: Consumer | None = None
+        self._lock = threading.Lock()
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         found = self._admin.list_topics(topic, timeout=CALL_S).topics[topic].partitions
         return [TopicPartition(topic, number) for number in sorted(found)]
 
     def committed(self, topic: str) -> dict[int, int]:
-        """The group's stable offsets; -1 where it has none."""
-        asked = [ConsumerGroupTopicPartitions(self._group, self.partitions(topic))]
-        futures = self._admin.list_consumer_group_offsets(
-            asked, require_stable=True, request_timeout=CALL_S
-        )
-        found: Any = futures[self._group].result(CALL_S)
-        return {one.partition: max(one.offset, -1) for one in found.topic_partitions}
+        """The group's stable offsets; -1 where it has none.
+
+        Through a consumer that never joins: the admin client's own call for this ends the process
+        (SIGSEGV) when the broker is killed under it (confluent-kafka 2.16).
+        """
+        with self._lock:
+            if self._observer is None:
+                self._observer = Consumer(
+                    {
+                        "bootstrap.servers": self._bootstrap,
+                        "group.id": self._group,
+                        "enable.auto.commit": False,
+                        "isolation.level": "read_committed",  # asks for stable offsets
+                    }
+                )
+            metadata = self._observer.list_topics(topic, timeout=CALL_S).topics[topic]
+            asked = [TopicPartition(topic, number) for number in sorted(metadata.partitions)]
+            found = self._observer.committed(asked, timeout=CALL_S)
+        if not found:
+            raise KafkaException(f"{topic}: no partitions known yet")
+        return {one.partition: max(one.offset, -1) for one in found}
+
+    def close(self) -> None:
+        with self._lock:
+            if self._observer is not None:
+                self._observer.close()
+                self._observer = None
 
     def ends(
         self, topic: str, isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED

@@ -19,21 +19,36 @@ from tests.integration.chaos.proxy import (
     Rule,
 )
 
+RESUME_S = 20.0  # after the broker serves again
 CALL_S = 3.0  # a node's deadline for one call, in this campaign
 LOST = (END_TXN, PRODUCE, TXN_OFFSET_COMMIT, INIT_PRODUCER_ID, FETCH, HEARTBEAT)
 
 
 def outages(broker: Broker, seed: int, size: Size) -> Verdict:
-    """The broker is killed and restarted, and once it stays away for long."""
-    with Arena(broker.bootstrap, prefix(), seed=seed, rate=size.rate) as arena:
+    """The broker is killed and restarted, and once it stays away for long.
+
+    One node gives up soon and is started again, the other one waits until the broker is back.
+    """
+    with Arena(
+        broker.bootstrap,
+        prefix(),
+        seed=seed,
+        rate=size.rate,
+        nodes=1,
+        environment={
+            "CHIMERA_KAFKA__REQUEST_TIMEOUT_MS": "4000",
+            "CHIMERA_KAFKA__METADATA_MAX_AGE_MS": "300000",  # as aiokafka comes
+        },
+    ) as arena:
+        arena.supervisor.add({"CHIMERA_KAFKA__REQUEST_TIMEOUT_MS": "20000"})
         arena.wait_until_serving()
-        for _ in range(size.broker_kills):
-            arena.fault("broker kill -9")
-            broker.kill(away_s=arena.rng.uniform(0, 3))
-            time.sleep(arena.rng.uniform(3, 6))
-        arena.fault("broker away", f"{size.away_s} s")
-        broker.kill(away_s=size.away_s)
-        time.sleep(3)
+        aways = [arena.rng.uniform(0, 2) for _ in range(size.broker_kills)]
+        for away_s in (*aways, size.away_s):
+            arena.fault("broker kill -9", f"away for {away_s:.1f} s")
+            broker.kill(away_s)
+            resumed_s = arena.seconds_until_all_advance()
+            arena.expect(resumed_s < RESUME_S, f"lanes go on ({resumed_s:.1f} s)")
+            time.sleep(arena.rng.uniform(0, 2))
         arena.settle()
         return arena.verdict("outages")
 
