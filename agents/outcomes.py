@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
-import orjson
 
 from chimera.schemas import headers as names
+from chimera.schemas.errors import BY_CODE
 from chimera.schemas.headers import headers
+from chimera.schemas.responses import encode_error
 from chimera.topics import dead_letters
 from chimera.topics.batches import Record, split
 from chimera.topics.catalogue import ENVELOPE_BYTES, Catalogue, Topic
@@ -129,13 +130,8 @@ def error_tail(error: Error) -> bytes:
     """The result record of a failed request: value and headers."""
     origin = error.case.origin
     name = f"{origin.topic}:{origin.partition}:{origin.offset}"
-    value = orjson.dumps(
-        {
-            "model_name": error.model,
-            "id": name if error.id is None else error.id,
-            "error": error.message,
-            "parameters": {"code": error.code},
-        }
+    value = encode_error(
+        error.model, name if error.id is None else error.id, BY_CODE[error.code](error.message)
     )
     found = dict(error.case.original)
     generation = found.get(names.GENERATION) or b"0"
