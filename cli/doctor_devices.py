@@ -33,14 +33,14 @@ def _wheels() -> Iterator[Finding]:
     if not has_driver():
         yield note("GPU driver", "no NVIDIA driver on this machine: models run on the processor")
         return
-    driver = _driver_cuda()
+    driver = driver_cuda()
     if driver is None:
         yield failed(
             "GPU driver", "libcuda.so.1 cannot be loaded", "install NVIDIA's driver (libcuda) again"
         )
         return
     yield ok("GPU driver", f"offers CUDA {driver[0]}.{driver[1]}")
-    for name, cuda in (("onnxruntime", _runtime_cuda()), ("torch", _torch_cuda())):
+    for name, cuda in (("onnxruntime", runtime_cuda()), ("torch", torch_cuda())):
         if not cuda:
             yield note(name, "a build without CUDA: it uses no GPU")
         elif int(cuda.split(".")[0]) > driver[0]:
@@ -53,7 +53,7 @@ def _wheels() -> Iterator[Finding]:
             yield ok(name, f"built for CUDA {cuda}")
 
 
-def _driver_cuda() -> tuple[int, int] | None:
+def driver_cuda() -> tuple[int, int] | None:
     version = ctypes.c_int(0)
     try:
         status = ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
@@ -62,11 +62,11 @@ def _driver_cuda() -> tuple[int, int] | None:
     return None if status else (version.value // 1000, version.value % 1000 // 10)
 
 
-def _runtime_cuda() -> str:
+def runtime_cuda() -> str:
     return _constant("onnxruntime", "capi/build_and_package_info.py", "cuda_version")
 
 
-def _torch_cuda() -> str:
+def torch_cuda() -> str:
     return _constant("torch", "version.py", "cuda")
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from chimera.cli import kafka_jars
+from chimera.cli import kafka_jars, scrape
 from chimera.cli.findings import Finding, failed, note, ok
 from chimera.cli.kafka import NEEDED_BYTES
 from chimera.cli.ports import HOST, free_port, is_free
@@ -31,6 +31,7 @@ PACKAGES = (
     "jgo",
 )
 RUNTIMES = ("onnxruntime-gpu", "onnxruntime")
+METRICS_PORT = "CHIMERA_OBSERVABILITY__METRICS_PORT"
 COMFORT_BYTES = 2 << 30
 JAVA_WITHIN_S = 20.0
 
@@ -103,7 +104,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 def _ports(settings: Settings, stack_runs: bool) -> Iterator[Finding]:
     fixed = {
         "CHIMERA_KAFKA__EMBEDDED_PORT": settings.kafka.embedded_port,
-        "CHIMERA_OBSERVABILITY__METRICS_PORT": settings.observability.metrics_port,
+        METRICS_PORT: settings.observability.metrics_port,
     }
     for name, port in fixed.items():
         if not port:
@@ -112,6 +113,8 @@ def _ports(settings: Settings, stack_runs: bool) -> Iterator[Finding]:
             yield ok("port", f"{port} ({name}) is free")
         elif stack_runs:
             yield ok("port", f"{port} ({name}) is taken, and a stack runs")
+        elif name == METRICS_PORT and scrape.is_a_nodes(settings.observability):
+            yield ok("port", f"{port} ({name}) shows a node's metrics")
         else:
             yield failed("port", f"{port} ({name}) is taken", "name a free one, or unset it")
     try:

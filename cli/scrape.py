@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from chimera.schemas.settings import ObservabilitySettings
+
 TIMEOUT_S = 2.0
 
 Lane = tuple[str, int]  # topic, partition
@@ -29,10 +31,12 @@ class Page:
     transactions_s: float = 0
     restarts: Counter[str] = field(default_factory=Counter[str])  # of executors, by reason
     fences: float = 0
+    is_a_nodes: bool = False  # whether any of it is Chimera's
 
     def read(self, text: str) -> None:
         """Add one node's page."""
         for family in text_string_to_metric_families(text):
+            self.is_a_nodes |= family.name.startswith("chimera_")
             for sample in family.samples:
                 self._take(sample.name, sample.labels, sample.value)
 
@@ -71,6 +75,19 @@ def pages(urls: Iterable[str]) -> tuple[Page, dict[str, str]]:
         except (OSError, ValueError) as error:
             failures[url] = str(getattr(error, "reason", error))
     return page, failures
+
+
+def known(observability: ObservabilitySettings) -> list[str]:
+    """The page that a node of these settings has; none where it chooses the port, or has none."""
+    if not observability.metrics_port:
+        return []
+    return [f"http://{observability.metrics_host}:{observability.metrics_port}/metrics"]
+
+
+def is_a_nodes(observability: ObservabilitySettings) -> bool:
+    """Whether what answers at that port is a node."""
+    page, failures = pages(known(observability))
+    return not failures and page.is_a_nodes
 
 
 def _lane(labels: dict[str, str]) -> Lane:

@@ -29,13 +29,14 @@ def watch(
     """
     import asyncio
 
+    from chimera.cli import scrape
     from chimera.cli.stack import find_bootstrap
     from chimera.schemas.errors import ChimeraError
     from chimera.schemas.settings import load
 
     try:
         settings = load()
-        pages = metrics or _known_pages(settings)
+        pages = metrics or scrape.known(settings.observability)
         asyncio.run(_watch(settings, bootstrap or find_bootstrap(settings), pages, every, once))
     except ChimeraError as error:
         typer.echo(f"chimera watch: {error}", err=True)
@@ -82,10 +83,3 @@ async def _look(desk: "Desk", urls: "Sequence[str]") -> "Look":
     page, failures = await asyncio.to_thread(pages, urls)
     positions, members = await desk.positions(), await desk.members()
     return Look(time.monotonic(), positions, members, page, failures, bool(urls))
-
-
-def _known_pages(settings: "Settings") -> "list[str]":
-    observability = settings.observability
-    if not observability.metrics_port:
-        return []
-    return [f"http://{observability.metrics_host}:{observability.metrics_port}/metrics"]

@@ -32,12 +32,16 @@ class Place:
         return self.environment["CHIMERA_KAFKA__TOPIC_PREFIX"]
 
     def run(
-        self, *arguments: str, within_s: float = 90, text: str | None = None, **more: str
+        self,
+        *arguments: str,
+        text: str | None = None,
+        settings: Mapping[str, str] | None = None,
+        within_s: float = 90,
     ) -> subprocess.CompletedProcess[str]:
-        """`chimera` with these arguments; `more`: further settings."""
+        """`chimera` with these arguments, and `text` on its standard input."""
         return subprocess.run(
             [sys.executable, "-m", "chimera.cli", *arguments],
-            env={**os.environ, **self.environment, **more},
+            env={**os.environ, **self.environment, **(settings or {})},
             check=False,
             capture_output=True,
             text=True,
