@@ -57,6 +57,21 @@ def test_killed_while_computing_names_the_batch_and_computes_the_rest_again(
     asyncio.run(scenario())
 
 
+def test_work_of_a_dead_executor_is_computed_in_its_order(tmp_path: Path) -> None:
+    write_hostile(tmp_path, "slow", max_batch_size=1)
+
+    async def scenario() -> None:
+        async with Rig(tmp_path) as rig:
+            for start in range(0, 12, 3):
+                rig.pool.submit(work([request((0, 1), "slow")] * 3, start=start))
+            await rig.answered(1)
+            os.kill(pid_of(rig), signal.SIGKILL)
+            await rig.until(lambda: len(rig.codes) + sum(len(o) for _, o, _ in rig.suspects) == 12)
+            assert rig.order == sorted(rig.order)
+
+    asyncio.run(scenario())
+
+
 def test_killer_in_a_batch_is_found_by_isolation(tmp_path: Path) -> None:
     write_hostile(tmp_path, max_batch_size=8)
 
