@@ -88,9 +88,14 @@ def encode_many(
 
 def encode_error(model: str, name: str, error: RequestError) -> bytes:
     """The value of an outcome that is an error; an empty `model`: its name was not readable."""
-    fields: dict[str, object] = {"model_name": model} if model else {}
-    fields |= {"id": name, "error": str(error), "parameters": {"code": error.code}}
-    return orjson.dumps(fields)
+    return orjson.dumps(
+        {
+            "model_name": model,
+            "id": name,
+            "error": str(error),
+            "parameters": {"code": error.code},
+        }
+    )
 
 
 class _Column:

@@ -223,5 +223,5 @@ def test_error_has_the_outcomes_form(error: type[RequestError]) -> None:
     }
 
 
-def test_error_of_an_unreadable_request_names_no_model() -> None:
-    assert "model_name" not in json.loads(encode_error("", "t:0:1", SchemaInvalid("no")))
+def test_error_of_an_unreadable_request_has_an_empty_model() -> None:
+    assert json.loads(encode_error("", "t:0:1", SchemaInvalid("no")))["model_name"] == ""
