@@ -99,6 +99,6 @@ def test_a_header_name_that_is_not_utf8_is_read_with_escapes(
         assert [one.offset for one in kept[0].again(1)] == [1, 2]
         await client.close()
 
-    monkeypatch.setattr(fetcher, "MemoryRecords", fetcher.MemoryRecords)
-    monkeypatch.setattr(fetcher, "PartitionRecords", fetcher.PartitionRecords)
+    for name in ("MemoryRecords", "PartitionRecords"):
+        monkeypatch.setattr(fetcher, name, getattr(fetcher, name))
     asyncio.run(run())

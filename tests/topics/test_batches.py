@@ -4,6 +4,8 @@
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (aiokafka ships no type information)
 
+from typing import Any
+
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
@@ -63,7 +65,8 @@ def test_batch_is_stamped_with_the_present() -> None:
     records.add(None, headers.tail(b"value", 0, b""))
     batch = MemoryRecords(records.encode(1, 1, 0, transactional=False)).next_batch()
     assert batch is not None
-    assert (next(iter(batch)).timestamp or 0) > 1_700_000_000_000
+    first: Any = next(iter(batch))
+    assert (first.timestamp or 0) > 1_700_000_000_000
 
 
 @given(st.lists(st.integers(1, 5_000), min_size=1, max_size=40), st.integers(1_000, 8_000))
