@@ -114,7 +114,7 @@ class CommitLoop:
         started = time.monotonic()
         prefix = self._lane.prefix(self._settings.commit.max_records)
         if not prefix:
-            self._require_a_whole_log()
+            await self._look_at_the_log()
             return
         try:
             await self._committer.commit(self._compose(prefix), prefix[-1][0].offset + 1)
@@ -136,13 +136,20 @@ class CommitLoop:
         if pause and not self._lane.closed:
             await asyncio.sleep(pause)
 
-    def _require_a_whole_log(self) -> None:
+    async def _look_at_the_log(self) -> None:
+        """Something seems to be missing: halt if the log no longer has it, else read it again."""
         lost = self._lane.lost
-        if lost is not None and not len(self._lane) and not self._lane.closed:
+        if lost is None or len(self._lane) or self._lane.closed:
+            return
+        await self._committer.close()
+        self._committer = self._new_committer()
+        position, _ = await self._opening(self._committer)
+        if position > lost.expected:
             raise Halted(
-                f"requests {lost.expected} to {lost.found - 1} were removed before they were read: "
+                f"requests {lost.expected} to {position - 1} were removed before they were read: "
                 f"{ADVICE}"
             )
+        self._lane.read_again()
 
     async def _recover(self, error: Fenced) -> None:
         """Fenced: wait for the news that the partition is no longer ours, else fence back, once."""

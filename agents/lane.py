@@ -129,6 +129,13 @@ class Lane:
             self._pause()
             self.decided.set()
 
+    def read_again(self) -> None:
+        """What seemed lost is there: it was overtaken by runs that were on their way."""
+        assert self._window is not None
+        self.lost, self._hole_seen = None, 0
+        self._shared.flow.seek(self.topic, self.partition, self._window.next)
+        self._resume()
+
     def _admit(self, records: Sequence[Raw]) -> None:
         taken = take_in(self._rules, records, now_ms=_now_ms(), entered_ns=time.monotonic_ns())
         self._cases.update(taken.cases)

@@ -52,7 +52,8 @@ class Run:
     """Consecutive records of one partition; looks like one record to Faust.
 
     `start` is the position that the run continues from: the first offset may lie past it, where
-    markers or compacted records are, but nothing between was left out.
+    markers, aborted or compacted records are, but nothing between was left out. Where reading went
+    on, it is the position after the record before.
     """
 
     __slots__ = ("offset", "partition", "records", "start", "topic", "value")
@@ -84,6 +85,7 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
         super().__init__(consumer, thread_loop=loop, **{**kwargs, "loop": loop})
         self._fetched_at = 0.0
         self._fetched_records = 0
+        self._passed: dict[TP, tuple[int, int]] = {}  # how far was read, and after which record
 
     async def maybe_start(self) -> bool:
         return await Service.maybe_start(self)
@@ -225,30 +227,35 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
                 fetcher._notify(fetcher._wait_consume_future)
                 result.check_raise()
                 continue
-            start, records = self._drain(result)
+            run = self._drain(TP(*tp), result)
             if not result.has_more():
                 del fetcher._records[tp]
                 fetcher._notify(fetcher._wait_consume_future)
-            if records:
-                found[TP(*tp)] = Run(tp, start, records)
-                self._fetched_records += len(records)
+            if run is not None:
+                found[TP(*tp)] = run
+                self._fetched_records += len(run.records)
         return found
 
-    def _drain(self, result: Any) -> tuple[int, list[Any]]:
-        """The position that the records continue from, and the records."""
+    def _drain(self, tp: TP, result: Any) -> Run | None:
+        """What is read next; it continues from the last record, past what cannot be read between."""
         if not result.has_more():
-            return 0, []
-        start = result._partition_records.next_fetch_offset
+            return None
+        begin = result._partition_records.next_fetch_offset
         try:
-            return start, self._read(result)
+            records, end = self._read(result)
         except UnicodeDecodeError:
-            result._partition_records = result._partition_records.again(start)
-            return start, self._read(result)
+            result._partition_records = result._partition_records.again(begin)
+            records, end = self._read(result)
+        read_to, after_last = self._passed.get(tp, (-1, -1))
+        start = after_last if read_to == begin else begin
+        self._passed[tp] = (end, records[-1].offset + 1 if records else start)
+        return Run(tp, start, records) if records else None
 
-    def _read(self, result: Any) -> list[Any]:
-        result._partition_records._consumer_record = _as_parsed
+    def _read(self, result: Any) -> tuple[list[Any], int]:
+        unread = result._partition_records
+        unread._consumer_record = _as_parsed
         records: list[Any] = result.getall(self._settings.fetch.max_run_records)
-        return records
+        return records, unread.next_fetch_offset
 
 
 def _as_parsed(_tp: Any, record: Any) -> Any:

@@ -1,7 +1,7 @@
 """What the commit loop does when it is fenced: fence back while the lane is ours, else nothing more."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from chimera.agents.commit_loop import CommitLoop
@@ -45,14 +45,21 @@ class OneProducer:
         return
 
 
-def loop_of(bench: Bench, broker: Transactions, position: int, fatal: list[str]) -> CommitLoop:
+def opened_at(*positions: int) -> Callable[[Committer], Awaitable[tuple[int, dict[int, int]]]]:
+    """An opening that finds these positions, one after the other."""
+    following = iter(positions)
+
     async def opening(committer: Committer) -> tuple[int, dict[int, int]]:
         await committer.open()
-        return position, {}
+        return next(following), {}
 
+    return opening
+
+
+def loop_of(bench: Bench, broker: Transactions, fatal: list[str], *positions: int) -> CommitLoop:
     return CommitLoop(
         bench.lane,
-        opening,
+        opened_at(*positions),
         broker.new,
         Composer(bench.shared.catalogue, 0),
         settings=QUICK,
@@ -66,7 +73,7 @@ def test_loop_fences_back_and_goes_on_from_what_is_committed() -> None:
     bench, broker, fatal = Bench(), Transactions(fenced={1}), list[str]()
 
     async def run() -> None:
-        task = asyncio.create_task(loop_of(bench, broker, 2, fatal).run())
+        task = asyncio.create_task(loop_of(bench, broker, fatal, 2, 2).run())
         bench.put(Kafka(2), Kafka(3), start=0)
         await asyncio.sleep(0.01)
         bench.answer(2, 3)
@@ -83,7 +90,7 @@ def test_loop_commits_nothing_for_a_lane_that_was_revoked_while_it_was_fenced() 
     bench, broker, fatal = Bench(), Transactions(fenced={1}), list[str]()
 
     async def run() -> None:
-        loop = loop_of(bench, broker, 0, fatal)
+        loop = loop_of(bench, broker, fatal, 0, 0)
         task = asyncio.create_task(loop.run())
         bench.put(Kafka(0), Kafka(1))
         await asyncio.sleep(0.01)
@@ -94,3 +101,45 @@ def test_loop_commits_nothing_for_a_lane_that_was_revoked_while_it_was_fenced() 
 
     asyncio.run(run())
     assert (broker.opened, broker.committed, fatal) == (1, [], [])
+
+
+def test_loop_reads_again_what_only_seemed_lost() -> None:
+    bench, broker, fatal = Bench(), Transactions(), list[str]()
+
+    async def run() -> None:
+        task = asyncio.create_task(loop_of(bench, broker, fatal, 0, 1).run())
+        bench.put(Kafka(0))
+        await asyncio.sleep(0.01)
+        for _ in range(4):  # runs that were on their way when the lane looked for what is missing
+            bench.put(Kafka(5), start=5)
+        assert bench.lane.lost is not None
+        bench.answer(0)
+        await asyncio.sleep(0.05)
+        assert bench.lane.lost is None and not bench.flow.paused
+        bench.put(Kafka(1), Kafka(5), start=1)
+        bench.answer(1, 5)
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())
+    assert bench.flow.sought == [1, 1, 1, 1]
+    assert broker.committed == [(1, 1), (2, 6)]
+
+
+def test_loop_halts_when_the_log_has_lost_requests() -> None:
+    bench, broker, fatal = Bench(), Transactions(), list[str]()
+
+    async def run() -> None:
+        task = asyncio.create_task(loop_of(bench, broker, fatal, 0, 5).run())
+        bench.put(Kafka(0))
+        await asyncio.sleep(0.01)
+        for _ in range(4):
+            bench.put(Kafka(5), start=5)
+        bench.answer(0)
+        await asyncio.wait_for(task, 1.0)
+
+    asyncio.run(run())
+    assert (broker.committed, fatal) == ([(1, 1)], [])
+    halted = bench.shared.metrics.halted.labels("inference.requests", 0)
+    assert next(iter(halted.collect())).samples[0].value == 1
