@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import cast
 
 import msgspec
@@ -26,6 +26,7 @@ from chimera.workers import frames
 from chimera.workers.configuration import Configuration
 from chimera.workers.frames import Answered, BrokenFrame, Kind, Reassembly
 from chimera.workers.link import enlarge
+from chimera.workers.pieces import part
 from chimera.workers.suspects import Board, Doing
 
 log = structlog.get_logger(__name__)
@@ -92,6 +93,7 @@ class Handle(asyncio.Protocol):
                     stdin=subprocess.DEVNULL,
                     stdout=STDERR,  # a library's chatter must not end up in a command's output
                     pass_fds=numbers[:2],
+                    process_group=0,  # Ctrl-C is for the node, also before an executor ignores it
                 )
             await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
         except BaseException:
@@ -251,19 +253,3 @@ class Handle(asyncio.Protocol):
     def _write(self, frame: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame)
-
-
-def part(work: Work, indexes: Sequence[int], *, isolate: bool | None = None) -> Work:
-    """Some requests of a work as a work of their own."""
-    extras = work.extras
-    return replace(
-        work,
-        offsets=[work.offsets[at] for at in indexes],
-        values=[work.values[at] for at in indexes],
-        heads=[work.heads[at] for at in indexes],
-        deadlines=[work.deadlines[at] for at in indexes],
-        extras={new: extras[at] for new, at in enumerate(indexes) if at in extras}
-        if extras
-        else {},
-        isolate=work.isolate if isolate is None else isolate,
-    )

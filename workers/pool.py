@@ -12,7 +12,6 @@ once, or after a pause if it dies again and again before it has computed anythin
 
 import asyncio
 import os
-import signal
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -22,22 +21,22 @@ import structlog
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import Outcomes, Started, Work
+from chimera.workers import deaths
 from chimera.workers.configuration import configuration
 from chimera.workers.devices import devices
 from chimera.workers.frames import MAX_BODY_BYTES
-from chimera.workers.handle import ENTRY, Handle, part
+from chimera.workers.handle import ENTRY, Handle
+from chimera.workers.pieces import pieces
 
 log = structlog.get_logger(__name__)
 
-PIECE_RECORDS = 512  # a larger work is handed on in pieces
-PIECE_BYTES = 4 << 20
 LANE_BATCHES = 2  # of the largest size: a lane with so many records at an executor waits
 ALL_LANES = 8  # times a lane's share: what an executor has in flight at most
 BYTES_IN_FLIGHT = 16 << 20  # at one executor; a single larger piece still goes
 WATCH_S = 0.25
+OOM_SAMPLES = 20  # looks back: the kernel needs time to end a large process
 START_WITHIN_S = 300.0  # models may be large, a compiler slow; a longer start is a hang
 BACK_OFF_S = (0.0, 0.25, 1.0, 4.0, 15.0, 30.0)
-EX_MEMORY = 71  # an executor ends so when memory fails it outside of any batch
 LONG_ENOUGH_S = 10.0  # an executor that lived so long did not die of its start
 LOADING_DEATHS = 2  # a model that ended so many executors while loading is left out
 
@@ -79,7 +78,7 @@ class Pool:
         self._stopping = False
         self._main: asyncio.Task[None] | None = None
         self._first: asyncio.Event = asyncio.Event()
-        self._oom_kills = 0
+        self._oom_kills = deque([deaths.count_oom_kills()], OOM_SAMPLES)
 
     # Life.
 
@@ -240,7 +239,7 @@ class Pool:
 
     def _refused(self) -> tuple[str, ...]:
         return tuple(
-            name for name, deaths in self._loading_deaths.items() if deaths >= LOADING_DEATHS
+            name for name, count in self._loading_deaths.items() if count >= LOADING_DEATHS
         )
 
     def _bury(self, slot: str, handle: Handle, status: int) -> bool:
@@ -249,44 +248,28 @@ class Pool:
         if self._stopping:
             handle.close()
             return True
-        reason = self._reason(handle, status)
-        suspects = handle.suspects()
-        abandoned = handle.abandoned()
+        oom_kills = deaths.count_oom_kills() - self._oom_kills[0]
+        reason = deaths.reason(handle.kill_reason, status, oom_kills=oom_kills)
+        left = deaths.legacy(handle.abandoned(), handle.suspects())
         if name := handle.loading():
             self._loading_deaths[name] = self._loading_deaths.get(name, 0) + 1
         handle.close()
         log.error(
             "executor_died", slot=slot, status=status, reason=reason, loading=name,
-            suspects=sum(map(len, suspects.values())),
+            suspects=sum(map(len, left.accused.values())),
         )  # fmt: skip
         if self._on_death is not None:
             self._on_death(reason)
-        accused: dict[int, list[int]] = {}
-        for work in reversed(abandoned):
-            named = suspects.get(work.lane, set())
-            places = [at for at, offset in enumerate(work.offsets) if offset not in named]
-            if len(places) < len(work.offsets):
-                accused.setdefault(work.lane, []).extend(named.intersection(work.offsets))
-            if places:
-                again = work if len(places) == len(work.offsets) else part(work, places)
-                self._queues.setdefault(work.lane, deque()).appendleft(again)
-        for lane, offsets in accused.items():
-            self._on_suspects(lane, sorted(offsets), reason)
+        for work in reversed(left.again):
+            self._queues.setdefault(work.lane, deque()).appendleft(work)
+        for lane, offsets in left.accused.items():
+            self._on_suspects(lane, offsets, reason)
         self._dispatch()
-        return bool(accused)
-
-    def _reason(self, handle: Handle, status: int) -> str:
-        if handle.kill_reason == "hung":
-            return "hung"
-        kills = _oom_kills()
-        was_kernel = status == -signal.SIGKILL and kills > self._oom_kills
-        self._oom_kills = kills
-        return "out_of_memory" if was_kernel or status == EX_MEMORY else "crashed"
+        return bool(left.accused)
 
     async def _watch(self) -> None:
         """Replace executors that hang."""
         timeout_s = self._settings.serving.run_timeout_ms / 1000
-        self._oom_kills = _oom_kills()
         last_s = time.monotonic()
         while True:
             await asyncio.sleep(WATCH_S)
@@ -295,6 +278,7 @@ class Pool:
             last_s = now_s
             if was_held_up:
                 continue
+            self._oom_kills.append(deaths.count_oom_kills())
             for handle in self._handles.values():
                 self._judge(handle, now_s, timeout_s)
 
@@ -307,29 +291,3 @@ class Pool:
         if since_s is not None and now_s - since_s > timeout_s:
             log.error("executor_hangs", slot=handle.configuration.slot, seconds=now_s - since_s)
             handle.kill("hung")
-
-
-def pieces(work: Work) -> list[Work]:
-    """A work in pieces that a frame and an executor take well."""
-    count = len(work.offsets)
-    sizes = [len(value) for value in work.values]
-    if count <= PIECE_RECORDS and sum(sizes) <= PIECE_BYTES:
-        return [work]
-    found: list[Work] = []
-    start = size = 0
-    for at, length in enumerate(sizes):
-        if at > start and (at - start == PIECE_RECORDS or size + length > PIECE_BYTES):
-            found.append(part(work, range(start, at)))
-            start, size = at, 0
-        size += length
-    found.append(part(work, range(start, count)))
-    return found
-
-
-def _oom_kills() -> int:
-    """How many processes the kernel has killed for memory, on this machine (Linux)."""
-    try:
-        with open("/proc/vmstat") as file:
-            return next((int(line[9:]) for line in file if line.startswith("oom_kill ")), 0)
-    except OSError:
-        return 0

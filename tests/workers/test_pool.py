@@ -15,7 +15,7 @@ from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.manifest import TensorSpec
 from chimera.schemas.settings import ServingSettings, Settings
 from chimera.workers.models import write_model
-from chimera.workers.pool import PIECE_RECORDS, Pool, pieces
+from chimera.workers.pool import Pool
 from tests.workers import hostile_executor as hostile
 from tests.workers.rig import (
     HOSTILE,
@@ -336,14 +336,3 @@ def test_device_that_is_none_stops_the_start(tmp_path: Path) -> None:
 
     for device in ("cuda:7", "gpu0"):
         asyncio.run(scenario(device))
-
-
-def test_large_work_is_handed_on_in_pieces() -> None:
-    whole = work([b"x" * 1000] * 1300, extras={600: {"model": "m"}}, heads=list(range(1300)))
-    parts = pieces(whole)
-    assert [len(one.offsets) for one in parts] == [PIECE_RECORDS, PIECE_RECORDS, 276]
-    assert [offset for one in parts for offset in one.offsets] == whole.offsets
-    assert [head for one in parts for head in one.heads] == whole.heads
-    assert [one.extras for one in parts] == [{}, {88: {"model": "m"}}, {}]
-    assert [len(one.offsets) for one in pieces(work([b"x" * (3 << 20)] * 3))] == [1, 1, 1]
-    assert pieces(parts[0]) == [parts[0]]

@@ -1,0 +1,54 @@
+"""After an executor's death: why it died, who is suspected, and what is simply computed again.
+
+Pure but for one look at the kernel's count of processes that it ended for lack of memory.
+`tests/workers/test_deaths.py`; with real processes `test_executor_deaths.py`.
+"""
+
+import signal
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from chimera.schemas.work import Work
+from chimera.workers.pieces import part
+
+EX_MEMORY = 71  # an executor ends so when memory fails it outside of any batch
+HUNG, CRASHED, OUT_OF_MEMORY = "hung", "crashed", "out_of_memory"
+
+
+class Legacy(NamedTuple):
+    """What a dead executor left."""
+
+    again: list[Work]  # to be computed again, in the order in which it was submitted
+    accused: dict[int, list[int]]  # offsets by lane: one of them may have killed it
+
+
+def legacy(abandoned: Sequence[Work], suspects: Mapping[int, set[int]]) -> Legacy:
+    """Divide works that were never answered; suspects that are in none of them are let go."""
+    again: list[Work] = []
+    accused: dict[int, list[int]] = {}
+    for work in abandoned:
+        named = suspects.get(work.lane, set())
+        places = [at for at, offset in enumerate(work.offsets) if offset not in named]
+        if len(places) < len(work.offsets):
+            accused.setdefault(work.lane, []).extend(named.intersection(work.offsets))
+        if places:
+            again.append(work if len(places) == len(work.offsets) else part(work, places))
+    return Legacy(again, {lane: sorted(offsets) for lane, offsets in accused.items()})
+
+
+def reason(kill_reason: str, status: int, *, oom_kills: int) -> str:
+    """Why a process ended: killed by us, with a status (negative: a signal), `oom_kills` since."""
+    if kill_reason == HUNG:
+        return HUNG
+    if status == EX_MEMORY or (status == -signal.SIGKILL and oom_kills > 0):
+        return OUT_OF_MEMORY
+    return CRASHED
+
+
+def count_oom_kills() -> int:
+    """Processes that the kernel has ended for lack of memory, on this machine (Linux; else 0)."""
+    try:
+        with open("/proc/vmstat") as file:
+            return next((int(line[9:]) for line in file if line.startswith("oom_kill ")), 0)
+    except OSError:
+        return 0

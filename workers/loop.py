@@ -1,0 +1,214 @@
+"""The executor's loop: take frames, decode, queue, run the next batch, answer.
+
+Queues hold decoded tasks, and works whose requests are taken one by one, as suspects of a crash are.
+Everything that has arrived is taken in before a batch is chosen, so that batches form across lanes,
+and a fast model's request does not wait behind works of a slow one.
+`tests/workers/test_pool.py` and `test_executor_deaths.py` run it in its process.
+"""
+
+import time
+from collections.abc import Sequence
+
+from chimera.schemas import request_batches
+from chimera.schemas.errors import DeadlineExceeded, OutOfMemory, RequestError
+from chimera.schemas.inference import Request
+from chimera.schemas.work import Failure, Work
+from chimera.workers import answers, frames
+from chimera.workers.batching import Piece, Policy, Run, Scheduler, level
+from chimera.workers.computation import Computation
+from chimera.workers.frames import BrokenFrame, Kind
+from chimera.workers.link import Link
+from chimera.workers.repertoire import Repertoire, Served
+from chimera.workers.routes import Route, Routes, Shape
+from chimera.workers.settling import Settling
+from chimera.workers.suspects import Board, Doing
+from chimera.workers.tasks import NO_EXTRA, Held, Task, name_of
+
+BEAT_S = 1.0  # an idle loop goes round this often, to show that it lives
+ONE_BY_ONE = Policy(1)
+
+
+class Loop:
+    """Of one executor, in its only thread."""
+
+    def __init__(
+        self,
+        link: Link,
+        board: Board,
+        repertoire: Repertoire,
+        computation: Computation,
+        settling: Settling,
+    ) -> None:
+        self._link = link
+        self._board = board
+        self._routes = Routes(repertoire)
+        self._computation = computation
+        self._settling = settling
+        self._queues: Scheduler[Served | None, Shape, Task | Held] = Scheduler()
+
+    def serve(self) -> None:
+        """Until the node closes the link.
+
+        Raises:
+            Closed: it has.
+            DeviceLost: nothing can be computed here any more.
+        """
+        while True:
+            self._board.beat()
+            self._take_frames()
+            turn = self._queues.next(time.monotonic_ns() // 1000)
+            if turn is not None:
+                self._compute(turn[1])
+
+    def _take_frames(self) -> None:
+        """All that have arrived; if there is nothing else to do, wait for one."""
+        timeout_s = BEAT_S
+        due_us = self._queues.due_us()
+        if due_us is not None:
+            timeout_s = min(BEAT_S, max(0, due_us - time.monotonic_ns() // 1000) / 1e6)
+        while (found := self._link.receive(timeout_s)) is not None:
+            self._take_frame(*found)
+            timeout_s = 0
+        for held, index, request in self._settling.settled():
+            self._queue(held, range(index, index + 1), [request])
+
+    def _take_frame(self, kind: Kind, body: bytes) -> None:
+        if kind is Kind.WORK:
+            held = Held(*frames.read_work(body))
+            if held.work.isolate:
+                self._queue_one_by_one(held)
+            else:
+                self._decode(held)
+        elif kind is Kind.FORGET:
+            lane = frames.read_forget(body)
+            self._queues.discard(lambda waiting: _lane(waiting) == lane)
+        else:
+            raise BrokenFrame(f"an executor takes no {kind.name}")
+
+    def _decode(self, held: Held) -> None:
+        work = held.work
+        indexes = range(len(work.offsets))
+        self._board.mark(Doing.DECODING, [(work.lane, work.offsets)])
+        found = _decode(work, indexes)
+        self._board.clear()
+        self._queue(held, indexes, found)
+
+    def _queue(self, held: Held, indexes: range, found: Sequence[Request | RequestError]) -> None:
+        """Answer what no model will see, and queue the rest."""
+        work = held.work
+        for task in self._sort(held, indexes, found):
+            if work.isolate:
+                self._queues.add(None, (), ONE_BY_ONE, Run(task, 1, 1, work.entered_ns // 1000))
+                continue
+            served = task.route.served
+            run: Run[Task | Held] = Run(
+                task, len(task), task.route.rows, work.entered_ns // 1000, level(task.priority)
+            )
+            self._queues.add(served, task.route.shape, served.policy, run)
+
+    def _sort(
+        self, held: Held, indexes: range, found: Sequence[Request | RequestError]
+    ) -> list[Task]:
+        """Requests by route (and priority, where it counts).
+
+        Errors are answered at once; claim checks are settled first, and come back later.
+        """
+        work = held.work
+        tasks: dict[tuple[Route, int], Task] = {}
+        refused: list[tuple[int, RequestError, Failure]] = []
+        for index, request in zip(indexes, found, strict=True):
+            if isinstance(request, RequestError):
+                refused.append((index, request, answers.unread(work, index, request)))
+                continue
+            if request.claims:
+                self._settling.settle(held, index, request)
+                continue
+            route = self._routes.find(request)
+            if isinstance(route, RequestError):
+                failure = Failure(request.model, request.version or "", request.id, str(route))
+                refused.append((index, route, failure))
+                continue
+            priority = 0
+            if work.extras and route.served.manifest.ordering == "none":
+                priority = int(work.extras.get(index, NO_EXTRA).get("priority", "0"))
+            task = tasks.get((route, priority))
+            if task is None:
+                task = tasks[route, priority] = Task(held, route, [], [], [], priority)
+            task.indexes.append(index)
+            task.offsets.append(work.offsets[index])
+            task.requests.append(request)
+        if refused:
+            self._link.send(frames.frame_outcomes(answers.refusals(held, refused)))
+        return list(tasks.values())
+
+    def _queue_one_by_one(self, held: Held) -> None:
+        run: Run[Task | Held] = Run(held, len(held.work.offsets), 1, held.work.entered_ns // 1000)
+        self._queues.add(None, (), ONE_BY_ONE, run)
+
+    def _compute(self, pieces: list[Piece[Task | Held]]) -> None:
+        tasks: list[Task] = []
+        for carried, start, stop in pieces:
+            if isinstance(carried, Task):
+                tasks.append(carried.cut(start, stop))
+            else:
+                tasks += self._decode_alone(carried, start)
+        tasks = self._drop_expired(tasks)
+        if tasks:
+            started_ns = time.monotonic_ns()
+            batch = self._computation.run(tasks)
+            for answered in answers.of_batch(tasks, batch, started_ns):
+                self._link.send(frames.frame_outcomes(answered))
+
+    def _decode_alone(self, held: Held, index: int) -> list[Task]:
+        indexes = range(index, index + 1)
+        self._board.mark(Doing.DECODING, [(held.work.lane, [held.work.offsets[index]])])
+        found = _decode(held.work, indexes)
+        self._board.clear()
+        return self._sort(held, indexes, found)
+
+    def _drop_expired(self, tasks: list[Task]) -> list[Task]:
+        """Answer those whose deadline has passed; the others are computed."""
+        if not any(any(task.held.work.deadlines) for task in tasks):
+            return tasks
+        now_ms = time.time_ns() // 1_000_000
+        kept: list[Task] = []
+        for task in tasks:
+            late = task.expired(now_ms)
+            if not late:
+                kept.append(task)
+                continue
+            self._link.send(frames.frame_outcomes(answers.refusals(task.held, _late(task, late))))
+            rest = task.pick(sorted(set(range(len(task))).difference(late)))
+            if len(rest):
+                kept.append(rest)
+        return kept
+
+
+def _late(task: Task, places: list[int]) -> list[tuple[int, RequestError, Failure]]:
+    manifest = task.route.served.manifest
+    error = DeadlineExceeded("the deadline had passed before it could be computed")
+    return [
+        (
+            task.indexes[at],
+            error,
+            Failure(manifest.name, manifest.version, task.requests[at].id, str(error)),
+        )
+        for at in places
+    ]
+
+
+def _decode(work: Work, indexes: range) -> list[Request | RequestError]:
+    """Requests of a work; what does not fit into memory together is tried apart."""
+    start, stop = indexes.start, indexes.stop
+    extras = {at - start: extra for at, extra in work.extras.items() if at in indexes}
+    try:
+        return request_batches.decode_many(work.values[start:stop], work.heads[start:stop], extras)
+    except MemoryError:
+        if len(indexes) == 1:
+            return [OutOfMemory(f"{name_of(work, start)}: its data do not fit into memory")]
+    middle = (start + stop) // 2
+    return _decode(work, range(start, middle)) + _decode(work, range(middle, stop))
+
+
+def _lane(waiting: Task | Held) -> int:
+    return waiting.lane if isinstance(waiting, Task) else waiting.work.lane
