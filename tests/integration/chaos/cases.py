@@ -2,8 +2,8 @@
 
 A good request asks for twice its number, so an answer that went to the wrong request is seen. Each
 poison kind is one that a careless or hostile producer sends; what must come back stands beside it.
-`double` computes y = 2x; `divide` computes y = a / b in int32: b = 0 makes the model raise, and
--2^31 / -1 kills its process (SIGFPE), with no trick of a test inside the executor.
+`double` computes y = 2x; `divide` computes y = a / b in int64: b = 0 makes the model raise, and
+-2^63 / -1 kills its process (SIGFPE), with no trick of a test inside the executor.
 """
 
 import json
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 Headers = list[tuple[str, str | bytes | None]]
 
 OK = "ok"
-INT32_MIN = -(2**31)
+INT64_MIN = -(2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,13 @@ def binary(number: int) -> Case:
 
 
 def division(a: int, b: int, *, model: str = "divide", ordered: bool = True) -> Case:
-    """a / b; see the module for what b = 0 and -2^31 / -1 do."""
+    """a / b; see the module for what b = 0 and -2^63 / -1 do."""
     inputs = [
-        {"name": name, "shape": [1, 1], "datatype": "INT32", "data": [number]}
+        {"name": name, "shape": [1, 1], "datatype": "INT64", "data": [number]}
         for name, number in (("a", a), ("b", b))
     ]
     value = json.dumps({"model_name": model, "inputs": inputs}).encode()
-    if (a, b) == (INT32_MIN, -1):
+    if (a, b) == (INT64_MIN, -1):
         return Case("killer", value, "worker_crashed", ordered=ordered)
     if b == 0:
         return Case("raises", value, "model_error", ordered=ordered)

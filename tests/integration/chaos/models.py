@@ -1,7 +1,7 @@
 """The models of the campaigns: tiny graphs whose answers are known, and that fail on demand.
 
 double   y = 2x, float32 [n, 4]                wide     20,000 numbers: a result over the limit
-divide   y = a / b, int32 [n, 1]; ordering: key         (b = 0 raises, -2^31 / -1 dies: SIGFPE)
+divide   y = a / b, int64 [n, 1]; ordering: key         (b = 0 raises, -2^63 / -1 dies: SIGFPE)
 freely   the same with ordering: none, so that failures climb the retry ladder
 loop     counts to x, int64 [1]; knows no batches       (hangs on a large number)
 """
@@ -22,7 +22,6 @@ from chimera.workers.models import write_model
 WIDE = 20_000
 _TYPES = {
     "FP32": TensorProto.FLOAT,
-    "INT32": TensorProto.INT32,
     "INT64": TensorProto.INT64,
 }
 
@@ -35,8 +34,8 @@ def write_models(models_dir: Path) -> None:
     two = numpy_helper.from_array(np.array(2, np.float32), "two")
     weights = numpy_helper.from_array(np.ones((4, WIDE), np.float32) / 3, "weights")
     x, y = TensorSpec("x", "FP32", (-1, 4)), TensorSpec("y", "FP32", (-1, 4))
-    a, b = TensorSpec("a", "INT32", (-1, 1)), TensorSpec("b", "INT32", (-1, 1))
-    quotient = TensorSpec("y", "INT32", (-1, 1))
+    a, b = TensorSpec("a", "INT64", (-1, 1)), TensorSpec("b", "INT64", (-1, 1))
+    quotient = TensorSpec("y", "INT64", (-1, 1))
     divide = [helper.make_node("Div", ["a", "b"], ["y"])]
     _write(models_dir, "double", [helper.make_node("Mul", ["x", "two"], ["y"])], [two], [x], y)
     _write(

@@ -3,6 +3,7 @@
 They act on whole processes from outside, or by fail-points that a node takes from its environment.
 """
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -23,17 +24,19 @@ def kill(arena: Arena, node: Node) -> None:
     node.signal(signal.SIGKILL, group=group)
 
 
-def kill_executor(arena: Arena, node: Node) -> bool:
-    """kill -9 of one executor; false if there is none just now."""
-    found = node.executors()
-    if not found:
-        return False
-    arena.fault("kill -9 of an executor", node.name)
-    try:
-        arena.rng.choice(found).kill()
-    except psutil.NoSuchProcess:
-        return False
-    return True
+def kill_executor(arena: Arena) -> None:
+    """kill -9 of one executor of any node, as soon as there is one."""
+    found: list[psutil.Process] = []
+
+    def look() -> bool:
+        found[:] = [one for node in arena.supervisor.nodes for one in node.executors()]
+        return bool(found)
+
+    arena.expect(wait(look, REACHED_WITHIN_S), "there was an executor to kill")
+    for victim in arena.rng.sample(found, min(1, len(found))):
+        arena.fault("kill -9 of an executor", str(victim.pid))
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended by itself
+            victim.kill()
 
 
 def crash_at(arena: Arena, node: Node, step: str, visit: int) -> bool:

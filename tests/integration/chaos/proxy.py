@@ -189,6 +189,6 @@ class Proxy:
 
 def _reset(client: asyncio.StreamWriter) -> None:
     plain = client.get_extra_info("socket")
-    if plain is not None:
+    if plain is not None and plain.fileno() >= 0:  # else it is closed already
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     client.transport.abort()

@@ -12,7 +12,7 @@ from tests.integration.chaos.broker import Broker
 from tests.integration.chaos.campaigns.nodes import prefix
 from tests.integration.chaos.campaigns.size import Size
 from tests.integration.chaos.cases import (
-    INT32_MIN,
+    INT64_MIN,
     POISON,
     Case,
     Headers,
@@ -65,7 +65,7 @@ def hostile(broker: Broker, seed: int, size: Size) -> Verdict:
                 nemeses.kill(arena, arena.rng.choice(arena.supervisor.nodes))
         for _ in range(size.executor_kills):
             time.sleep(arena.rng.uniform(0.2, 1.5))
-            nemeses.kill_executor(arena, arena.rng.choice(arena.supervisor.nodes))
+            nemeses.kill_executor(arena)
         side.stop()
         arena.settle()
         arena.look()
@@ -87,7 +87,7 @@ def _around_a_killer(arena: Arena) -> list[Case]:
     """Neighbours in one batch: some before, some after, each to be answered normally."""
     before = [division(number, 3) for number in range(arena.rng.randint(0, 5))]
     after = [division(number, -2) for number in range(arena.rng.randint(1, 5))]
-    return [*before, division(INT32_MIN, -1), *after]
+    return [*before, division(INT64_MIN, -1), *after]
 
 
 def _ghosts(arena: Arena) -> None:
