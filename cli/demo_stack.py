@@ -82,6 +82,11 @@ class DemoStack:
         """One digit, as `chimera infer` takes it."""
         return self.folder / "digit.json"
 
+    @property
+    def _scratch(self) -> dict[str, str]:
+        """What libraries leave in the temporary folder (torch does) goes with the demo's own."""
+        return {"TMPDIR": str(self.folder), "ORT_DISABLE_TELEMETRY": "1"}
+
     def __enter__(self) -> Self:
         return self
 
@@ -112,7 +117,7 @@ class DemoStack:
         training = self._stages.begin("model trained")
         log_file = self.folder / "training.log"
         command = [sys.executable, "-m", "chimera.cli.digits", str(self.folder)]
-        self._training = Child(command, log_file=log_file)
+        self._training = Child(command, log_file=log_file, environment=self._scratch)
         if self.is_embedded:
             with self._stages.begin("Kafka started") as stage:
                 self._start_kafka(stage)
@@ -134,7 +139,8 @@ class DemoStack:
     def _start_node(self) -> None:
         ready_file, log_file = self.folder / "node.ready", self.folder / "node.log"
         command = node_command(self.bootstrap, ready_file)
-        self._node = Child(command, log_file=log_file, environment=self._overrides)
+        environment = {**self._overrides, **self._scratch}
+        self._node = Child(command, log_file=log_file, environment=environment)
         self._await(self._node, "the node", log_file, NODE_WITHIN_S, ready_file.exists)
 
     def _await(
@@ -174,7 +180,8 @@ class DemoStack:
         """
         self.config_file.write_text(toml(self.settings), "utf-8")
         self._embedded.stop()
-        environment = {**self._overrides, "CHIMERA_CONFIG": str(self.config_file)}
+        config = {"CHIMERA_CONFIG": str(self.config_file)}
+        environment = {**self._overrides, **self._scratch, **config}
         log_file = self.folder / "handover.log"
         command = [sys.executable, "-m", "chimera.cli", "up", "--detach"]
         child = Child(command, log_file=log_file, environment=environment)

@@ -44,15 +44,11 @@ def report(verdict: Verdict, traffic: Traffic, plan: Plan) -> Report:
 
 
 def percentiles(values: list[float]) -> dict[str, float]:
-    """p50, p95 and p99; nothing where there are no values."""
+    """p50, p95 and p99 by nearest rank; nothing where there are no values."""
     ordered = sorted(values)
     if not ordered:
         return {}
-    ranks = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
-    return {
-        name: ordered[min(len(ordered) - 1, int(rank * len(ordered)))]
-        for name, rank in ranks.items()
-    }
+    return {f"p{rank}": ordered[-(-rank * len(ordered) // 100) - 1] for rank in (50, 95, 99)}
 
 
 def as_json(report: Report) -> str:
