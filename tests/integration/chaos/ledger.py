@@ -70,7 +70,11 @@ class Ledger:
         marks = ",".join("?" * len(rows[0]))
         with self._lock:
             self._sqlite.execute("BEGIN")
-            self._sqlite.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+            try:
+                self._sqlite.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+            except sqlite3.Error:
+                self._sqlite.execute("ROLLBACK")
+                raise
             self._sqlite.execute("COMMIT")
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
