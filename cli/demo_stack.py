@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from aiokafka.protocol.admin import DeleteTopicsRequest
 
+from chimera.cli import kafka_jars
 from chimera.cli.child import Child
 from chimera.cli.demo_stages import Stage, Stages
 from chimera.cli.kafka import EmbeddedKafka
@@ -131,6 +132,9 @@ class DemoStack:
 
     def _start_kafka(self, stage: Stage) -> None:
         kafka = self.settings.kafka
+        if size_bytes := kafka_jars.missing_bytes(kafka.jars_dir):
+            told = f"Kafka is downloaded once: {size_bytes >> 20} MiB, to {kafka.jars_dir}"
+            self._stages.say(told)
         self._kafka = EmbeddedKafka(
             kafka.embedded_dir, kafka.embedded_port, jars=kafka.jars_dir, progress=stage.fetch
         )

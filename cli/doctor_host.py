@@ -124,17 +124,14 @@ def _ports(settings: Settings, stack_runs: bool) -> Iterator[Finding]:
 
 
 def _jars(settings: Settings) -> Finding:
-    pinned = kafka_jars.pinned()
-    folder = settings.kafka.jars_dir.expanduser()
-    missing = [jar for jar in pinned.jars if not (folder / jar.file_name).exists()]
-    size = sum(jar.size_bytes for jar in missing) >> 20
+    pinned, folder = kafka_jars.pinned(), settings.kafka.jars_dir
     if settings.kafka.bootstrap is not None:
         return ok("embedded Kafka", "not used: CHIMERA_KAFKA__BOOTSTRAP names a cluster")
-    if missing:
+    if size_bytes := kafka_jars.missing_bytes(folder, pinned):
         return note(
             "embedded Kafka",
             f"Kafka {pinned.kafka} is not here yet",
-            f"the first start downloads {size} MiB to {folder}",
+            f"the first start downloads {size_bytes >> 20} MiB to {folder}",
         )
     return ok("embedded Kafka", f"Kafka {pinned.kafka} is in {folder}")
 

@@ -88,6 +88,13 @@ def class_path(
     return [folder / jar.file_name for jar in jars]
 
 
+def missing_bytes(folder: Path, pin: Pinned | None = None) -> int:
+    """How much `class_path` would fetch."""
+    folder = folder.expanduser()
+    jars = (pin or pinned()).jars
+    return sum(jar.size_bytes for jar in jars if not _present(folder / jar.file_name, jar))
+
+
 def _present(path: Path, jar: Jar) -> bool:
     return path.is_file() and path.stat().st_size == jar.size_bytes
 
