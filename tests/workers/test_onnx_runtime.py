@@ -8,7 +8,8 @@ from onnx import TensorProto, helper
 from chimera.schemas.errors import ConfigurationError, ModelFailed, ModelRefused, OutOfMemory
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.tensors import objects
-from chimera.workers.backends.onnx_runtime import OnnxRuntime
+from chimera.workers.backends.onnx_runtime import OnnxRuntime, usable_gpus
+from chimera.workers.devices import has_driver
 from tests.workers.rig import manifest, onnx_model, sums
 
 
@@ -112,6 +113,14 @@ def test_text_goes_in_and_out(runtime: OnnxRuntime) -> None:
     assert found.tolist() == ["café", ""]
     with pytest.raises(ModelFailed, match="UTF-8"):
         loaded.run([objects([b"\xff"])])
+
+
+def test_gpu_that_is_not_there_is_a_wrong_setting() -> None:
+    if has_driver():
+        pytest.skip("there may be a GPU")
+    assert usable_gpus() == []
+    with pytest.raises(ConfigurationError, match="cuda:0"):
+        OnnxRuntime("cuda:0", 1)
 
 
 def test_device_that_is_none_is_a_wrong_setting() -> None:

@@ -7,6 +7,7 @@ small: an executor's resident size is a promise. `tests/workers/test_onnx_runtim
 
 # pyright: reportMissingTypeStubs=false
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,6 +61,8 @@ class OnnxRuntime:
         self._providers: list[Any] = ["CPUExecutionProvider"]
         if self._kind == "cuda":
             _load_cuda()
+            if (reason := _why_not(int(index or 0))) is not None:
+                raise ConfigurationError(f"device {device}: cannot be used: {reason}")
             options = {"device_id": index or "0", "cudnn_conv_algo_search": "HEURISTIC"}
             self._providers.insert(0, ("CUDAExecutionProvider", options))
         elif self._kind != "cpu":
@@ -124,21 +127,28 @@ class OnnxModel:
 def usable_gpus(limit: int = 64) -> list[str]:
     """Devices on which a session can really be made; slow, for a process of its own."""
     _load_cuda()
-    found: list[str] = []
+    return [f"cuda:{index}" for index in itertools.takewhile(_is_usable, range(limit))]
+
+
+def _is_usable(index: int) -> bool:
+    return _why_not(index) is None
+
+
+def _why_not(index: int) -> str | None:
+    """Why a session cannot be made on a GPU; None: it can."""
     if "CUDAExecutionProvider" not in _ort.get_available_providers():
-        return found
+        return "this build of ONNX Runtime knows no CUDA"
     options: Any = _ort.SessionOptions()
     options.log_severity_level = 4
-    for index in range(limit):
-        providers = [("CUDAExecutionProvider", {"device_id": str(index)})]
-        try:
-            session = _ort.InferenceSession(_probe_model(), options, providers)
-        except Exception:  # noqa: BLE001  # whatever it is, this one is not usable
-            break
-        if session.get_providers()[0] != "CUDAExecutionProvider":
-            break
-        found.append(f"cuda:{index}")
-    return found
+    providers = [("CUDAExecutionProvider", {"device_id": str(index)}), "CPUExecutionProvider"]
+    try:
+        session = _ort.InferenceSession(_probe_model(), options, providers)
+        session.run(None, {"x": np.zeros(1, np.float32)})
+    except Exception as error:  # noqa: BLE001  # its exceptions share no other class
+        return _first_line(error)
+    if session.get_providers()[0] != "CUDAExecutionProvider":
+        return "no driver, no such GPU, or CUDA's libraries do not fit"
+    return None
 
 
 def _load_cuda() -> None:
