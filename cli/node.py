@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+STOP_WITHIN_S = 15.0  # longer than lanes need to finish; shorter than who waits for us, waits
 GC_AFTER = 50_000  # new objects; the default, 700, looks through a window of records all the time
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def node(
 async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path | None) -> None:
     import asyncio
     import gc
+    import os
     import signal
 
     import structlog
@@ -66,4 +68,9 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     if ended.done():
         node.fatal("the Faust app ended by itself")
     log.info("node_stops")
-    await node.stop()
+    try:
+        async with asyncio.timeout(STOP_WITHIN_S):
+            await node.stop()
+    except TimeoutError:  # the group cannot be left while no broker answers; nothing is lost by it
+        log.warning("node_left_without_the_brokers_word", within_s=STOP_WITHIN_S)
+        os._exit(0)
