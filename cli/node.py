@@ -68,9 +68,11 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     if ended.done():
         node.fatal("the Faust app ended by itself")
     log.info("node_stops")
-    try:
-        async with asyncio.timeout(STOP_WITHIN_S):
-            await node.stop()
-    except TimeoutError:  # the group cannot be left while no broker answers; nothing is lost by it
+    stopping = asyncio.ensure_future(node.stop())
+    await asyncio.wait((stopping,), timeout=STOP_WITHIN_S)
+    if (
+        not stopping.done()
+    ):  # while no broker answers, a group cannot be left; nothing is lost by it
         log.warning("node_left_without_the_brokers_word", within_s=STOP_WITHIN_S)
         os._exit(0)
+    stopping.result()

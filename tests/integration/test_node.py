@@ -1,0 +1,59 @@
+"""A node as a process, on a real broker: it serves, and it ends when it is told to."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chimera.cli.kafka import EmbeddedKafka
+
+
+@contextmanager
+def started_node(bootstrap: str, prefix: str, folder: Path) -> Generator[subprocess.Popen[bytes]]:
+    """A node without models, ready, in a process group of its own."""
+    ready, log = folder / "ready", folder / "node.log"
+    environment = os.environ | {
+        "CHIMERA_KAFKA__BOOTSTRAP": bootstrap,
+        "CHIMERA_KAFKA__TOPIC_PREFIX": prefix,
+        "CHIMERA_KAFKA__GROUP": prefix,
+        "CHIMERA_SERVING__MODELS_DIR": str(folder / "models"),
+    }
+    (folder / "models").mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "chimera.cli"]
+    subprocess.run([*command, "topics", "sync", "--apply"], env=environment, check=True)
+    with log.open("wb") as out:
+        node = subprocess.Popen(
+            [*command, "node", "--ready-file", str(ready)],
+            env=environment,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        until = time.monotonic() + 60
+        while not ready.exists():
+            assert node.poll() is None and time.monotonic() < until, log.read_text()
+            time.sleep(0.05)
+        yield node
+    finally:
+        if node.poll() is None:
+            os.killpg(node.pid, signal.SIGKILL)
+        node.wait()
+
+
+def test_node_ends_when_it_is_told_to(kafka: str, prefix: str, tmp_path: Path) -> None:
+    with started_node(kafka, prefix, tmp_path) as node:
+        node.terminate()
+        assert node.wait(timeout=30) == 0
+
+
+def test_node_ends_when_it_is_told_to_also_without_a_broker(prefix: str, tmp_path: Path) -> None:
+    with EmbeddedKafka() as broker, started_node(broker.bootstrap, prefix, tmp_path) as node:
+        broker.kill()
+        time.sleep(1)
+        node.terminate()
+        assert node.wait(timeout=60) == 0
