@@ -50,7 +50,7 @@ class BatchStory:
 
 @dataclass(slots=True)
 class Outcomes:
-    """One lane's part of one batch; in offset order unless the model's ordering is none."""
+    """One lane's part of one batch, in the order in which it submitted it (or by priority)."""
 
     lane: int
     offsets: list[int]
