@@ -76,9 +76,11 @@ def show(report: Report, places: Mapping[str, str]) -> None:
     if not console.is_terminal:
         console.width = 160
     console.print(_outcomes(report))
+    console.print()
     console.print(_figures(report))
     for complaint in report.verdict.complaints:
         console.print(f"[red]wrong[/red]  {complaint}", markup=True)
+    console.print()
     console.print(_places(places))
 
 
@@ -120,7 +122,7 @@ def _figures(report: Report) -> Any:
             name, f"{count:,}", f"of {verdict.requests:,} requests", style="red" if count else ""
         )
     rate = f"{report.throughput_rps:,.0f}"
-    burst = f"burst of {report.burst:,}: first publish to last visible result, on this machine, all in one"
+    burst = f"burst of {report.burst:,}: first publish to last visible result"
     table.add_row("requests/s", rate, burst)
     latency = " ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
     paced = f"{report.paced:,} digits at {RATE}/s: scheduled time to visible result"

@@ -29,7 +29,8 @@ from chimera.workers.models import write_model
 
 SEED = 0
 HELD_OUT = 0.25
-EPOCHS, ROWS, LEARNING_RATE = 25, 128, 0.01
+EPOCHS, ROWS, LEARNING_RATE = 40, 128, 0.003
+DROPOUT, SMOOTHING = 0.3, 0.1  # without them the worst of six splits was 95.8 %, with them 98.2 %
 
 
 class Network(nn.Module):
@@ -38,7 +39,9 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
+            *(nn.Linear(64, 256), nn.ReLU(), nn.Dropout(DROPOUT)),
+            *(nn.Linear(256, 128), nn.ReLU(), nn.Dropout(DROPOUT)),
+            nn.Linear(128, 10),
         )
 
     def logits(self, image: Tensor) -> Tensor:
@@ -74,7 +77,9 @@ def train(images: NDArray[np.float32], labels: NDArray[np.int64]) -> Network:
     for _ in range(EPOCHS):
         for rows in torch.split(torch.randperm(len(wanted)), ROWS):
             optimiser.zero_grad()
-            loss = nn.functional.cross_entropy(network.logits(inputs[rows]), wanted[rows])
+            loss = nn.functional.cross_entropy(
+                network.logits(inputs[rows]), wanted[rows], label_smoothing=SMOOTHING
+            )
             torch.autograd.backward(loss)
             optimiser.step()
     return network.eval()

@@ -1,5 +1,6 @@
 """The examples, run as a reader would run them, against a real node."""
 
+import json
 import subprocess
 import sys
 import uuid
@@ -71,3 +72,9 @@ def test_consumer_tells_an_error_from_a_response(
 ) -> None:
     (bad,) = (line for line in outcomes[reader] if "unknown_model" in line)
     assert bad.startswith("nought-0: unknown_model: ")
+
+
+def test_example_digit_is_answered(example: Place) -> None:
+    done = example.run("infer", "digits", "--input", str(EXAMPLES / "digit.json"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["outputs"][0]["shape"] == [1]
