@@ -36,7 +36,7 @@ from chimera.agents.shared import Shared
 from chimera.agents.stages import Stages
 from chimera.agents.transport import Run
 from chimera.schemas.settings import Settings
-from chimera.schemas.work import Outcomes
+from chimera.schemas.work import BatchStory, Outcomes
 from chimera.topics import clients
 from chimera.topics.admin import topic_ids
 from chimera.topics.catalogue import catalogue
@@ -66,7 +66,7 @@ class Node:
         self._client = AIOKafkaClient(**self._arguments)
         self._attempts = Attempts(self.catalogue.attempts.name, self._arguments)
         self._stages = Stages(self.metrics, failpoints.from_environment())
-        self.pool = Pool(settings, self._on_outcomes, self._on_suspects)
+        self.pool = Pool(settings, self._on_outcomes, self._on_suspects, on_death=self._on_death)
         self.app = new_app(settings, bootstrap)
         self._inputs = [self.catalogue.requests, *self.catalogue.retries]
         inference.listen(self.app, [topic.name for topic in self._inputs], self._take)
@@ -234,11 +234,18 @@ class Node:
         lane = self._by_serial.get(outcomes.lane)
         if lane is not None:
             lane.answer(outcomes)
-            story = outcomes.batch
+            self._count_batch(outcomes.batch)
+
+    def _count_batch(self, story: BatchStory) -> None:
+        """Each batch once, though every lane in it is told of it; size 0: no model saw it."""
+        if story.is_first and story.size:
             labels = (story.model, story.version, story.tier)
             self.metrics.batch_size.labels(*labels).observe(story.size)
             self.metrics.compute_seconds.labels(*labels).observe(story.compute_us / 1e6)
             self.metrics.queue_seconds.observe(story.queue_us / 1e6)
+
+    def _on_death(self, reason: str) -> None:
+        self.metrics.executor_restarts.labels(reason).inc()
 
     def _on_suspects(self, serial: int, offsets: list[int], reason: str) -> None:
         lane = self._by_serial.get(serial)
