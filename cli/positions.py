@@ -20,7 +20,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from chimera.agents.commit_loop import Halted
@@ -223,6 +223,8 @@ class Desk:
         try:
             consumer.assign([where])
             await consumer.commit({where: OffsetAndMetadata(offset, position.topic_id)})
+        except CommitFailedError as error:
+            raise ConfigurationError("a node has joined meanwhile: stop it first") from error
         except KafkaError as error:
             raise KafkaUnavailable(f"the broker refuses the offset: {error}") from error
         finally:

@@ -4,6 +4,7 @@
 # pyright: reportUnknownVariableType=false
 # (confluent-kafka's types leave the futures of its admin client open)
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -13,7 +14,9 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from chimera.cli.positions import Position
+from chimera.cli.positions import Desk, Position, opened
+from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.settings import Settings
 from chimera.topics.producers import Committed
 from tests.cli.places import Place, image
 
@@ -163,6 +166,36 @@ def test_set_is_refused_while_a_node_runs(served: Place) -> None:
     code, told = move(served, 0, "--yes")
     assert code == 1
     assert "1 node of group served still run" in told
+
+
+def test_broker_refuses_an_offset_when_a_node_joined_meanwhile(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings.model_validate(
+        {
+            "kafka": {
+                "group": place.environment["CHIMERA_KAFKA__GROUP"],
+                "topic_prefix": place.prefix,
+                "partitions": 2,
+            }
+        }
+    )
+
+    async def nobody(_: Desk) -> None:
+        """As the look before the node joined would tell."""
+
+    async def move() -> None:
+        async with opened(settings, place.bootstrap) as desk:
+            await desk.move((await desk.positions())[0], 0)
+
+    monkeypatch.setattr(Desk, "require_nobody", nobody)
+    node = place.node()
+    try:
+        with pytest.raises(ConfigurationError, match="a node has joined meanwhile"):
+            asyncio.run(move())
+    finally:
+        node.stop(30)
+    assert lane(place)["committed"] is None
 
 
 def test_set_asks_and_takes_no_for_an_answer(place: Place) -> None:
