@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from chimera.schemas.internal import Attempt, decode_attempt, encode_attempt
 
 READ_TIMEOUT_MS = 1_000
+EMPTY_WAIT_MS = 20  # a lane opens behind this
 
 
 class Attempts:
@@ -63,7 +64,10 @@ class Attempts:
     async def load(self, topic: str, partition: int, position: int) -> dict[int, int]:
         """Counts of the partition's offsets from `position` on."""
         consumer = AIOKafkaConsumer(
-            **self._client_arguments, isolation_level="read_committed", enable_auto_commit=False
+            **self._client_arguments,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=EMPTY_WAIT_MS,
         )
         await consumer.start()
         try:

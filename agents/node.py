@@ -48,6 +48,7 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 0.02
 MEASURE_S = 1.0
+OPENING_WAIT_MS = 20  # a fetch of an empty partition; questions about offsets queue behind it
 EX_SOFTWARE = 70
 
 
@@ -60,9 +61,10 @@ class Node:
         self.catalogue = catalogue(settings)
         self.ended = asyncio.Event()
         self._arguments = clients.arguments(settings.kafka, bootstrap, "chimera-node")
-        self._consumer_arguments = clients.consumer_arguments(
-            settings.kafka, bootstrap, "chimera-node-opening"
-        )
+        self._consumer_arguments = {
+            **clients.consumer_arguments(settings.kafka, bootstrap, "chimera-node-opening"),
+            "fetch_max_wait_ms": OPENING_WAIT_MS,
+        }
         self._client = AIOKafkaClient(**self._arguments)
         self._attempts = Attempts(self.catalogue.attempts.name, self._arguments)
         self._stages = Stages(self.metrics, failpoints.from_environment())

@@ -7,6 +7,7 @@ processor. Without the driver's device files there is nothing to try.
 """
 
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 PROBE = (sys.executable, "-P", "-m", "chimera.workers.probe")
 PROBE_WITHIN_S = 60.0
+QUIET = {"ORT_DISABLE_TELEMETRY": "1"}  # ONNX Runtime reports to its maker unless it is told not to
 _DEVICE = re.compile(r"cpu|cuda:[0-9]{1,3}")
 
 
@@ -48,7 +50,10 @@ def has_driver() -> bool:
 
 async def _usable_gpus(probe: Sequence[str]) -> tuple[str, ...]:
     process = await asyncio.create_subprocess_exec(
-        *probe, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+        *probe,
+        env=os.environ | QUIET,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         out, _ = await asyncio.wait_for(process.communicate(), PROBE_WITHIN_S)

@@ -24,6 +24,7 @@ from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.work import Outcomes, Started, Work
 from chimera.workers import frames
 from chimera.workers.configuration import Configuration
+from chimera.workers.devices import QUIET
 from chimera.workers.frames import Answered, BrokenFrame, Kind, Reassembly
 from chimera.workers.link import enlarge
 from chimera.workers.pieces import part
@@ -90,6 +91,7 @@ class Handle(asyncio.Protocol):
                 numbers = (theirs.fileno(), self._board.fileno, os.getpid())
                 self._process = subprocess.Popen(  # noqa: ASYNC220  # milliseconds, and no event loop's own way survives being cancelled
                     [*entry, *map(str, numbers)],
+                    env=os.environ | QUIET,
                     stdin=subprocess.DEVNULL,
                     stdout=STDERR,  # a library's chatter must not end up in a command's output
                     pass_fds=numbers[:2],
