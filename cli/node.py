@@ -45,6 +45,7 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
 
     from chimera.agents.node import Node
     from chimera.cli.stack import find_bootstrap
+    from chimera.schemas.errors import ConfigurationError
 
     node = Node(settings, bootstrap or find_bootstrap(settings))
     stop = asyncio.Event()
@@ -53,9 +54,12 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     observability = settings.observability
     log = structlog.get_logger("chimera.node")
     if observability.metrics_port is not None:
-        server, _ = start_http_server(
-            observability.metrics_port, observability.metrics_host, node.metrics.registry
-        )
+        try:
+            server, _ = start_http_server(
+                observability.metrics_port, observability.metrics_host, node.metrics.registry
+            )
+        except OSError as error:
+            raise ConfigurationError(f"CHIMERA_OBSERVABILITY__METRICS_PORT: {error}") from None
         log.info("metrics", host=observability.metrics_host, port=server.server_port)
     await node.start()
     gc.freeze()  # what lives now lives for ever; records come and go by the thousand
