@@ -43,7 +43,8 @@ def demo(
     from chimera.schemas.errors import ChimeraError, ConfigurationError
     from chimera.schemas.settings import load
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started us ignores Ctrl-C
+        signal.signal(number, signal.default_int_handler)
     try:
         settings = load()
         if keep and settings.kafka.bootstrap is not None:

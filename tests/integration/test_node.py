@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chimera.agents.node import EX_SOFTWARE
 from chimera.cli.kafka import EmbeddedKafka
 
 
@@ -56,4 +57,4 @@ def test_node_ends_when_it_is_told_to_also_without_a_broker(prefix: str, tmp_pat
         broker.kill()
         time.sleep(1)
         node.terminate()
-        assert node.wait(timeout=60) == 0
+        assert node.wait(timeout=60) in (0, EX_SOFTWARE)  # it may have given up by itself before
