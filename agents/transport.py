@@ -44,6 +44,9 @@ log = structlog.get_logger(__name__)
 PREFETCH_BACKOFF_S = 0.01  # longer: a paused lane holds up the others; 0: an idle one holds it up
 FETCH_WAIT_MS = 50  # longer: a lane that resumes waits for a fetch of idle ones to return
 METADATA_CHECK_S = 0.5  # while a topic is unknown, so often
+BRIEF_WAIT_MS = (
+    2  # while others have records in hand, empty partitions must not hold the connection
+)
 REASSIGNMENT_S = 0.02  # between looks while the group rebalances; its own task needs the loop
 BUSY_RECORDS = 256  # a fetch that brought this many is followed by the next at once
 
@@ -83,6 +86,7 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
     def __init__(self, consumer: "Consumer", **kwargs: Any) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(consumer, thread_loop=loop, **{**kwargs, "loop": loop})
+        self._waiter: asyncio.Future[None] | None = None
         self._fetched_at = 0.0
         self._fetched_records = 0
         self._passed: dict[TP, tuple[int, int]] = {}  # how far was read, and after which record
@@ -150,6 +154,9 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
             if pause > 0:
                 await asyncio.sleep(pause)
         self._fetched_records = 0
+        fetcher: Any = self._ensure_consumer()._fetcher
+        if fetcher._records:  # these partitions are not in the request, and wait for its answer
+            request[-1]._max_wait_ms = BRIEF_WAIT_MS
         try:
             return await self._fetch(*request)
         finally:
@@ -198,6 +205,11 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
         except CommitFailedError:  # a rebalance was faster: the next owner answers again
             log.info("offsets_not_committed", partitions=len(ours))
 
+    def wake(self) -> None:
+        """A partition may be read again: whoever waits for records looks at what is there."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
     async def runs(self, active: set[TP], timeout_s: float) -> dict[TP, Run]:
         """What has been fetched for the active partitions; waits when there is nothing."""
         consumer = self._ensure_consumer()
@@ -210,7 +222,9 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
                 return {}
             found = self._take(fetcher, active)
             if not found:
-                await asyncio.wait([fetcher._create_fetch_waiter()], timeout=timeout_s)
+                waiter: asyncio.Future[None] = fetcher._create_fetch_waiter()
+                self._waiter = waiter
+                await asyncio.wait((waiter,), timeout=timeout_s)
                 found = self._take(fetcher, active)
         return found
 
@@ -278,10 +292,12 @@ class Consumer(driver.Consumer):
     def on_buffer_drop(self, tp: TP) -> None:
         super().on_buffer_drop(tp)
         self._room.set()
+        self._thread.wake()
 
     def resume_partitions(self, tps: Any) -> None:
         super().resume_partitions(tps)
         self._room.set()
+        self._thread.wake()
 
     async def getmany(
         self,
