@@ -37,7 +37,7 @@ from chimera.agents.stages import Stages
 from chimera.agents.transport import Run
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import BatchStory, Outcomes
-from chimera.topics import clients
+from chimera.topics import clients, connections
 from chimera.topics.admin import topic_ids
 from chimera.topics.catalogue import catalogue
 from chimera.topics.producers import IdempotentProducer
@@ -93,6 +93,7 @@ class Node:
         Raises:
             KafkaUnavailable: no broker, or one without the features that the guarantee needs.
         """
+        connections.install()
         await self._client.bootstrap()
         self._client.set_topics([topic.name for topic in self.catalogue])
         if self.settings.serving.guarantee == "exactly_once":

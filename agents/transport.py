@@ -216,6 +216,8 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
         fetcher: Any = consumer._fetcher
         if consumer._closed or fetcher._closed:
             raise ConsumerStoppedError()
+        coordinator: Any = consumer._coordinator
+        _require_alive(fetcher._fetch_task, coordinator._coordination_task)
         with fetcher._subscriptions.fetch_context():
             if fetcher._subscriptions.reassignment_in_progress:
                 await asyncio.sleep(REASSIGNMENT_S)
@@ -270,6 +272,17 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
         unread._consumer_record = _as_parsed
         records: list[Any] = result.getall(self._settings.fetch.max_run_records)
         return records, unread.next_fetch_offset
+
+
+def _require_alive(*tasks: "asyncio.Task[None]") -> None:
+    """aiokafka goes on without a task that has failed, and reads nothing more: we do not.
+
+    Raises:
+        Whatever ended it.
+    """
+    for task in tasks:
+        if task.done():
+            task.result()
 
 
 def _as_parsed(_tp: Any, record: Any) -> Any:
