@@ -102,8 +102,16 @@ def test_judge_ignores_samples_that_are_stale(ledger: Ledger) -> None:
 def test_judge_expects_no_result_for_what_retention_took(ledger: Ledger) -> None:
     for table in ("results", "present"):
         ledger.rows(f"DELETE FROM {table} WHERE offset = 3")
-    ledger.rows("INSERT INTO removed VALUES ('t', 0, 3)")
+    ledger.rows("INSERT INTO removed VALUES ('t', 0, 3, 0)")
     assert violations(ledger) == {}
+
+
+def test_judge_expects_the_result_of_what_retention_took_later(ledger: Ledger) -> None:
+    ledger.rows("DELETE FROM present WHERE offset = 3")
+    ledger.rows("INSERT INTO removed VALUES ('t', 0, 3, 1)")
+    assert violations(ledger) == {}
+    ledger.rows("DELETE FROM results WHERE offset = 3")
+    assert violations(ledger) == {"lost": 1}
 
 
 def test_judge_names_what_is_lost(ledger: Ledger) -> None:

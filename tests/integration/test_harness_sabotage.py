@@ -9,9 +9,10 @@ import pytest
 from tests.integration.chaos import nemeses
 from tests.integration.chaos.arena import Arena
 from tests.integration.chaos.broker import Broker
-from tests.integration.chaos.campaigns.nodes import FROZEN_S, prefix
+from tests.integration.chaos.campaigns import prefix
+from tests.integration.chaos.campaigns.nodes import FROZEN_S
 from tests.integration.chaos.judge import Verdict
-from tests.integration.chaos.nodes import NODE
+from tests.integration.chaos.nodes import EX_SOFTWARE, NODE
 
 pytestmark = pytest.mark.timeout(180)
 SABOTAGE = (sys.executable, str(Path(__file__).parent / "chaos" / "sabotage.py"))
@@ -19,7 +20,7 @@ SABOTAGE = (sys.executable, str(Path(__file__).parent / "chaos" / "sabotage.py")
 
 def arena(broker: Broker, seed: int, *command: str, **environment: str) -> Arena:
     return Arena(
-        broker.bootstrap,
+        broker,
         prefix(),
         seed=seed,
         rate=300,
@@ -50,6 +51,16 @@ def test_harness_finds_duplicates_when_nobody_is_fenced(broker: Broker) -> None:
 def test_harness_finds_losses_when_offsets_are_committed_early(broker: Broker) -> None:
     with arena(broker, 2, *SABOTAGE, "early-commit") as found:
         assert kills(found, 3).violations.keys() >= {"lost", "committed_early"}
+
+
+def test_node_that_went_deaf_ends_and_its_requests_are_answered_by_the_next(
+    broker: Broker,
+) -> None:
+    with arena(broker, 4, *SABOTAGE, "deaf") as found:
+        ended = nemeses.wait(lambda: found.supervisor.exits()[EX_SOFTWARE] >= 2, 60)
+        found.settle()
+        verdict = found.verdict("deaf")
+    assert ended and not verdict.violations, verdict.as_json()
 
 
 def test_harness_finds_only_repeats_when_results_lie_outside_of_transactions(

@@ -1,6 +1,6 @@
 """Everything of one campaign together: broker, topics, ledger, nodes, load, sampler, verdict.
 
-A campaign does its faults inside the context, calls `settle`, and judges. Seeds decide what is sent
+Phases do their faults inside the context; then `settle`, and `verdict`. Seeds decide what is sent
 and what is done; when the operating system runs whom is not in anybody's hand.
 """
 
@@ -19,7 +19,8 @@ import psutil
 from confluent_kafka import KafkaException
 
 from tests.integration.chaos import observe
-from tests.integration.chaos.cases import Mix
+from tests.integration.chaos.broker import Broker
+from tests.integration.chaos.cases import MAX_BYTES, Mix
 from tests.integration.chaos.cluster import Cluster
 from tests.integration.chaos.judge import Verdict, judge
 from tests.integration.chaos.ledger import Ledger
@@ -28,10 +29,11 @@ from tests.integration.chaos.models import write_models
 from tests.integration.chaos.nodes import CHIMERA, NODE, Supervisor
 from tests.integration.chaos.offsets import Sampler
 
+PARTITIONS = 4
 SETTLE_WITHIN_S = 120.0
 COMMAND_S = 60.0
 POLL_S = 0.1
-FENCES = ("lane_fenced", "node_fatal", "lane_halted", "lane_left_undone", "executor_died_with")
+TOLD = ("lane_fenced", "node_fatal", "lane_halted", "lane_left_undone", "executor_died")
 QUICK = {  # recovery waits for these; a deployment's are longer
     "CHIMERA_KAFKA__SESSION_TIMEOUT_MS": "4000",
     "CHIMERA_KAFKA__HEARTBEAT_INTERVAL_MS": "1000",
@@ -41,27 +43,27 @@ QUICK = {  # recovery waits for these; a deployment's are longer
 
 
 class Arena:
-    """A context: topics and ledger are fresh, load runs, nodes are started by `nodes`."""
+    """A context: topics and ledger are fresh, nodes and load run from entering on."""
 
     def __init__(
         self,
-        bootstrap: str,
+        broker: Broker,
         prefix: str,
         *,
         seed: int,
         rate: float,
         nodes: int = 2,
         mix: Mix | None = None,
-        partitions: int = 4,
         environment: Mapping[str, str] | None = None,
-        nodes_bootstrap: str | None = None,
+        proxied: bool = False,
         command: Sequence[str] = NODE,
-        max_bytes: int = 65_536,
         compression: str = "none",
     ) -> None:
+        """`proxied`: nodes reach the broker through its proxy. `environment`: of all nodes."""
+        self.broker = broker
         self.seed = seed
         self.rng = random.Random(seed)
-        self.cluster = Cluster(bootstrap, prefix, partitions=partitions, max_bytes=max_bytes)
+        self.cluster = Cluster(broker.bootstrap, prefix, partitions=PARTITIONS, max_bytes=MAX_BYTES)
         self.folder = Path(tempfile.mkdtemp(prefix="chimera-chaos-"))
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         models = self.folder / "models"
@@ -72,24 +74,16 @@ class Arena:
             "CHIMERA_SERVING__MODELS_DIR": str(models),
             "CHIMERA_CONFIG": str(self.folder / "none.toml"),
             "CHIMERA_CHAOS_RUN": str(self.folder),  # marks its processes
-            **({"CHIMERA_KAFKA__BOOTSTRAP": nodes_bootstrap} if nodes_bootstrap else {}),
+            **({"CHIMERA_KAFKA__BOOTSTRAP": broker.proxied} if proxied else {}),
             **(environment or {}),
         }
         self.supervisor = Supervisor(self.folder, self.environment, command)
-        self.load = Load(
-            bootstrap,
-            self.ledger,
-            self.cluster.requests,
-            partitions,
-            mix=mix or Mix(limit_bytes=max_bytes),
-            rate=rate,
-            seed=seed,
-            compression=compression,
-        )
+        self.load = self._producer(mix or Mix(), rate, compression)
         self._count = nodes
-        self._unmet: list[str] = []
-        self._behind: dict[str, dict[int, int]] | None = None
         self._began = 0.0
+        self._unmet: list[str] = []
+        self._notes: dict[str, Any] = {}
+        self._behind: dict[str, dict[int, int]] | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -112,35 +106,74 @@ class Arena:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    # During the run.
+    def _producer(self, mix: Mix, rate: float, compression: str = "none") -> Load:
+        return Load(
+            self.broker.bootstrap,
+            self.ledger,
+            self.cluster.requests,
+            PARTITIONS,
+            mix=mix,
+            rate=rate,
+            seed=self.seed,
+            compression=compression,
+        )
 
-    def fault(self, name: str, detail: str = "") -> None:
-        """Write down what is being done to the system."""
-        self.ledger.add("faults", [(time.time_ns() // 1_000_000, name, detail)])
+    # What phases see.
+
+    @property
+    def partitions(self) -> int:
+        """Of the requests' topic, as the load knows them."""
+        return self.load.partitions
+
+    def committed(self) -> dict[int, int]:
+        """The group's stable offsets in the requests' topic; -1 where it has none."""
+        return self.cluster.offsets.committed(self.cluster.requests)
+
+    def results(self) -> int:
+        """How many results are visible now."""
+        topic = self.cluster.catalogue.results.name
+        return sum(len(batch) for batch in observe.records(self.broker.bootstrap, [topic]))
+
+    def halts(self, partition: int) -> int:
+        """How often a lane of this partition of the requests has halted."""
+        events = (event for node in self.supervisor.nodes for event in node.events())
+        return sum(
+            event.get("event") == "lane_halted"
+            and event.get("topic") == self.cluster.requests
+            and event.get("partition") == partition
+            for event in events
+        )
 
     def wait_until_serving(self, within_s: float = 60.0) -> None:
         """Until every partition has an answered request."""
-        self._wait(
-            "no first results",
-            within_s,
-            lambda: all(
-                offset > 0
-                for offset in self.cluster.offsets.committed(self.cluster.requests).values()
-            ),
-        )
+        until = time.monotonic() + within_s
+        while not all(offset > 0 for offset in self.committed().values()):
+            if time.monotonic() > until:
+                raise AssertionError(f"no results within {within_s:.0f} s; see {self.folder}")
+            time.sleep(POLL_S)
+
+    def seconds_until_all_advance(self, within_s: float = 60.0) -> float:
+        """How long until every partition of the requests has committed something new."""
+        began = time.monotonic()
+        before: dict[int, int] = {}
+        while time.monotonic() - began < within_s:
+            time.sleep(POLL_S)
+            try:
+                now = self.committed()
+            except KafkaException:  # the broker does not answer yet
+                continue
+            before = before or now
+            if all(offset > before[number] for number, offset in now.items()):
+                break
+        return time.monotonic() - began
+
+    # What phases do and say.
 
     def side(self) -> Load:
         """A second producer, for requests by hand; stop it when all are sent."""
-        mix = Mix(limit_bytes=self.cluster.settings.serving.max_request_bytes)
-        return Load(
-            self.cluster.bootstrap,
-            self.ledger,
-            self.cluster.requests,
-            self.load.partitions,
-            mix=mix,
-            rate=0,
-            seed=self.seed,
-        )
+        found = self._producer(Mix(), rate=0)
+        found.partitions = self.partitions
+        return found
 
     def command(self, *arguments: str) -> str:
         """Run `chimera` as an operator would, in the nodes' environment; what it printed.
@@ -160,67 +193,43 @@ class Arena:
             raise AssertionError(f"chimera {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def halts(self, partition: int) -> int:
-        """How often a lane of this partition of the requests has halted."""
-        events = (event for node in self.supervisor.nodes for event in node.events())
-        return sum(
-            event.get("event") == "lane_halted"
-            and event.get("topic") == self.cluster.requests
-            and event.get("partition") == partition
-            for event in events
-        )
-
-    def remove(self, partition: int, first: int, until: int) -> None:
-        """Retention takes these requests: nobody can answer them any more."""
+    def remove(self, partition: int, committed: int, until: int) -> None:
+        """Let retention take all requests before `until`; those from `committed` on are unanswered."""
         topic = self.cluster.requests
-        self.ledger.add("removed", [(topic, partition, n) for n in range(first, until)])
+        self.fault("retention", f"{partition}: {committed} to {until}")
+        self.cluster.delete_records(topic, partition, until)
+        rows = [(topic, partition, offset, int(offset < committed)) for offset in range(until)]
+        self.ledger.add("removed", rows)
 
-    def results(self) -> int:
-        """How many results are visible now."""
-        topic = self.cluster.catalogue.results.name
-        return sum(len(batch) for batch in observe.records(self.cluster.bootstrap, [topic]))
+    def fault(self, name: str, detail: str = "") -> None:
+        """Write down what is being done to the system."""
+        self.ledger.add("faults", [(time.time_ns() // 1_000_000, name, detail)])
 
     def expect(self, held: bool, what: str) -> None:
-        """What a campaign must see happen, or it has shown nothing."""
+        """What a phase must see happen, or it has shown nothing."""
         if not held:
             self._unmet.append(what)
 
-    def seconds_until_all_advance(self, within_s: float = 60.0) -> float:
-        """How long until every partition of the requests has committed something new."""
-        began = time.monotonic()
-        before: dict[int, int] = {}
-        while time.monotonic() - began < within_s:
-            try:
-                now = self.cluster.offsets.committed(self.cluster.requests)
-            except KafkaException:  # the broker does not answer yet
-                continue
-            before = before or now
-            if all(offset > before[number] for number, offset in now.items()):
-                break
-            time.sleep(POLL_S)
-        return time.monotonic() - began
+    def note(self, **notes: Any) -> None:
+        """Something to be reported with the verdict."""
+        self._notes |= notes
+
+    # The end.
 
     def settle(self, within_s: float = SETTLE_WITHIN_S) -> None:
-        """Stop the load and wait until everything is decided; times out silently, for the judge."""
+        """Stop the load and wait until all is decided; if that never comes, the judge will say so."""
         self.load.stop()
         until = time.monotonic() + within_s
-        while time.monotonic() < until and self._unfinished():
-            time.sleep(0.3)
-
-    def _unfinished(self) -> dict[str, dict[int, int]]:
-        try:
-            return self.cluster.unfinished()
-        except KafkaException as error:
-            return {str(error): {}}
+        while self._behind is None and time.monotonic() < until and self._unfinished():
+            time.sleep(POLL_S)
 
     def look(self) -> None:
-        """Read everything afresh."""
+        """Read everything afresh; what happens later is not judged."""
         self._behind = self._unfinished()
-        observe.look(self.cluster.bootstrap, self.ledger, self.cluster.catalogue)
+        observe.look(self.broker.bootstrap, self.ledger, self.cluster.catalogue)
 
     def verdict(self, campaign: str, **notes: Any) -> Verdict:
-        """Judge what `look` saw last; looks if nobody did."""
-        seconds = time.monotonic() - self._began
+        """Judge what `look` saw; looks if nobody did."""
         if self._behind is None:
             self.look()
         behind = self._behind or {}
@@ -230,12 +239,12 @@ class Arena:
             self._unmet,
             campaign=campaign,
             seed=self.seed,
-            seconds=round(seconds, 1),
+            seconds=round(time.monotonic() - self._began, 1),
             exits={str(code): count for code, count in self.supervisor.exits().items()},
-            events=dict(self.supervisor.events(*FENCES)),
+            events=dict(self.supervisor.events(*TOLD)),
             behind=behind,
             folder=str(self.folder),
-            **notes,
+            **(self._notes | notes),
         )
 
     def leftovers(self) -> list[psutil.Process]:
@@ -249,9 +258,8 @@ class Arena:
                 continue
         return found
 
-    def _wait(self, what: str, within_s: float, done: Any) -> None:
-        until = time.monotonic() + within_s
-        while not done():
-            if time.monotonic() > until:
-                raise AssertionError(f"{what} within {within_s:.0f} s; see {self.folder}")
-            time.sleep(0.2)
+    def _unfinished(self) -> dict[str, dict[int, int]]:
+        try:
+            return self.cluster.unfinished()
+        except KafkaException as error:
+            return {str(error): {}}

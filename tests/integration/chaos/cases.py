@@ -16,6 +16,7 @@ from dataclasses import dataclass
 Headers = list[tuple[str, str | bytes | None]]
 
 OK = "ok"
+MAX_BYTES = 65_536  # of a request, in campaigns
 INT64_MIN = -(2**63)
 
 
@@ -156,7 +157,7 @@ class Mix:
 
     binary: float = 0.2
     poison: float = 0.01
-    limit_bytes: int = 1_048_576
+    limit_bytes: int = MAX_BYTES
 
     def draw(self, rng: random.Random, number: int) -> Case:
         chance = rng.random()

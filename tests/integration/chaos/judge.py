@@ -28,7 +28,7 @@ _COUNTS = {
     "retried": "SELECT count(*) FROM retries",
     "lost": f"""SELECT count(*) FROM requests r WHERE
         NOT EXISTS (SELECT 1 FROM results WHERE {_SAME})
-        AND NOT EXISTS (SELECT 1 FROM removed WHERE {_SAME})""",
+        AND NOT EXISTS (SELECT 1 FROM removed WHERE {_SAME} AND NOT answered)""",
     "duplicated": """SELECT sum(n - 1) FROM
         (SELECT count(*) n FROM results GROUP BY topic, partition, offset)""",
     "mismatched": """SELECT count(*) FROM results a JOIN requests r USING (topic, partition, offset)
@@ -170,17 +170,16 @@ def _stalls(ledger: Ledger) -> dict[str, int]:
 
 
 def _recoveries(ledger: Ledger) -> dict[str, int]:
-    """After each kill: how long until every partition had a result again (ms)."""
+    """After each kill: how long until every partition that had results had one again (ms)."""
     appended: dict[int, list[int]] = {}
     for partition, ms in ledger.rows("SELECT at_partition, appended_ms FROM results ORDER BY 2"):
         appended.setdefault(partition, []).append(ms)
     took: list[int] = []
     kills = ledger.rows("SELECT ms FROM faults WHERE name LIKE 'kill%' OR name LIKE 'crash%'")
     for (killed,) in kills:
-        following = [bisect_right(times, killed) for times in appended.values()]
-        if all(at < len(times) for at, times in zip(following, appended.values(), strict=True)):
-            waits = zip(following, appended.values(), strict=True)
-            took.append(max(times[at] - killed for at, times in waits))
+        served = [times for times in appended.values() if times[0] <= killed < times[-1]]
+        waits = [times[bisect_right(times, killed)] - killed for times in served]
+        took += [max(waits)] if waits else []
     return _percentiles(sorted(took))
 
 

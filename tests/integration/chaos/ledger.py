@@ -2,7 +2,7 @@
 
     requests   acknowledged by the broker: coordinates, what may come back, a digest of all bytes
     withdrawn  coordinates that must never be answered: records of aborted transactions
-    removed    coordinates that retention took before they were answered
+    removed    coordinates that retention took, and whether they were answered before
     samples    the group's committed offsets, each with the moment by which it was read
     faults     what was done to the system, and when
     present, results, letters, retries   what the final read found (`observe`)
@@ -22,7 +22,7 @@ CREATE TABLE requests (topic TEXT, partition INT, offset INT, kind TEXT, expecte
   key BLOB, ordered INT, digest BLOB, acked_ms INT, PRIMARY KEY (topic, partition, offset)) WITHOUT ROWID;
 CREATE TABLE withdrawn (topic TEXT, partition INT, offset INT,
   PRIMARY KEY (topic, partition, offset)) WITHOUT ROWID;
-CREATE TABLE removed (topic TEXT, partition INT, offset INT,
+CREATE TABLE removed (topic TEXT, partition INT, offset INT, answered INT,
   PRIMARY KEY (topic, partition, offset)) WITHOUT ROWID;
 CREATE TABLE samples (topic TEXT, partition INT, committed INT, by_ms INT);
 CREATE TABLE faults (ms INT, name TEXT, detail TEXT);

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Self
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tests.integration.chaos.cases import Case, Headers, Mix
 from tests.integration.chaos.ledger import Ledger, digest
@@ -64,6 +64,7 @@ class Load:
                 "message.timeout.ms": 0,  # a broker that is away comes back
                 "compression.type": compression,
                 "socket.timeout.ms": 10_000,
+                "topic.metadata.refresh.interval.ms": 1_000,
             }
         )
 
@@ -109,7 +110,11 @@ class Load:
                     on_delivery=told,
                 )
                 break
-            except BufferError:
+            except BufferError:  # the broker is slow, or away
+                self._producer.poll(0.05)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:  # added just now
+                    raise
                 self._producer.poll(0.05)
         self.sent += 1
 

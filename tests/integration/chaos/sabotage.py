@@ -3,18 +3,25 @@
 Run as a script, `sabotage.py HOW`, in place of `chimera node`:
     no-fence      each lane opens a transactional id that nobody else has, so nobody is fenced
     early-commit  each transaction commits an offset that lies past what it has decided
+    deaf          fetching fails after a while, as it does when a client library has a fault
 """
 
+# pyright: reportPrivateUsage=false
+
+import itertools
 import sys
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from chimera.agents.committers import ExactlyOnce
+from chimera.agents.transport import LoopConsumer
 from chimera.cli.main import main
 from chimera.topics.producers import Produced
 from chimera.topics.transactions import TransactionalProducer
 
 AHEAD = 60
+HEARD = 150
 
 
 def no_fence() -> None:
@@ -38,7 +45,23 @@ def early_commit() -> None:
     ExactlyOnce.commit = commit_ahead  # type: ignore[method-assign]  # that is the sabotage
 
 
-SABOTAGE: dict[str, Callable[[], None]] = {"no-fence": no_fence, "early-commit": early_commit}
+def deaf() -> None:
+    honest = LoopConsumer._paced_fetch
+    calls = itertools.count()
+
+    async def fetch_for_a_while(self: LoopConsumer, *request: Any) -> bool:
+        if next(calls) > HEARD:
+            raise RuntimeError("deaf")
+        return await honest(self, *request)
+
+    LoopConsumer._paced_fetch = fetch_for_a_while  # type: ignore[method-assign]  # that is it
+
+
+SABOTAGE: dict[str, Callable[[], None]] = {
+    "no-fence": no_fence,
+    "early-commit": early_commit,
+    "deaf": deaf,
+}
 
 if __name__ == "__main__":
     SABOTAGE[sys.argv[1]]()

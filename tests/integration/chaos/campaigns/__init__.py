@@ -1,42 +1,103 @@
-"""Every campaign by name: what it does to the system, at two sizes.
+"""Campaigns: named phases of faults, done to one running system, then judged.
 
-A campaign is a function of a broker, a seed and a size; it gives the verdict. `SMOKE` is what the
-tests run; `FULL` is `make chaos`.
+A phase is a function of an arena and a size: it does its faults, says what it expects to see, and
+leaves the system running. `CAMPAIGNS` runs each phase alone, at full size; `SMOKE_CAMPAIGNS` runs
+all of them, small, in few systems, since starting one costs more than most faults.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
+from tests.integration.chaos.arena import Arena
 from tests.integration.chaos.broker import Broker
-from tests.integration.chaos.campaigns.network import network, outages
-from tests.integration.chaos.campaigns.nodes import crashes, membership, zombies
-from tests.integration.chaos.campaigns.offsets import forgotten, growth, recreation, retention
-from tests.integration.chaos.campaigns.requests import hostile, pressure
+from tests.integration.chaos.campaigns.network import CALL_S, network, outages
+from tests.integration.chaos.campaigns.nodes import crashes, growth, membership, zombies
+from tests.integration.chaos.campaigns.offsets import forgotten, recreation, retention
+from tests.integration.chaos.campaigns.requests import PRESSED, hostile, pressure
 from tests.integration.chaos.campaigns.size import FULL, SMOKE, Size
+from tests.integration.chaos.cases import Mix
 from tests.integration.chaos.judge import Verdict
+from tests.integration.chaos.nemeses import wait
 
-__all__ = ["CAMPAIGNS", "FULL", "SMOKE", "Campaign", "Size"]
+__all__ = ["CAMPAIGNS", "FULL", "SMOKE", "SMOKE_CAMPAIGNS", "Campaign", "Size", "prefix"]
+
+GONE_WITHIN_S = 5.0
+COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
+
+Phase = Callable[[Arena, Size], None]
 
 
 @dataclass(frozen=True)
 class Campaign:
+    """Phases, and the system that they are done to."""
+
     name: str
-    run: Callable[[Broker, int, Size], Verdict]
+    phases: tuple[Phase, ...]
+    nodes: int = 2
+    share: float = 1.0  # of the size's rate
+    poison: float = 0.01
+    proxied: bool = False  # nodes reach the broker through the bad network
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def run(self, broker: Broker, seed: int, size: Size) -> Verdict:
+        """Start everything, do the phases, wait until all is decided, judge."""
+        compression = COMPRESSIONS[seed % len(COMPRESSIONS)]
+        with Arena(
+            broker,
+            prefix(),
+            seed=seed,
+            rate=size.rate * self.share,
+            nodes=self.nodes,
+            mix=Mix(poison=self.poison),
+            environment=self.environment,
+            proxied=self.proxied,
+            compression=compression,
+        ) as arena:
+            arena.wait_until_serving()
+            for phase in self.phases:
+                phase(arena, size)
+            arena.settle()
+            verdict = arena.verdict(self.name, compression=compression)
+        if not wait(lambda: not arena.leftovers(), GONE_WITHIN_S):
+            raise AssertionError(f"still there: {arena.leftovers()}")
+        return verdict
 
 
-CAMPAIGNS = tuple(
-    Campaign(run.__name__, run)
-    for run in (
-        crashes,
-        zombies,
-        membership,
-        outages,
-        network,
-        hostile,
-        pressure,
-        retention,
-        forgotten,
-        growth,
-        recreation,
-    )
+def prefix() -> str:
+    """For topics that nobody else has."""
+    return f"c{uuid.uuid4().hex[:8]}."
+
+
+_AGING = {"CHIMERA_KAFKA__METADATA_MAX_AGE_MS": "2000"}
+_HOSTILE = {
+    "CHIMERA_SERVING__EXECUTORS": "2",
+    "CHIMERA_SERVING__RUN_TIMEOUT_MS": "1500",
+    "CHIMERA_SERVING__INLINE_RETRY_MS": "500",
+}
+_HASTY = {"CHIMERA_KAFKA__REQUEST_TIMEOUT_MS": str(int(CALL_S * 1000))}
+
+_PRESSURE = Campaign("pressure", (pressure,), nodes=1, share=0.2, environment=PRESSED)
+_HOSTILITY = Campaign("hostile", (hostile,), poison=0.1, environment=_HOSTILE)
+
+CAMPAIGNS = (
+    Campaign("crashes", (crashes,)),
+    Campaign("zombies", (zombies,)),
+    Campaign("membership", (membership,)),
+    Campaign("growth", (growth,), environment=_AGING),
+    Campaign("outages", (outages,), nodes=1, environment=_HASTY),
+    Campaign("network", (network,), share=0.5, proxied=True, environment=_HASTY),
+    _HOSTILITY,
+    _PRESSURE,
+    Campaign("retention", (retention,), nodes=1, share=0.3),
+    Campaign("forgotten", (forgotten,), nodes=1, share=0.3),
+    Campaign("recreation", (recreation,), nodes=1, share=0.3),
+)
+
+SMOKE_CAMPAIGNS = (
+    Campaign("nodes", (crashes, zombies, membership, growth), environment=_AGING),
+    Campaign("broker", (network, outages), proxied=True, share=0.5, environment=_HASTY),
+    _HOSTILITY,
+    _PRESSURE,
+    Campaign("offsets", (retention, forgotten, recreation), nodes=1, share=0.3),
 )

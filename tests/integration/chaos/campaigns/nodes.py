@@ -1,47 +1,37 @@
-"""What happens to nodes: they die anywhere, wake as zombies, join and leave."""
+"""What happens to nodes: they die anywhere, wake as zombies, join and leave; and partitions grow."""
 
 import threading
 import time
-import uuid
 
 from chimera.agents.failpoints import STEPS
 from tests.integration.chaos import nemeses
 from tests.integration.chaos.arena import Arena
-from tests.integration.chaos.broker import Broker
 from tests.integration.chaos.campaigns.size import Size
-from tests.integration.chaos.judge import Verdict
 from tests.integration.chaos.nodes import Node
 
-FROZEN_S = 6.0  # longer than the arena's session (4 s) and its transactions (6 s, with waking up)
+FROZEN_S = 6.5  # longer than an arena's sessions (4 s) and transactions (6 s)
 VISITS = 12  # a fail-point strikes at one of its step's first visits
-STALL_STEPS = ("after_produce", "after_send_offsets", "before_commit", "after_poll")
+STALL_STEPS = ("after_produce", "before_commit", "after_send_offsets", "after_poll")
+MORE_PARTITIONS = 2
+SERVED_WITHIN_S = 40.0
 
 
-def prefix() -> str:
-    return f"c{uuid.uuid4().hex[:8]}."
-
-
-def crashes(broker: Broker, seed: int, size: Size) -> Verdict:
-    """kill -9 of two nodes at random moments, and at each named step."""
-    with Arena(broker.bootstrap, prefix(), seed=seed, rate=size.rate) as arena:
-        arena.wait_until_serving()
-        steps = [(step, arena.rng.randint(1, VISITS)) for step in STEPS * size.crashes]
-        arena.rng.shuffle(steps)
-        nodes = arena.supervisor.nodes
-        shares = [steps[number :: len(nodes)] for number in range(len(nodes))]
-        hands = [
-            threading.Thread(target=_crash_node, args=(arena, node, share))
-            for node, share in zip(nodes, shares, strict=True)
-        ]
-        for hand in hands:
-            hand.start()
-        for hand in hands:
-            hand.join()
-        for _ in range(size.kills - len(steps)):
-            time.sleep(arena.rng.uniform(*size.kill_every_s))
-            nemeses.kill(arena, arena.rng.choice(nodes))
-        arena.settle()
-        return arena.verdict("crashes")
+def crashes(arena: Arena, size: Size) -> None:
+    """kill -9 of nodes at random moments, and at each named step."""
+    steps = [(step, arena.rng.randint(1, VISITS)) for step in STEPS * size.crashes]
+    arena.rng.shuffle(steps)
+    nodes = arena.supervisor.nodes
+    hands = [
+        threading.Thread(target=_crash_node, args=(arena, node, steps[number :: len(nodes)]))
+        for number, node in enumerate(nodes)
+    ]
+    for hand in hands:
+        hand.start()
+    for hand in hands:
+        hand.join()
+    for _ in range(size.kills - len(steps)):
+        time.sleep(arena.rng.uniform(*size.kill_every_s))
+        nemeses.kill(arena, arena.rng.choice(nodes))
 
 
 def _crash_node(arena: Arena, node: Node, steps: list[tuple[str, int]]) -> None:
@@ -49,28 +39,39 @@ def _crash_node(arena: Arena, node: Node, steps: list[tuple[str, int]]) -> None:
         arena.expect(nemeses.crash_at(arena, node, step, visit), f"{step}:{visit} was reached")
 
 
-def zombies(broker: Broker, seed: int, size: Size) -> Verdict:
+def zombies(arena: Arena, size: Size) -> None:
     """Nodes freeze for longer than their session, at random and inside a commit, and wake again."""
-    with Arena(broker.bootstrap, prefix(), seed=seed, rate=size.rate) as arena:
-        arena.wait_until_serving()
-        nodes = arena.supervisor.nodes
-        for number in range(size.freezes):
-            nemeses.freeze(arena, nodes[number % 2], FROZEN_S)
-            time.sleep(arena.rng.uniform(0.5, 2))
-        for number in range(size.stalls):
-            step = STALL_STEPS[number % len(STALL_STEPS)]
-            nemeses.stall_at(arena, nodes[number % 2], step, arena.rng.randint(1, VISITS), FROZEN_S)
-            time.sleep(FROZEN_S + 4)
-        arena.settle()
-        fenced = arena.supervisor.events("lane_fenced")["lane_fenced"]
-        arena.expect(fenced >= size.freezes, f"zombies were fenced ({fenced} times)")
-        return arena.verdict("zombies")
+    arena.wait_until_serving()
+    nodes = arena.supervisor.nodes
+    before = arena.supervisor.events("lane_fenced").total()
+    for number in range(size.freezes):
+        nemeses.freeze(arena, nodes[number % len(nodes)], FROZEN_S)
+        time.sleep(arena.rng.uniform(0.5, 2))
+    fenced = arena.supervisor.events("lane_fenced").total() - before
+    arena.expect(fenced >= size.freezes, f"zombies were fenced ({fenced} times)")
+    for number in range(size.stalls):
+        step = STALL_STEPS[number % len(STALL_STEPS)]
+        visit = arena.rng.randint(1, VISITS)
+        nemeses.stall_at(arena, nodes[number % len(nodes)], step, visit, FROZEN_S)
+        time.sleep(FROZEN_S + 3)
 
 
-def membership(broker: Broker, seed: int, size: Size) -> Verdict:
+def membership(arena: Arena, size: Size) -> None:
     """Nodes join and leave every 2 s, between one and four of them."""
-    with Arena(broker.bootstrap, prefix(), seed=seed, rate=size.rate) as arena:
-        arena.wait_until_serving()
-        nemeses.storm(arena, size.storm_s, every_s=2.0, least=1, most=4)
-        arena.settle()
-        return arena.verdict("membership")
+    nemeses.storm(arena, size.storm_s, every_s=2.0, least=1, most=4)
+
+
+def growth(arena: Arena, size: Size) -> None:
+    """Partitions are added while nodes run: they are taken up, results go to their numbers."""
+    before = arena.partitions
+    after = before + MORE_PARTITIONS
+    arena.fault("partitions added", f"{before} to {after}")
+    arena.cluster.add_partitions(after)
+    arena.load.partitions = after
+    served = nemeses.wait(lambda: _serves(arena, range(before, after)), SERVED_WITHIN_S)
+    arena.expect(served, "the new partitions are served")
+
+
+def _serves(arena: Arena, partitions: range) -> bool:
+    committed = arena.committed()
+    return all(committed.get(number, 0) > 0 for number in partitions)

@@ -1,4 +1,4 @@
-"""What happens to offsets: retention passes them, they are lost, topics grow or are made anew.
+"""What happens to offsets: retention passes them, they are lost, the topic is made anew.
 
 Where something cannot be right a lane halts, its neighbours go on, and only a command resumes it.
 """
@@ -9,135 +9,101 @@ import time
 from confluent_kafka import Producer
 
 from tests.integration.chaos.arena import Arena
-from tests.integration.chaos.broker import Broker
-from tests.integration.chaos.campaigns.nodes import prefix
 from tests.integration.chaos.campaigns.size import Size
 from tests.integration.chaos.cases import good
-from tests.integration.chaos.judge import Verdict
 from tests.integration.chaos.nemeses import wait
+from tests.integration.chaos.nodes import Node
 
 HALTS_WITHIN_S = 40.0
 STAYS_S = 2.0
-GROWN = 6
-PARTITIONS = 4
 
 
-def retention(broker: Broker, seed: int, size: Size) -> Verdict:
+def retention(arena: Arena, size: Size) -> None:
     """Retention passes the offset of a node that is away, and of one that is behind."""
-    with Arena(broker.bootstrap, prefix(), seed=seed, rate=size.rate / 3, nodes=1) as arena:
-        arena.wait_until_serving()
-        _retain(arena, 0, away=True)
-        _retain(arena, 1, away=False)
-        arena.settle()
-        return arena.verdict("retention")
+    node = arena.supervisor.nodes[0]
+    node.stop()
+    until = _remove_unread(arena, 0)
+    node.start()
+    _see_it_halt(arena, node, 0, until)
+    node.signal(signal.SIGSTOP, group=True)
+    until = _remove_unread(arena, 1)
+    node.signal(signal.SIGCONT, group=True)
+    _see_it_halt(arena, node, 1, until)
 
 
-def _retain(arena: Arena, partition: int, *, away: bool) -> None:
-    """Remove requests of one partition unread; see it halt; resume it by command."""
-    cluster, node = arena.cluster, arena.supervisor.nodes[0]
-    if away:
-        node.stop()
-    else:
-        node.signal(signal.SIGSTOP, group=True)
-    first = cluster.offsets.last(cluster.requests)[partition] + 1  # nobody has read this far
+def _remove_unread(arena: Arena, partition: int) -> int:
+    """Publish requests and remove them before anybody can read them; returns the log's new start."""
     side = arena.side()
     for number in range(400):
         side.send(good(number), b"retained", partition)
     side.stop()
-    committed = cluster.offsets.committed(cluster.requests)
-    until = cluster.offsets.last(cluster.requests)[partition] - 20
-    arena.fault("retention", f"{partition}: {committed[partition]} to {until}")
-    cluster.delete_records(cluster.requests, partition, until)
-    arena.remove(partition, committed[partition], until)
-    halts = arena.halts(partition)
-    if away:
-        node.start()
-    else:
-        node.signal(signal.SIGCONT, group=True)
-    state = "away" if away else "behind"
-    halted = wait(lambda: arena.halts(partition) > halts, HALTS_WITHIN_S)
-    arena.expect(halted, f"partition {partition} halted, its node having been {state}")
-    others = set(range(PARTITIONS)) - {partition}
-    advanced = wait(
-        lambda: all(
-            offset > committed[number]
-            for number, offset in cluster.offsets.committed(cluster.requests).items()
-            if number in others
-        ),
+    until = arena.cluster.offsets.last(arena.cluster.requests)[partition] - 20
+    arena.remove(partition, arena.committed()[partition], until)
+    return until
+
+
+def _see_it_halt(arena: Arena, node: Node, partition: int, until: int) -> None:
+    """It halts, and only it; a command resumes it."""
+    before = arena.committed()
+    others = set(before) - {partition}
+    halted = wait(lambda: arena.halts(partition) > 0, HALTS_WITHIN_S)
+    arena.expect(halted, f"partition {partition} halted")
+    went_on = wait(
+        lambda: all(arena.committed()[number] > before[number] for number in others),
         HALTS_WITHIN_S,
     )
-    arena.expect(advanced, f"the others went on while {partition} was halted")
+    arena.expect(went_on, f"the others went on while partition {partition} was halted")
     time.sleep(STAYS_S)
-    stayed = cluster.offsets.committed(cluster.requests)[partition] <= first
-    arena.expect(stayed, f"the halted partition {partition} passed nothing over")
+    stayed = arena.committed()[partition] < until
+    arena.expect(stayed, f"partition {partition} passed nothing over by itself")
     node.stop()
-    arena.command("offsets", "set", cluster.requests, str(partition), str(until), "--yes")
+    arena.command("offsets", "set", arena.cluster.requests, str(partition), str(until), "--yes")
     node.start()
 
 
-def forgotten(broker: Broker, seed: int, size: Size) -> Verdict:
+def forgotten(arena: Arena, size: Size) -> None:
     """The group's offsets are lost: nothing is answered again, and a command restores them."""
-    with Arena(broker.bootstrap, prefix(), seed=seed, rate=size.rate / 3, nodes=1) as arena:
-        arena.wait_until_serving()
-        cluster, node = arena.cluster, arena.supervisor.nodes[0]
-        time.sleep(2)
-        node.stop()
-        arena.fault("offsets lost")
-        cluster.delete_group()
-        node.start()
-        halted = wait(lambda: all(arena.halts(n) for n in range(PARTITIONS)), HALTS_WITHIN_S)
-        arena.expect(halted, "every lane with a history refused to start")
-        time.sleep(STAYS_S)
-        untouched = set(cluster.offsets.committed(cluster.requests).values()) == {-1}
-        arena.expect(untouched, "nothing was committed while they refused")
-        node.stop()
-        arena.command("offsets", "restore", cluster.requests, "--yes")
-        node.start()
-        arena.settle()
-        return arena.verdict("forgotten")
+    arena.seconds_until_all_advance()  # each has an answer by which its offset can be restored
+    node = arena.supervisor.nodes[0]
+    before = {number: arena.halts(number) for number in range(arena.partitions)}
+    node.stop()
+    arena.fault("offsets lost")
+    arena.cluster.delete_group()
+    node.start()
+    halted = wait(
+        lambda: all(arena.halts(number) > halts for number, halts in before.items()),
+        HALTS_WITHIN_S,
+    )
+    arena.expect(halted, "every lane with a history refused to start")
+    time.sleep(STAYS_S)
+    arena.expect(set(arena.committed().values()) == {-1}, "nothing was committed meanwhile")
+    node.stop()
+    arena.command("offsets", "restore", arena.cluster.requests, "--yes")
+    node.start()
 
 
-def growth(broker: Broker, seed: int, size: Size) -> Verdict:
-    """Partitions are added while nodes run: they are taken up, and results go to their numbers."""
-    with Arena(
-        broker.bootstrap,
-        prefix(),
-        seed=seed,
-        rate=size.rate / 3,
-        environment={"CHIMERA_KAFKA__METADATA_MAX_AGE_MS": "2000"},
-    ) as arena:
-        arena.wait_until_serving()
-        arena.fault("partitions added", f"{PARTITIONS} to {GROWN}")
-        arena.cluster.add_partitions(GROWN)
-        arena.load.partitions = GROWN
-        arena.settle()
-        taken = arena.ledger.number("SELECT count(*) FROM requests WHERE partition >= 4")
-        arena.expect(taken > 0, "the new partitions had requests")
-        return arena.verdict("growth")
-
-
-def recreation(broker: Broker, seed: int, size: Size) -> Verdict:
+def recreation(arena: Arena, size: Size) -> None:
     """The topic of requests is deleted and made anew, under a running node: all is refused."""
-    with Arena(broker.bootstrap, prefix(), seed=seed, rate=size.rate / 3, nodes=1) as arena:
-        arena.wait_until_serving()
-        arena.settle()
-        arena.look()
-        answered = arena.results()
-        arena.fault("topic made anew")
-        arena.cluster.delete_topic(arena.cluster.requests)
-        time.sleep(STAYS_S)
-        arena.cluster.create()
-        _send_unrecorded(arena, answered)
-        halted = wait(lambda: all(arena.halts(n) for n in range(PARTITIONS)), HALTS_WITHIN_S)
-        arena.expect(halted, "every lane refused the new topic")
-        arena.expect(arena.results() == answered, "nothing of it was answered")
-        return arena.verdict("recreation")
+    arena.settle()
+    arena.look()
+    before = {number: arena.halts(number) for number in range(arena.partitions)}
+    answered = arena.results()
+    arena.fault("topic made anew")
+    arena.cluster.delete_topic(arena.cluster.requests)
+    arena.cluster.create()
+    _send_unrecorded(arena, answered)
+    halted = wait(
+        lambda: all(arena.halts(number) > halts for number, halts in before.items()),
+        HALTS_WITHIN_S,
+    )
+    arena.expect(halted, "every lane refused the new topic")
+    arena.expect(arena.results() == answered, "nothing of it was answered")
 
 
 def _send_unrecorded(arena: Arena, count: int) -> None:
     """Requests on coordinates that the ledger knows from the topic's former life."""
-    producer = Producer({"bootstrap.servers": arena.cluster.bootstrap})
+    producer = Producer({"bootstrap.servers": arena.broker.bootstrap})
     for number in range(count):
-        partition = number % PARTITIONS
+        partition = number % arena.partitions
         producer.produce(arena.cluster.requests, good(number).value, partition=partition)
     producer.flush(30)
