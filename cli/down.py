@@ -52,6 +52,21 @@ def end(lock_file: "Path", keeper: int, within_s: float = _WITHIN_S) -> bool:
             until = time.monotonic() + wait_s
             while time.monotonic() < until:
                 if locks.holder(lock_file) != keeper:
+                    _await_exit(keeper)
                     return number == signal.SIGTERM
                 time.sleep(0.05)
     return False
+
+
+def _await_exit(pid: int, within_s: float = _KILL_WITHIN_S) -> None:
+    """The lock is free a moment before its process is gone; whoever asks next should find nobody."""
+    import os
+    import time
+
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)

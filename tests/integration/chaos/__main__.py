@@ -1,6 +1,6 @@
 """Campaigns at full size: `python -m tests.integration.chaos [NAME ...] [--smoke] [--seed N]`.
 
-Prints a table, and writes one JSON file a campaign; exits 1 if anything was violated.
+Prints a table, and writes one JSON file a campaign; exits 1 if anything was violated, or a planned fault did not come about.
 """
 
 # pyright: reportMissingTypeStubs=false
@@ -52,7 +52,7 @@ def main() -> int:
     ):
         verdict = _run(campaign, chosen.seed, size)
         _write(chosen.out, campaign, verdict, "smoke" if chosen.smoke else "full")
-        failed = failed or bool(verdict.violations)
+        failed = failed or bool(verdict.violations or verdict.missed)
     return 1 if failed else 0
 
 
@@ -66,6 +66,8 @@ def _run(campaign: Campaign, seed: int, size: Size) -> Verdict:
     _say(f"  outcomes    {_line(verdict.codes)}")
     _say(f"  recoveries  {_line(verdict.recoveries_ms)} ms   latency {_line(verdict.stalls_ms)} ms")
     _say(f"  violations  {_line(verdict.violations) or 'none'} {list(verdict.unmet) or ''}")
+    if verdict.missed:
+        _say(f"  not shown   {'; '.join(verdict.missed)}")
     return verdict
 
 

@@ -82,6 +82,7 @@ class Arena:
         self._count = nodes
         self._began = 0.0
         self._unmet: list[str] = []
+        self._missed: list[str] = []
         self._notes: dict[str, Any] = {}
         self._behind: dict[str, dict[int, int]] | None = None
         self._stack = ExitStack()
@@ -206,9 +207,14 @@ class Arena:
         self.ledger.add("faults", [(time.time_ns() // 1_000_000, name, detail)])
 
     def expect(self, held: bool, what: str) -> None:
-        """What a phase must see happen, or it has shown nothing."""
+        """What the system must do, however slow the machine is: a violation if it does not."""
         if not held:
             self._unmet.append(what)
+
+    def happened(self, it_did: bool, what: str) -> None:
+        """What a phase must bring about to show anything; a busy machine may not let it in time."""
+        if not it_did:
+            self._missed.append(what)
 
     def note(self, **notes: Any) -> None:
         """Something to be reported with the verdict."""
@@ -237,6 +243,7 @@ class Arena:
             self.ledger,
             sum(len(partitions) for partitions in behind.values()),
             self._unmet,
+            self._missed,
             campaign=campaign,
             seed=self.seed,
             seconds=round(time.monotonic() - self._began, 1),

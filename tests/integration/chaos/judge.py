@@ -5,7 +5,7 @@
     unknown         a result for what nobody sent             letters_*    dead letters that are
     committed_early an offset passed an undecided request                  missing, extra, altered
     left_behind     partitions whose offset is not at the end vanished     acknowledged, not in Kafka
-    withdrawn_answered   records of aborted transactions      unmet        faults that did not happen
+    withdrawn_answered   records of aborted transactions      unmet        what else it should do
 
 An offset was committed early if a request below it got its outcome only after a sample had seen the
 offset. Outcome and offset are one transaction, and the outcome's append comes before the commit; a
@@ -86,6 +86,7 @@ class Verdict:
     samples: int
     recoveries_ms: dict[str, int]
     unmet: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -101,12 +102,19 @@ class Verdict:
             raise AssertionError(f"{self.violations}; {examples(ledger)}; {self.as_json()}")
 
 
-def judge(ledger: Ledger, left_behind: int, unmet: Sequence[str] = (), **notes: Any) -> Verdict:
+def judge(
+    ledger: Ledger,
+    left_behind: int,
+    unmet: Sequence[str] = (),
+    missed: Sequence[str] = (),
+    **notes: Any,
+) -> Verdict:
     """Count everything.
 
     Args:
         left_behind: partitions whose last requests the group has not committed, as the caller saw.
-        unmet: what the campaign expected to happen and did not.
+        unmet: what the system should have done and did not.
+        missed: faults that were planned and did not come about; no violation, but nothing shown.
     """
     counts = {name: ledger.number(query) for name, query in _COUNTS.items()}
     counts["committed_early"] = _committed_early(ledger)
@@ -120,6 +128,7 @@ def judge(ledger: Ledger, left_behind: int, unmet: Sequence[str] = (), **notes: 
         ledger.number("SELECT count(*) FROM samples"),
         _recoveries(ledger),
         tuple(unmet),
+        tuple(missed),
         notes,
     )
 

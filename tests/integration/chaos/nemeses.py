@@ -32,7 +32,7 @@ def kill_executor(arena: Arena) -> None:
         found[:] = [one for node in arena.supervisor.nodes for one in node.executors()]
         return bool(found)
 
-    arena.expect(wait(look, REACHED_WITHIN_S), "there was an executor to kill")
+    arena.happened(wait(look, REACHED_WITHIN_S), "there was an executor to kill")
     for victim in arena.rng.sample(found, min(1, len(found))):
         arena.fault("kill -9 of an executor", str(victim.pid))
         with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended by itself

@@ -37,7 +37,7 @@ def outages(arena: Arena, size: Size) -> None:
         arena.fault("broker kill -9", f"away for {away_s:.1f} s")
         arena.broker.kill(away_s)
         resumed_s = arena.seconds_until_all_advance()
-        arena.expect(resumed_s < RESUME_S, f"lanes go on ({resumed_s:.1f} s)")
+        arena.happened(resumed_s < RESUME_S, f"lanes go on ({resumed_s:.1f} s)")
         time.sleep(arena.rng.uniform(0, 2))
     arena.supervisor.retire(patient)
 
@@ -57,8 +57,8 @@ def _delay_a_commit(arena: Arena) -> None:
     arena.fault("commit delayed", f"{rule.seconds} s")
     arena.broker.proxy.rules[:] = [rule]
     time.sleep(CALL_S * 4)
-    arena.expect(rule.fired == 1, "a commit was delayed")
-    arena.expect(arena.supervisor.exits()[EX_SOFTWARE] > before, "its node gave up and ended")
+    arena.happened(rule.fired == 1, "a commit was delayed")
+    arena.happened(arena.supervisor.exits()[EX_SOFTWARE] > before, "its node gave up and ended")
 
 
 def _lose(arena: Arena) -> None:
@@ -71,7 +71,7 @@ def _lose(arena: Arena) -> None:
     arena.broker.proxy.rules[:] = rules
     time.sleep(4)
     lost = sum(rule.fired for rule in rules)
-    arena.expect(lost >= len(LOST), f"requests and answers were lost ({lost})")
+    arena.happened(lost >= len(LOST), f"requests and answers were lost ({lost})")
     arena.broker.proxy.rules.clear()
 
 

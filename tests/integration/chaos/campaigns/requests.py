@@ -61,7 +61,7 @@ def hostile(arena: Arena, size: Size) -> None:
     arena.settle()
     arena.look()
     climbed = arena.ledger.number("SELECT count(*) FROM retries")
-    arena.expect(climbed >= len(RETRY_DELAYS_MS), "a failure climbed the retry ladder")
+    arena.happened(climbed >= len(RETRY_DELAYS_MS), "a failure climbed the retry ladder")
     arena.expect(not arena.supervisor.events("lane_halted"), "no lane halted")
 
 
@@ -123,7 +123,7 @@ def pressure(arena: Arena, size: Size) -> None:
     arena.expect(gauge.growth() < 1.1, f"memory stays: {gauge.memory_mib}")
     arena.expect(peak_mib < NODE_MIB, f"below {NODE_MIB} MiB: {peak_mib}")
     arena.expect(fullest <= WINDOW_RECORDS + 2 * FETCH_RECORDS, f"windows hold: {fullest}")
-    arena.expect(fullest >= WINDOW_RECORDS, f"windows were full: {fullest}")
+    arena.happened(fullest >= WINDOW_RECORDS, f"windows were full: {fullest}")
 
 
 def _flood(arena: Arena, seconds: float) -> None:
