@@ -20,7 +20,7 @@ import structlog
 from chimera.agents.committers import Committer
 from chimera.agents.lane import Lane, code_of
 from chimera.agents.metrics import Metrics
-from chimera.agents.outcomes import Composer
+from chimera.agents.outcomes import Composer, appended_ms, count_of, end_of
 from chimera.schemas.errors import ChimeraError
 from chimera.schemas.settings import Settings
 from chimera.topics.producers import Fenced
@@ -111,25 +111,33 @@ class CommitLoop:
     async def _next(self) -> None:
         await self._lane.decided.wait()
         self._lane.decided.clear()
+        if self._lane.condemned:
+            raise Halted(self._lane.condemned)
         started = time.monotonic()
         prefix = self._lane.prefix(self._settings.commit.max_records)
         if not prefix:
             await self._look_at_the_log()
             return
         try:
-            await self._committer.commit(self._compose(prefix), prefix[-1][0].offset + 1)
+            await self._committer.commit(self._compose(prefix), end_of(prefix[-1][0]))
         except Fenced as error:
             await self._recover(error)
             return
         took = time.monotonic() - started
         self._metrics.transaction_seconds.observe(took)
-        self._metrics.total_seconds.observe(max(0.0, time.time() - prefix[0][0].timestamp / 1000))
-        for code, count in Counter(code_of(outcome) for _, outcome in prefix).items():
+        self._metrics.total_seconds.observe(
+            max(0.0, time.time() - appended_ms(prefix[0][0]) / 1000)
+        )
+        counts: Counter[str] = Counter()
+        for entry, outcome in prefix:
+            counts[code_of(outcome)] += count_of(entry)
+        for code, count in counts.items():
             self._metrics.outcomes.labels(code).inc(count)
+        records = counts.total()
         commit = self._settings.commit
-        busy = len(prefix) >= BUSY_RECORDS
+        busy = records >= BUSY_RECORDS
         pause = (commit.busy_linger_ms if busy else commit.linger_ms) / 1000
-        self._rate += RATE_WEIGHT * (len(prefix) / (took + pause + 1e-6) - self._rate)
+        self._rate += RATE_WEIGHT * (records / (took + pause + 1e-6) - self._rate)
         finished = self._lane.committed(prefix, self._rate)
         if finished:
             self._forget_deaths(finished)

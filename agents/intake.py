@@ -8,11 +8,12 @@ returned as refused, with the error that its caller will read.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chimera.agents.outcomes import Case, Raw, plain_case
+from chimera.agents.outcomes import Case, plain_case
+from chimera.schemas.batches import ENVELOPE_BYTES
 from chimera.schemas.errors import Malformed, RequestError
+from chimera.schemas.stored import Stored as Raw
 from chimera.schemas.work import Work
 from chimera.topics import dead_letters, request_headers
-from chimera.topics.catalogue import ENVELOPE_BYTES
 from chimera.topics.request_headers import RequestHeaders
 
 

@@ -11,17 +11,18 @@ time. What comes later for it is dropped. All clocks are passed in, except where
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 import structlog
 
+from chimera.agents.fetched import Run
 from chimera.agents.intake import Intake, Rules, case_of, take_in
-from chimera.agents.outcomes import Case, Error, Later, Outcome, Raw, identify
+from chimera.agents.outcomes import Case, Entry, Error, Later, Outcome, end_of, identify
 from chimera.agents.shared import Shared
 from chimera.agents.timers import Timers
-from chimera.agents.transport import Run
 from chimera.agents.window import Hole, Window
+from chimera.schemas import stored
 from chimera.schemas.errors import (
     BY_CODE,
     REQUEST_ERRORS,
@@ -31,11 +32,13 @@ from chimera.schemas.errors import (
     RequestError,
     WorkerCrashed,
 )
-from chimera.schemas.work import Failure, Outcomes, Work
+from chimera.schemas.stored import Stored as Raw
+from chimera.schemas.work import Block, Failure, Outcomes, Results, Work
 from chimera.topics import retry
 
 log = structlog.get_logger(__name__)
 
+READ_HERE = 64  # runs, after a block could not be answered as one: more like it will follow
 LOOKS = 3  # a rebalance explains one hole, two are bad luck; after so many it is really there
 HELD_RUNS = 8  # while a lane opens; with more its partition pauses
 LEAST_RECORDS = 64  # a slow lane's window never shrinks below this
@@ -62,12 +65,14 @@ class Lane:
             serving.deadline_tolerance_ms,
         )
         self.lost: Hole | None = None  # set when requests vanished from the log before we read them
+        self.condemned = ""  # why it may go no further
         self._hole_seen = 0
-        self._window: Window[Raw, Outcome] | None = None
+        self._window: Window[Raw, Block, Outcome] | None = None
         self._held: list[Run] = []
         self._cases: dict[int, Case] = {}
         self._deaths: dict[int, int] = {}
         self._timers = Timers()
+        self._read_here = 0  # so many more runs are read by this lane, not passed on as blocks
         self._early: set[int] = set()  # decided here while an executor still has them
         self._paused = self.closed = False
         self._limit = serving.window_records
@@ -89,7 +94,7 @@ class Lane:
         if self._window is None:
             self._window = Window(position)
         else:
-            self._window.rewind(position)
+            self.rewind(position)
         held, self._held = self._held, []
         self._resume()
         for run in held:
@@ -105,18 +110,70 @@ class Lane:
                 self._pause()
             return
         try:
-            fresh = self._window.accept(run.start, run.records)
+            if not self._pass_on(run) and not self._take(run):
+                return
         except Hole as hole:
             self._look_for(hole)
             return
-        if not fresh:
-            return
         self._hole_seen = 0
-        self._shared.step("after_poll")
         self._timers.enter(time.monotonic(), self._window.next)
-        self._admit(fresh)
         if len(self._window) >= self._limit or self._window.bytes >= self._serving.window_bytes:
             self._pause()
+
+    def _pass_on(self, run: Run) -> bool:
+        """Give the run to an executor as it is, if nothing speaks against it.
+
+        Raises:
+            Hole: something before it was left out.
+        """
+        assert self._window is not None
+        if self._rules.is_retry or self._deaths:
+            return False
+        if self._read_here:
+            self._read_here -= 1
+            return False
+        block = run.block(self.serial)
+        if block is None or not self._window.accept_block(run.start, block):
+            return False
+        self._shared.step("after_poll")
+        self._shared.step("before_compute")
+        block.entered_ns = time.monotonic_ns()
+        self._shared.executors.submit_block(block)
+        self._shared.step("mid_compute")
+        return True
+
+    def _take(self, run: Run) -> bool:
+        """Read the run here; whether any of it was new. Raises Hole, as `_pass_on`."""
+        assert self._window is not None
+        fresh = self._window.accept(run.start, run.records, run.next)
+        if fresh:
+            self._shared.step("after_poll")
+            self._admit(fresh)
+        return bool(fresh)
+
+    def unread(self, block: Block, accused: Collection[int]) -> None:
+        """A block comes back: from an executor that will not answer it as one, or that died.
+
+        All of it is computed (again) but for the accused, which `suspect` will name.
+        """
+        window = self._window
+        if self.closed or window is None:
+            return
+        self._read_here = READ_HERE
+        if window.block(block.first) is block:
+            self._admit(self._read(block), accused)
+        else:  # some of it failed before, so it was read then
+            left = set(window.undecided_before(block.next)).difference(
+                window.undecided_before(block.first), accused, self._timers.at_rest()
+            )
+            self.resubmit(left, isolate=False)
+
+    def _read(self, block: Block) -> Sequence[Raw]:
+        """Put a block's records into its place; nobody is asked to compute them here."""
+        assert self._window is not None
+        records = [one for one in stored.parse(block.raw) if one.offset >= block.first]
+        self._window.open(block, records)
+        return records
 
     def _look_for(self, hole: Hole) -> None:
         """Read again from where something is missing; if it stays missing, it was removed."""
@@ -136,14 +193,14 @@ class Lane:
         self._shared.flow.seek(self.topic, self.partition, self._window.next)
         self._resume()
 
-    def _admit(self, records: Sequence[Raw]) -> None:
+    def _admit(self, records: Sequence[Raw], accused: Collection[int] = ()) -> None:
         taken = take_in(self._rules, records, now_ms=_now_ms(), entered_ns=time.monotonic_ns())
         self._cases.update(taken.cases)
         self._timers.expire_at(taken.deadlines)
         for offset, error in taken.refused:
             self._end(offset, error)
-        if self._deaths:
-            self._admit_survivors(taken)
+        if self._deaths or accused:
+            self._admit_survivors(taken, accused)
         elif taken.due_ms:
             self._timers.wait_until(taken.due_ms, taken.work.offsets)
         else:
@@ -151,10 +208,11 @@ class Lane:
         if taken.refused:
             self._signal()
 
-    def _admit_survivors(self, taken: Intake) -> None:
+    def _admit_survivors(self, taken: Intake, accused: Collection[int]) -> None:
         """Requests that killed an executor before go one by one, or not at all."""
-        suspects = [offset for offset in taken.work.offsets if offset in self._deaths]
-        self.resubmit(set(taken.work.offsets).difference(suspects), isolate=False)
+        offsets = set(taken.work.offsets).difference(accused)
+        suspects = sorted(offsets.intersection(self._deaths))
+        self.resubmit(offsets.difference(suspects), isolate=False)
         self._judge(suspects, WorkerCrashed)
 
     def _submit(self, work: Work) -> None:
@@ -189,6 +247,10 @@ class Lane:
         if self.closed or window is None:
             return
         offsets, codes, bodies = outcomes.offsets, outcomes.codes, outcomes.bodies
+        if window.has_blocks:
+            for offset in offsets:
+                if (block := window.block(offset)) is not None:
+                    self._read(block)  # it is answered one by one after all
         if not self._early and codes.count(0) == len(codes):
             window.decide(offsets, bodies)
         else:
@@ -199,6 +261,17 @@ class Lane:
                     self._failed(offset, REQUEST_ERRORS[code - 1], body, outcomes.batch.ordering)
                 else:
                     window.decide((offset,), (body,))
+        self._signal()
+
+    def answer_block(self, results: Results) -> None:
+        """Take all results of a block."""
+        window = self._window
+        if self.closed or window is None:
+            return
+        if not window.decide_block(results.first, results):  # decided here, one by one
+            self._early = {
+                offset for offset in self._early if not results.first <= offset < results.next
+            }
         self._signal()
 
     def suspect(self, offsets: list[int], reason: str) -> dict[int, int]:
@@ -300,6 +373,8 @@ class Lane:
         assert self._window is not None
         end = self._timers.overdue(entered_before_s)
         if end is not None:
+            for block in self._window.blocks_before(end):
+                self._read(block)
             not_due = self._timers.not_due()
             for offset in list(self._window.undecided_before(end)):
                 if offset not in not_due:
@@ -312,21 +387,20 @@ class Lane:
 
     # The decided prefix goes out.
 
-    def prefix(self, limit: int) -> list[tuple[Raw, Outcome]]:
+    def prefix(self, limit: int) -> list[tuple[Entry, Outcome]]:
         return self._window.prefix(limit) if self._window else []
 
-    def committed(self, prefix: Sequence[tuple[Raw, Outcome]], rate: float) -> list[int]:
+    def committed(self, prefix: Sequence[tuple[Entry, Outcome]], rate: float) -> list[int]:
         """Forget what is committed; returns the offsets whose deaths may be forgotten too."""
         assert self._window is not None
         self._window.drop(len(prefix))
-        last = prefix[-1][0].offset
-        if self._cases or self._deaths:
-            for record, _ in prefix:
-                self._cases.pop(record.offset, None)
-        finished = [offset for offset in self._deaths if offset <= last]
+        end = end_of(prefix[-1][0])
+        if self._cases:
+            self._cases = {offset: case for offset, case in self._cases.items() if offset >= end}
+        finished = [offset for offset in self._deaths if offset < end]
         for offset in finished:
             del self._deaths[offset]
-        self._timers.forget_below(last + 1)
+        self._timers.forget_below(end)
         wanted = rate * self._serving.decide_within_ms / 1000 * WINDOW_SHARE
         self._limit = max(LEAST_RECORDS, min(self._serving.window_records, int(wanted)))
         if len(self._window) <= self._limit // 2:
@@ -336,9 +410,20 @@ class Lane:
 
     def rewind(self, position: int) -> None:
         """After a fence: continue at what is committed."""
-        assert self._window is not None
-        self._window.rewind(position)
+        window = self._window
+        assert window is not None
+        block = window.around(position)
+        cut = [] if block is None else self._read(block)
+        window.rewind(position)
+        if cut:
+            self._admit([record for record in cut if record.offset >= position])
         self._signal()
+
+    def condemn(self, reason: str) -> None:
+        """Go no further: the commit loop halts."""
+        self.condemned = reason
+        self._pause()
+        self.decided.set()
 
     def close(self) -> None:
         """Take nothing more; what is decided may still be committed."""
@@ -369,7 +454,7 @@ def _now_ms() -> int:
 
 
 def code_of(outcome: Outcome) -> str:
-    """How an outcome is counted: its error code, `retry`, or `ok`."""
+    """How outcomes are counted: by an error's code, as `retry`, or `ok`."""
     if isinstance(outcome, Error):
         return BY_CODE[outcome.code].code
     return "retry" if isinstance(outcome, Later) else "ok"

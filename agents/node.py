@@ -16,6 +16,7 @@ import asyncio
 import itertools
 import os
 import time
+from collections.abc import Collection
 from typing import Any
 
 import structlog
@@ -26,17 +27,18 @@ from faust.types import TP
 from chimera.agents import failpoints, inference
 from chimera.agents.app import new_app
 from chimera.agents.attempts import Attempts
-from chimera.agents.commit_loop import CommitLoop
+from chimera.agents.commit_loop import ADVICE, CommitLoop
 from chimera.agents.committers import AtLeastOnce, Committer, ExactlyOnce, Partition
+from chimera.agents.fetched import Run
 from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
 from chimera.agents.opening import Opening
 from chimera.agents.outcomes import Composer
 from chimera.agents.shared import Shared
 from chimera.agents.stages import Stages
-from chimera.agents.transport import Run
 from chimera.schemas.settings import Settings
-from chimera.schemas.work import BatchStory, Outcomes
+from chimera.schemas.stored import Damaged
+from chimera.schemas.work import BatchStory, Block, Outcomes, Results
 from chimera.topics import clients, connections
 from chimera.topics.admin import topic_ids
 from chimera.topics.catalogue import catalogue
@@ -68,7 +70,7 @@ class Node:
         self._client = AIOKafkaClient(**self._arguments)
         self._attempts = Attempts(self.catalogue.attempts.name, self._arguments)
         self._stages = Stages(self.metrics, failpoints.from_environment())
-        self.pool = Pool(settings, self._on_outcomes, self._on_suspects, on_death=self._on_death)
+        self.pool = Pool(settings, self)
         self.app = new_app(settings, bootstrap)
         self._inputs = [self.catalogue.requests, *self.catalogue.retries]
         inference.listen(self.app, [topic.name for topic in self._inputs], self._take)
@@ -81,7 +83,6 @@ class Node:
         self._by_serial: dict[int, Lane] = {}
         self._loops: dict[TP, tuple[CommitLoop, asyncio.Task[None]]] = {}
         self._serials = itertools.count(1)
-        self._topic_ids: dict[str, str] = {}
         self._noted: dict[Partition, int] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -98,8 +99,8 @@ class Node:
         self._client.set_topics([topic.name for topic in self.catalogue])
         if self.settings.serving.guarantee == "exactly_once":
             await require_features(self._client)
-        self._topic_ids = await topic_ids(self._client, [topic.name for topic in self._inputs])
-        await asyncio.gather(self._attempts.start(), self.pool.start())
+        await asyncio.gather(self._learn_topics(), self._attempts.start(), self.pool.start())
+        self._consumer.on_recreated(self._halt)
         self._spawn(self._tick())
         await self.app.start()
         self._spawn(self._watch_app())
@@ -150,7 +151,7 @@ class Node:
 
     def _measure(self) -> None:
         """Gauges that nothing else sets."""
-        consumer: Any = self.app.consumer
+        consumer = self._consumer
         for tp, lane in self._lanes.items():
             self.metrics.window_records.labels(*tp).set(len(lane))
             end = consumer.end_of(tp)
@@ -159,8 +160,31 @@ class Node:
 
     # Lanes.
 
+    @property
+    def _consumer(self) -> Any:
+        """The transport's, which Faust types as any consumer."""
+        return self.app.consumer
+
+    async def _learn_topics(self) -> None:
+        """Ids of the input topics; one that has lanes keeps the id by which they read it."""
+        found = await topic_ids(self._client, [topic.name for topic in self._inputs])
+        known: dict[str, str] = self._consumer.topic_ids
+        in_use = {tp.topic for tp in self._lanes}
+        for name, identity in found.items():
+            if name not in in_use:
+                known[name] = identity
+            elif known.get(name) != identity:
+                self._halt(name)
+
+    def _halt(self, topic: str) -> None:
+        """The topic was deleted and made anew: its offsets mean other requests."""
+        for tp, lane in self._lanes.items():
+            if tp.topic == topic and not lane.condemned:
+                lane.condemn(f"{topic} was deleted and made anew: {ADVICE}")
+
     async def _on_assigned(self, _app: Any, *assigned: Any, **_: Any) -> None:
         """Faust passes the set of partitions."""
+        await self._learn_topics()
         names = {topic.name for topic in self._inputs}
         for tp in assigned[0]:
             if tp.topic in names and tp not in self._lanes:
@@ -168,7 +192,7 @@ class Node:
 
     def _open(self, tp: TP) -> None:
         lane = Lane(self._shared, tp.topic, tp.partition, next(self._serials))
-        where = Partition(tp.topic, tp.partition, self._topic_ids.get(tp.topic, ""))
+        where = Partition(tp.topic, tp.partition, self._consumer.topic_ids.get(tp.topic, ""))
         opening = Opening(
             tp.topic,
             tp.partition,
@@ -228,16 +252,34 @@ class Node:
     def _take(self, run: Run) -> None:
         lane = self._lanes.get(TP(run.topic, run.partition))
         if lane is not None:  # else: revoked meanwhile; whoever has the partition reads it again
-            self.metrics.requests.labels(run.topic).inc(len(run.records))
-            lane.put(run)
+            self.metrics.requests.labels(run.topic).inc(run.count)
+            try:
+                lane.put(run)
+            except Damaged as error:
+                self.fatal(f"{run.topic}-{run.partition}: {error}")
 
     # What executors say.
 
-    def _on_outcomes(self, outcomes: Outcomes) -> None:
+    def take_outcomes(self, outcomes: Outcomes) -> None:
         lane = self._by_serial.get(outcomes.lane)
         if lane is not None:
             lane.answer(outcomes)
             self._count_batch(outcomes.batch)
+
+    def take_results(self, results: Results) -> None:
+        lane = self._by_serial.get(results.lane)
+        if lane is not None:
+            lane.answer_block(results)
+            for story in results.stories:
+                self._count_batch(story)
+
+    def take_unread(self, block: Block, accused: Collection[int]) -> None:
+        lane = self._by_serial.get(block.lane)
+        if lane is not None:
+            try:
+                lane.unread(block, accused)
+            except Damaged as error:
+                self.fatal(f"{block.topic}-{block.partition}: {error}")
 
     def _count_batch(self, story: BatchStory) -> None:
         """Each batch once, though every lane in it is told of it; size 0: no model saw it."""
@@ -247,13 +289,13 @@ class Node:
             self.metrics.compute_seconds.labels(*labels).observe(story.compute_us / 1e6)
             self.metrics.queue_seconds.observe(story.queue_us / 1e6)
 
-    def _on_death(self, reason: str) -> None:
+    def take_death(self, reason: str) -> None:
         self.metrics.executor_restarts.labels(reason).inc()
 
-    def _on_suspects(self, serial: int, offsets: list[int], reason: str) -> None:
-        lane = self._by_serial.get(serial)
-        if lane is not None:
-            self._spawn(self._write_deaths(lane, lane.suspect(offsets, reason), reason))
+    def take_suspects(self, lane: int, offsets: list[int], reason: str) -> None:
+        found = self._by_serial.get(lane)
+        if found is not None:
+            self._spawn(self._write_deaths(found, found.suspect(offsets, reason), reason))
 
     async def _write_deaths(self, lane: Lane, deaths: dict[int, int], reason: str) -> None:
         await self._attempts.record(lane.topic, lane.partition, deaths, reason)
@@ -272,8 +314,7 @@ class Node:
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         log.warning("lane_seeks_back", topic=topic, partition=partition, offset=offset)
-        consumer: Any = self.app.consumer
-        consumer.seek_to(topic, partition, offset)
+        self._consumer.seek_to(topic, partition, offset)
 
     # At least once: offsets follow their acknowledged results.
 
@@ -282,8 +323,7 @@ class Node:
 
     async def _settle(self) -> None:
         noted, self._noted = self._noted, {}
-        consumer: Any = self.app.consumer
-        await consumer.commit_offsets(
+        await self._consumer.commit_offsets(
             {
                 TP(where.topic, where.number): OffsetAndMetadata(offset, where.topic_id)
                 for where, offset in noted.items()

@@ -8,36 +8,26 @@ copy for operators. All go to the partition number that the request came from.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 
 from chimera.schemas import headers as names
+from chimera.schemas.batches import (
+    BATCH_BYTES,
+    ENVELOPE_BYTES,
+    FRAMING_BYTES,
+    Record,
+    split,
+)
 from chimera.schemas.errors import BY_CODE
 from chimera.schemas.headers import headers
 from chimera.schemas.responses import encode_error
+from chimera.schemas.stored import Stored as Raw
+from chimera.schemas.work import Block, Results
 from chimera.topics import dead_letters
-from chimera.topics.batches import Record, split
-from chimera.topics.catalogue import ENVELOPE_BYTES, Catalogue, Topic
+from chimera.topics.catalogue import Catalogue, Topic
 from chimera.topics.dead_letters import Copy, Failure, Origin, Story
 from chimera.topics.producers import Produced
-
-BATCH_BYTES = 524_288  # records together; a larger one goes alone, and needs its topic's limit
-
-
-class Raw(Protocol):
-    """A Kafka record as aiokafka parses it."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> list[tuple[str, bytes | None]]: ...
 
 
 @dataclass(slots=True)
@@ -73,8 +63,26 @@ class Later:
     error: Error
 
 
-Outcome = bytes | Error | Later
-"""`bytes`: the tail of a response, ready for the wire."""
+Outcome = bytes | Error | Later | Results
+"""`bytes`: the tail of a response, ready for the wire. `Results`: of a block, as a whole."""
+
+Entry = Raw | Block
+"""What a window holds, and has an outcome."""
+
+
+def end_of(entry: Entry) -> int:
+    """The offset that follows it."""
+    return entry.next if isinstance(entry, Block) else entry.offset + 1
+
+
+def count_of(entry: Entry) -> int:
+    """Records in it."""
+    return entry.count if isinstance(entry, Block) else 1
+
+
+def appended_ms(entry: Entry) -> int:
+    """When its first record was appended or made, epoch."""
+    return entry.first_ms if isinstance(entry, Block) else entry.timestamp
 
 
 class _Named(msgspec.Struct):
@@ -101,11 +109,19 @@ class Composer:
         self._catalogue = catalogue
         self._partition = partition
 
-    def compose(self, prefix: Iterable[tuple[Raw, Outcome]]) -> list[Produced]:
+    def compose(self, prefix: Iterable[tuple[Entry, Outcome]]) -> list[Produced]:
         """Batches of every topic that the prefix touches, results first."""
+        batches: list[Produced] = []
         results: list[Record] = []
         others: dict[Topic, list[Record]] = {}
         for record, outcome in prefix:
+            if isinstance(outcome, Results):
+                batches += self._batches(self._catalogue.results, results)
+                results = []
+                name = self._catalogue.results.name
+                batches += [Produced(name, self._partition, one) for one in outcome.batches]
+                continue
+            assert not isinstance(record, Block), "a block has one outcome"
             if type(outcome) is bytes:
                 results.append((record.key, outcome))
             elif isinstance(outcome, Later):
@@ -116,13 +132,13 @@ class Composer:
                 topic = self._catalogue.dead_letters
                 letter = _dead_letter(record, outcome, topic.max_message_bytes)
                 others.setdefault(topic, []).append(letter)
-        batches = self._batches(self._catalogue.results, results)
+        batches += self._batches(self._catalogue.results, results)
         for topic, records in others.items():
             batches += self._batches(topic, records)
         return batches
 
     def _batches(self, topic: Topic, records: list[Record]) -> list[Produced]:
-        together = min(BATCH_BYTES, topic.max_message_bytes - dead_letters.FRAMING_BYTES)
+        together = min(BATCH_BYTES, topic.max_message_bytes - FRAMING_BYTES)
         return [Produced(topic.name, self._partition, batch) for batch in split(records, together)]
 
 

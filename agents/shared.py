@@ -6,7 +6,7 @@ from typing import Protocol
 
 from chimera.agents.metrics import Metrics
 from chimera.schemas.settings import Settings
-from chimera.schemas.work import Work
+from chimera.schemas.work import Block, Work
 from chimera.topics.catalogue import Catalogue
 
 
@@ -25,6 +25,7 @@ class Executors(Protocol):
         ...
 
     def submit(self, work: Work) -> None: ...
+    def submit_block(self, block: Block) -> None: ...
     def forget(self, lane: int) -> None: ...
 
 

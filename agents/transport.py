@@ -6,7 +6,8 @@ What differs from Faust's own driver, each for a measured reason:
 - the consumer lives on the node's loop, not in a thread: no hop, no second loop to wake;
 - it reads committed records only, and small fetches are spaced so that runs arrive together;
 - a run names the position that it continues from, so a lane notices whatever was skipped;
-- records stay as aiokafka parsed them, with no second object for each.
+- what was fetched is not parsed here (`fetching.py`, `fetched.py`): most records are never read by
+  a node at all.
 Faust finds it by the entry point `faust.transports: chimera`. aiokafka's fetcher has no public way
 to hand out runs; the private names used here are pinned by `aiokafka<0.15` and
 `tests/integration/test_transport.py`.
@@ -19,13 +20,12 @@ to hand out runs; the private names used here are pinned by `aiokafka<0.15` and
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, ClassVar
 
 import aiokafka
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError
 from aiokafka.structs import OffsetAndMetadata
@@ -35,7 +35,8 @@ from mode import Service
 from mode.utils.futures import maybe_async
 from mode.utils.locks import Event
 
-from chimera.agents import foreign
+from chimera.agents.fetched import Run
+from chimera.agents.fetching import Fetching, Waiting
 from chimera.schemas.settings import Settings
 from chimera.topics import clients
 
@@ -51,32 +52,6 @@ REASSIGNMENT_S = 0.02  # between looks while the group rebalances; its own task 
 BUSY_RECORDS = 256  # a fetch that brought this many is followed by the next at once
 
 
-class Run:
-    """Consecutive records of one partition; looks like one record to Faust.
-
-    `start` is the position that the run continues from: the first offset may lie past it, where
-    markers, aborted or compacted records are, but nothing between was left out. Where reading went
-    on, it is the position after the record before.
-    """
-
-    __slots__ = ("offset", "partition", "records", "start", "topic", "value")
-
-    timestamp: ClassVar[None] = None
-    timestamp_type: ClassVar[int] = 1
-    headers: ClassVar[tuple[()]] = ()
-    key: ClassVar[None] = None
-    checksum: ClassVar[None] = None
-    serialized_key_size: ClassVar[int] = 0
-    serialized_value_size: ClassVar[int] = 0
-
-    def __init__(self, tp: TP, start: int, records: list[Any]) -> None:
-        self.topic, self.partition = tp.topic, tp.partition
-        self.start = start
-        self.offset: int = records[0].offset
-        self.value = self
-        self.records = records
-
-
 class LoopConsumer(driver.AIOKafkaConsumerThread):
     """Faust's consumer "thread" as a plain service on the loop that uses it."""
 
@@ -89,6 +64,8 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
         self._waiter: asyncio.Future[None] | None = None
         self._fetched_at = 0.0
         self._fetched_records = 0
+        self.topic_ids: dict[str, str] = {}  # whoever uses this keeps them up to date
+        self.on_recreated: Callable[[str], None] = _ignore
         self._passed: dict[TP, tuple[int, int]] = {}  # how far was read, and after which record
 
     async def maybe_start(self) -> bool:
@@ -125,11 +102,12 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
         return await maybe_async(fun(*args, **kwargs))
 
     async def on_start(self) -> None:
-        foreign.install()
         await super().on_start()
         fetcher: Any = self._ensure_consumer()._fetcher
         fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
-        self._fetch: Callable[..., Awaitable[bool]] = fetcher._proc_fetch_request
+        self._fetching = Fetching(
+            fetcher, self.topic_ids, self._continues, lambda topic: self.on_recreated(topic)
+        )
         fetcher._proc_fetch_request = self._paced_fetch
         self.add_future(self._know_topics())
 
@@ -146,7 +124,11 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
             if any(not cluster.partitions_for_topic(topic) for topic in consumer.subscription()):
                 await consumer._client.force_metadata_update()
 
-    async def _paced_fetch(self, *request: Any) -> bool:
+    def _continues(self, tp: TopicPartition, position: int) -> int:
+        read_to, after_last = self._passed.get(TP(*tp), (-1, -1))
+        return after_last if read_to == position else position
+
+    async def _paced_fetch(self, assignment: Any, node: int, request: Any) -> bool:
         """Space small fetches by the linger, so that several partitions' records come at once."""
         if self._fetched_records < BUSY_RECORDS:
             linger = self._settings.fetch.linger_ms / 1000
@@ -155,10 +137,10 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
                 await asyncio.sleep(pause)
         self._fetched_records = 0
         fetcher: Any = self._ensure_consumer()._fetcher
-        if fetcher._records:  # these partitions are not in the request, and wait for its answer
-            request[-1]._max_wait_ms = BRIEF_WAIT_MS
+        # partitions that have records in hand are not in the request, and wait for its answer
+        max_wait_ms = BRIEF_WAIT_MS if fetcher._records else FETCH_WAIT_MS
         try:
-            return await self._fetch(*request)
+            return await self._fetching.fetch(assignment, node, request, max_wait_ms)
         finally:
             self._fetched_at = time.monotonic()
 
@@ -237,41 +219,40 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
                 if not fetcher._subscriptions.is_assigned(tp):
                     del fetcher._records[tp]
                 continue
-            result = fetcher._records[tp]
-            if not isinstance(result, FetchResult):
-                del fetcher._records[tp]
-                fetcher._notify(fetcher._wait_consume_future)
-                result.check_raise()
+            waiting = fetcher._records[tp]
+            if not isinstance(waiting, Waiting):
+                self._forget(fetcher, tp)
+                waiting.check_raise()
                 continue
-            run = self._drain(TP(*tp), result)
-            if not result.has_more():
-                del fetcher._records[tp]
-                fetcher._notify(fetcher._wait_consume_future)
+            run = self._next_run(TP(*tp), waiting)
+            if not waiting.fetched.has_more:
+                self._forget(fetcher, tp)
             if run is not None:
                 found[TP(*tp)] = run
-                self._fetched_records += len(run.records)
+                self._fetched_records += run.count
         return found
 
-    def _drain(self, tp: TP, result: Any) -> Run | None:
-        """What is read next; it continues from the last record, past what cannot be read between."""
-        if not result.has_more():
-            return None
-        begin = result._partition_records.next_fetch_offset
-        try:
-            records, end = self._read(result)
-        except UnicodeDecodeError:
-            result._partition_records = result._partition_records.again(begin)
-            records, end = self._read(result)
-        read_to, after_last = self._passed.get(tp, (-1, -1))
-        start = after_last if read_to == begin else begin
-        self._passed[tp] = (end, records[-1].offset + 1 if records else start)
-        return Run(tp, start, records) if records else None
+    @staticmethod
+    def _forget(fetcher: Any, tp: Any) -> None:
+        """The partition may be fetched again."""
+        del fetcher._records[tp]
+        fetcher._notify(fetcher._wait_consume_future)
 
-    def _read(self, result: Any) -> tuple[list[Any], int]:
-        unread = result._partition_records
-        unread._consumer_record = _as_parsed
-        records: list[Any] = result.getall(self._settings.fetch.max_run_records)
-        return records, unread.next_fetch_offset
+    def _next_run(self, tp: TP, waiting: Waiting) -> Run | None:
+        """What is read next, unless reading was told to go on somewhere else meanwhile."""
+        fetched, assignment = waiting.fetched, waiting.assignment
+        state = assignment.state_value(TopicPartition(*tp)) if assignment.active else None
+        if state is None or not state.has_valid_position or state.position != fetched.position:
+            fetched.drop()
+            return None
+        run = fetched.take(self._settings.fetch.max_run_records)
+        state.consumed_to(fetched.position)
+        self._passed[tp] = (fetched.position, fetched.continues)
+        return run
+
+
+def _ignore(_topic: str) -> None:
+    """Nobody wants to know."""
 
 
 def _require_alive(*tasks: "asyncio.Task[None]") -> None:
@@ -283,11 +264,6 @@ def _require_alive(*tasks: "asyncio.Task[None]") -> None:
     for task in tasks:
         if task.done():
             task.result()
-
-
-def _as_parsed(_tp: Any, record: Any) -> Any:
-    """Stands for aiokafka's conversion to a ConsumerRecord, which a run does not need."""
-    return record
 
 
 class Consumer(driver.Consumer):
@@ -338,6 +314,15 @@ class Consumer(driver.Consumer):
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
+
+    @property
+    def topic_ids(self) -> dict[str, str]:
+        """Ids of topics by name; a topic that is not in it is not fetched."""
+        return self._thread.topic_ids
+
+    def on_recreated(self, tell: Callable[[str], None]) -> None:
+        """`tell` gets the name of each topic that turns out to have another id."""
+        self._thread.on_recreated = tell
 
     def seek_to(self, topic: str, partition: int, offset: int) -> None:
         """Continue reading at `offset`; called for a lane that noticed a hole."""

@@ -1,11 +1,13 @@
-"""A lane's window: what was read and is not committed yet, in offset order. Pure.
+"""A lane's window: what has come and is not committed yet, in offset order. Pure.
 
     next ▸ the position that the following run must continue from
     ├── undecided   at an executor, or waiting to go there
     ├── decided     has its outcome, waits for all before it
     └── prefix      decided without a gap from the oldest on: what the next transaction commits
 
-A run that does not continue where the last one ended is a `Hole`: something was skipped, and
+Its entries are records, each with an outcome of its own, and blocks of records that nobody here has
+read, with one outcome together. A block can be opened while it is undecided: its records take its
+place. A run that does not continue where the last one ended is a `Hole`: something was skipped, and
 accepting it would commit past requests that nobody answered. Offsets need not be dense.
 `tests/agents/test_window.py` drives it as a state machine.
 """
@@ -24,6 +26,19 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...
 
 
+class Unread(Protocol):
+    """What a window needs of a block."""
+
+    @property
+    def first(self) -> int: ...
+    @property
+    def next(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def raw(self) -> bytes: ...
+
+
 class Hole(Exception):
     """A run starts past the position that was expected; `expected` is where to read again."""
 
@@ -33,26 +48,30 @@ class Hole(Exception):
 
 
 R = TypeVar("R", bound=Record)
+B = TypeVar("B", bound=Unread)
 O = TypeVar("O")  # an outcome
 
 
-class Window(Generic[R, O]):
-    """Records `R` of one partition and their outcomes `O`."""
+class Window(Generic[R, B, O]):
+    """Records `R` and blocks `B` of one partition, and their outcomes `O`."""
 
     def __init__(self, position: int) -> None:
         """`position` is the committed offset: the first one that is not decided yet."""
         self.next = position
         self.bytes = 0
-        self._order: deque[int] = deque()
+        self._count = 0
+        self._order: deque[int] = deque()  # entries by their first offset
         self._records: dict[int, R] = {}
+        self._blocks: dict[int, B] = {}
         self._outcomes: dict[int, O] = {}
 
     def __len__(self) -> int:
-        return len(self._order)
+        """Records, those in blocks included."""
+        return self._count
 
     @property
     def ready(self) -> bool:
-        """Whether the oldest record is decided, so that there is something to commit."""
+        """Whether the oldest entry is decided, so that there is something to commit."""
         return bool(self._order) and self._order[0] in self._outcomes
 
     @property
@@ -60,62 +79,153 @@ class Window(Generic[R, O]):
         """The first offset that is not committed."""
         return self._order[0] if self._order else self.next
 
-    def accept(self, start: int, records: Sequence[R]) -> Sequence[R]:
-        """Take a run that continues from `start`; returns its records that are new.
+    def accept(self, start: int, records: Sequence[R], end: int = 0) -> Sequence[R]:
+        """Take a run that continues from `start`, up to `end` (or its last record).
+
+        Returns its records that are new.
 
         Raises:
             Hole: `start` lies past the expected position.
         """
-        if start > self.next:
-            raise Hole(self.next, start)
+        self._require_no_hole(start)
         if records and records[0].offset < self.next:
             records = [record for record in records if record.offset >= self.next]
-        if not records:
-            return records
-        offsets = [record.offset for record in records]
-        self._order.extend(offsets)
-        self._records.update(zip(offsets, records, strict=True))
-        self.bytes += sum([len(record.value or b"") for record in records])
-        self.next = offsets[-1] + 1
+        if records:
+            offsets = [record.offset for record in records]
+            self._order.extend(offsets)
+            self._keep(offsets, records)
+            self.next = offsets[-1] + 1
+        self.next = max(self.next, end)
         return records
+
+    def accept_block(self, start: int, block: B) -> bool:
+        """Take a block that continues from `start`, if all of it is new.
+
+        Raises:
+            Hole: as `accept`.
+        """
+        self._require_no_hole(start)
+        if block.first < self.next:
+            return False
+        self._order.append(block.first)
+        self._blocks[block.first] = block
+        self._count += block.count
+        self.bytes += len(block.raw)
+        self.next = block.next
+        return True
+
+    def _require_no_hole(self, start: int) -> None:
+        if start > self.next:
+            raise Hole(self.next, start)
+
+    def _keep(self, offsets: Sequence[int], records: Sequence[R]) -> None:
+        self._records.update(zip(offsets, records, strict=True))
+        self._count += len(records)
+        self.bytes += sum([len(record.value or b"") for record in records])
+
+    def block(self, offset: int) -> B | None:
+        """The undecided block in which an offset lies."""
+        for block in self._blocks.values():
+            if block.first <= offset < block.next:
+                return None if block.first in self._outcomes else block
+        return None
+
+    @property
+    def has_blocks(self) -> bool:
+        return bool(self._blocks)
+
+    def around(self, position: int) -> B | None:
+        """The block, decided or not, that begins before a position and ends after it."""
+        for block in self._blocks.values():
+            if block.first < position < block.next:
+                return block
+        return None
+
+    def blocks_before(self, offset: int) -> list[B]:
+        """Undecided blocks that begin below `offset`, oldest first."""
+        return [
+            block
+            for block in self._blocks.values()
+            if block.first < offset and block.first not in self._outcomes
+        ]
+
+    def open(self, block: B, records: Sequence[R]) -> None:
+        """Put a block's records into its place; each is to be decided by itself."""
+        del self._blocks[block.first]
+        self._outcomes.pop(block.first, None)
+        self._count -= block.count
+        self.bytes -= len(block.raw)
+        offsets = [record.offset for record in records]
+        self._keep(offsets, records)
+        order = self._order
+        place = order.index(block.first)
+        order.rotate(-place)
+        order.popleft()
+        order.extendleft(reversed(offsets))
+        order.rotate(place)
 
     def decide(self, offsets: Iterable[int], outcomes: Iterable[O]) -> None:
         """Give undecided offsets their outcomes; the caller knows that they are undecided."""
         self._outcomes.update(zip(offsets, outcomes, strict=True))
 
+    def decide_block(self, first: int, outcome: O) -> bool:
+        """Decide a block as a whole; False: it is not there any more, or was opened."""
+        if first not in self._blocks:
+            return False
+        self._outcomes[first] = outcome
+        return True
+
     def is_undecided(self, offset: int) -> bool:
+        """Whether it is a record here that has no outcome."""
         return offset in self._records and offset not in self._outcomes
 
     def record(self, offset: int) -> R:
         return self._records[offset]
 
     def undecided_before(self, offset: int) -> Iterator[int]:
-        """Undecided offsets below `offset`, oldest first."""
+        """Undecided records below `offset`, oldest first; those in blocks are not known here."""
         for candidate in self._order:
             if candidate >= offset:
                 return
-            if candidate not in self._outcomes:
+            if candidate not in self._outcomes and candidate in self._records:
                 yield candidate
 
-    def prefix(self, limit: int) -> list[tuple[R, O]]:
-        """The oldest decided records with their outcomes, without a gap, at most `limit`."""
-        records, outcomes = self._records, self._outcomes
-        found: list[tuple[R, O]] = []
+    def prefix(self, limit: int) -> list[tuple[R | B, O]]:
+        """The oldest decided entries with their outcomes, without a gap: at least one, and no
+        further one that begins past `limit` records."""
+        outcomes = self._outcomes
+        found: list[tuple[R | B, O]] = []
+        count = 0
         for offset in self._order:
-            if offset not in outcomes or len(found) == limit:
+            if offset not in outcomes or count >= limit:
                 break
-            found.append((records[offset], outcomes[offset]))
+            entry, records = self._entry(offset)
+            found.append((entry, outcomes[offset]))
+            count += records
         return found
 
-    def drop(self, count: int) -> None:
-        """Forget the `count` oldest records: they are committed."""
-        for _ in range(count):
-            offset = self._order.popleft()
-            self.bytes -= len(self._records.pop(offset).value or b"")
-            self._outcomes.pop(offset, None)
+    def _entry(self, offset: int) -> tuple[R | B, int]:
+        block = self._blocks.get(offset)
+        return (self._records[offset], 1) if block is None else (block, block.count)
+
+    def drop(self, entries: int) -> None:
+        """Forget the oldest entries: they are committed."""
+        for _ in range(entries):
+            first = self._order.popleft()
+            block = self._blocks.pop(first, None)
+            if block is None:
+                self._count -= 1
+                self.bytes -= len(self._records.pop(first).value or b"")
+            else:
+                self._count -= block.count
+                self.bytes -= len(block.raw)
+            self._outcomes.pop(first, None)
 
     def rewind(self, position: int) -> None:
-        """After a fence: `position` is committed, whoever did it; what lies below is done."""
+        """After a fence: `position` is committed, whoever did it; what lies below is done.
+
+        A block in which `position` lies has been opened before.
+        """
         while self._order and self._order[0] < position:
             self.drop(1)
         self.next = max(self.next, position)

@@ -10,7 +10,7 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks import model
 from chimera.schemas.settings import ServingSettings, Settings
-from chimera.schemas.work import Outcomes, Work
+from chimera.schemas.work import Block, Outcomes, Results, Work
 from chimera.workers.pool import Pool
 
 RUN = 512
@@ -36,7 +36,7 @@ class Feed:
     """Keeps lanes full until `total` requests are answered."""
 
     def __init__(self, settings: Settings) -> None:
-        self.pool = Pool(settings, self._take, self._suspect)
+        self.pool = Pool(settings, self)
         self._values = _requests()
         self._left = self._missing = 0
         self._lanes: dict[int, int] = {}
@@ -69,7 +69,7 @@ class Feed:
             self._left -= count
             self._lanes[lane] += count
 
-    def _take(self, outcomes: Outcomes) -> None:
+    def take_outcomes(self, outcomes: Outcomes) -> None:
         if any(outcomes.codes):
             raise RuntimeError(f"an error among answers: {outcomes.bodies[0]!r}")
         self._missing -= len(outcomes.offsets)
@@ -79,7 +79,16 @@ class Feed:
         if self._missing <= 0:
             self._done.set()
 
-    def _suspect(self, lane: int, offsets: list[int], reason: str) -> None:
+    def take_results(self, results: Results) -> None:
+        raise RuntimeError("no block was submitted")
+
+    def take_unread(self, block: Block, accused: Collection[int]) -> None:
+        raise RuntimeError("no block was submitted")
+
+    def take_death(self, reason: str) -> None:
+        """What it had in hand raises."""
+
+    def take_suspects(self, lane: int, offsets: list[int], reason: str) -> None:
         raise RuntimeError(f"lane {lane}: {len(offsets)} requests, executor {reason}")
 
 

@@ -35,8 +35,8 @@ from aiokafka.producer import sender
 from benchmarks.environments import ROOT
 from benchmarks.load import percentiles
 from benchmarks.sitting import Report, Sitting
+from chimera.schemas.batches import split
 from chimera.schemas.headers import headers, tail
-from chimera.topics.batches import split
 from chimera.topics.producers import Committed, Produced
 from chimera.topics.transactions import TransactionalProducer
 

@@ -20,10 +20,11 @@ from chimera.cli import results
 from chimera.cli.question import Question
 from chimera.cli.results import Coordinates
 from chimera.schemas import headers as names
+from chimera.schemas.batches import ENVELOPE_BYTES
 from chimera.schemas.errors import ConfigurationError, KafkaUnavailable
 from chimera.schemas.settings import Settings
 from chimera.topics import clients
-from chimera.topics.catalogue import ENVELOPE_BYTES, catalogue
+from chimera.topics.catalogue import catalogue
 
 POLL_MS = 200
 

@@ -43,7 +43,7 @@ class _Kept(threading.local):
         self.templates = Templates()
 
 
-_KEPT = _Kept()
+KEPT = _Kept()
 
 
 def decode_many(
@@ -56,7 +56,7 @@ def decode_many(
     `heads` and `extras` (by index) as for `decode`. Tensors of the same model's input, datatype and
     shape lie side by side in one array, so that `tensors.stack` need not copy.
     """
-    batch = _Batch(_KEPT.reader, _KEPT.templates)
+    batch = _Batch(KEPT.reader, KEPT.templates)
     answers = [
         batch.add(index, value, head, extras.get(index, NO_EXTRA))
         for index, (value, head) in enumerate(zip(values, heads, strict=True))

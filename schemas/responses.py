@@ -86,6 +86,21 @@ def encode_many(
     return answers
 
 
+def encode_plain(
+    computed: Computed, ids: Sequence[bytes], *, limit_bytes: int = 0
+) -> list[bytes] | None:
+    """Values of responses to requests of one row that want all outputs as JSON.
+
+    `ids` need no escape in JSON. None: `encode_many` has the answers, some of which are errors, or
+    more than one output makes them up.
+    """
+    writer = _Writer(computed, len(ids), limit_bytes)
+    try:
+        return writer.write_plain(ids)
+    except RequestError:
+        return None
+
+
 def encode_error(model: str, name: str, error: RequestError) -> bytes:
     """The value of an outcome that is an error; an empty `model`: its name was not readable."""
     return orjson.dumps(
@@ -204,6 +219,20 @@ class _Writer:
                 f"the result has {len(response[0])} bytes, the limit is {self._limit_bytes}"
             )
         return response
+
+    def write_plain(self, ids: Sequence[bytes]) -> list[bytes] | None:
+        """Responses of one row each; None: they are not simple, or one is over the limit."""
+        plan = self._plan((), False, 1)
+        if plan.simple is None:
+            return None
+        before, after = plan.pieces
+        start, before = self._start + b'"', b'"' + before
+        join = b"".join
+        values = [
+            join((start, name, before, row, after))
+            for name, row in zip(ids, plan.simple, strict=True)
+        ]
+        return values if max(map(len, values)) <= self._limit_bytes else None
 
     def _plan(self, choices: tuple[OutputChoice, ...], binary: bool, count: int) -> _Plan:
         wanted = choices or [OutputChoice(name, binary) for name in self._outputs]

@@ -3,6 +3,8 @@
     Work      a slice of one partition, in offset order         lane     -> executor
     Outcomes  one lane's part of one computed batch             executor -> lane
     Failure   the body of a request that ended in an error
+    Block     plain requests as the broker stores them, unread  lane     -> executor
+    Results   all results of a block, ready to be produced      executor -> lane
 
 Lists are parallel: index i of each is the same request. Between the processes they travel as the
 frames of `workers/frames.py`; `tests/workers/test_frames.py` takes them there and back.
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+
+from chimera.schemas.batches import Encoded
 
 Ordering = Literal["key", "none"]
 
@@ -57,6 +61,41 @@ class Outcomes:
     codes: bytes  # one a request: 0 a response, else 1 + index in errors.REQUEST_ERRORS
     bodies: list[bytes]  # code 0: the result record's tail (schemas/headers.py); else a Failure
     batch: BatchStory
+
+
+@dataclass(slots=True, eq=False)
+class Block:
+    """Whole record batches of one partition, which its node has not read.
+
+    An executor reads them, and answers all of their requests as one, if each is plain: no header,
+    so nothing that a lane must know beforehand, and of a size that is served. Else it hands the
+    block back, and the lane reads it.
+    """
+
+    lane: int
+    topic: str
+    partition: int
+    first: int  # the first offset
+    next: int  # the offset after the last
+    count: int  # records
+    first_ms: int  # when the first was appended or made, epoch
+    raw: bytes
+    entered_ns: int = 0  # time.monotonic_ns() when it entered its window
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Of a block whose requests all have a response."""
+
+    lane: int
+    first: int
+    next: int
+    batches: tuple[Encoded, ...]  # result records in the requests' order
+    stories: tuple[BatchStory, ...]  # of the batches that its requests were computed in
+
+    @property
+    def count(self) -> int:
+        return sum(batch.count for batch in self.batches)
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -29,7 +29,7 @@ from chimera.topics import admin_protocol as wire
 from chimera.topics import clients
 from chimera.topics.catalogue import Catalogue
 from chimera.topics.differences import Difference, Found, differences
-from chimera.topics.protocol import Exact
+from chimera.topics.protocol import Exact, Uuid
 
 NO_SUCH_TOPIC, TOPIC_EXISTS, LEADER_NOT_AVAILABLE, INVALID_PARTITIONS = 3, 36, 5, 37
 SETTLE_S = 10.0  # longer than metadata takes to reach a broker; a wait past it is reported
@@ -107,7 +107,7 @@ async def describe(client: AIOKafkaClient, names: Sequence[str]) -> dict[str, Fo
         configs[name] = {entry[0]: entry[1] or "" for entry in entries}
     return {
         name: Found(
-            topic_id=wire.Uuid.shown(topic_id),
+            topic_id=Uuid.shown(topic_id),
             partitions=len(partitions),
             replication=min(len(replicas) for replicas in partitions),
             config=configs[name],
@@ -122,7 +122,7 @@ async def topic_ids(client: AIOKafkaClient, names: Sequence[str]) -> dict[str, s
     A topic that was deleted and created again has another id: its offsets mean other records.
     """
     found = await _metadata(client, names)
-    return {name: wire.Uuid.shown(topic_id) for name, (topic_id, _) in found.items()}
+    return {name: Uuid.shown(topic_id) for name, (topic_id, _) in found.items()}
 
 
 async def _metadata(

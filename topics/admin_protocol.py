@@ -9,34 +9,14 @@ leaves the settings alone that it does not name (aiokafka's AlterConfigs resets 
 # pyright: reportAssignmentType=false
 # (aiokafka declares API_KEY and API_VERSION as properties and overrides them with numbers)
 
-from base64 import urlsafe_b64encode
-from io import BytesIO
-
-from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, Int8, Int16, Int32, Schema
 
-from chimera.topics.protocol import TAGS, TEXT
+from chimera.topics.protocol import TAGS, TEXT, Uuid
 
 NO_ID = bytes(16)
 TOPIC = 2  # a configuration resource's type
 SET = 0  # an operation on a configuration entry
-
-
-class Uuid(AbstractType[bytes]):
-    """Sixteen bytes; `shown` is how Kafka's own tools write them."""
-
-    @classmethod
-    def encode(cls, value: bytes) -> bytes:
-        return value
-
-    @classmethod
-    def decode(cls, data: BytesIO) -> bytes:
-        return data.read(16)
-
-    @staticmethod
-    def shown(value: bytes) -> str:
-        return urlsafe_b64encode(value).decode().rstrip("=")
 
 
 class MetadataResponse(Response):

@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from chimera.schemas.batches import ENVELOPE_BYTES
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.settings import Settings
 
 DAY_MS = 86_400_000
 FOREVER = -1
-ENVELOPE_BYTES = 32 * 1024
 
 Cleanup = Literal["delete", "compact"]
 

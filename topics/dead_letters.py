@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from chimera.schemas import headers as names
+from chimera.schemas.batches import FRAMING_BYTES
 from chimera.schemas.errors import BY_CODE, SchemaInvalid
 
 MESSAGE_BYTES = 4_096
 """Of an error message, in a header; twice, with Connect's. Keeps a story far below its 32 KiB."""
-
-FRAMING_BYTES = 128
-"""A batch of one record: its header (61) and the record's own lengths, rounded up."""
 
 MAX_DIGITS = 18  # more could pass 63 bits
 

@@ -21,9 +21,9 @@ from aiokafka import errors as kafka
 from aiokafka.client import CoordinationType
 from aiokafka.structs import TopicPartition
 
+from chimera.schemas.batches import Batch, Compression
 from chimera.schemas.errors import ChimeraError
 from chimera.topics import protocol
-from chimera.topics.batches import Compression, Records
 
 DUPLICATE_SEQUENCE = 46  # the batch is there already: an answer was lost, not the records
 LEADER_NOT_AVAILABLE = 5
@@ -64,7 +64,7 @@ class Produced:
 
     topic: str
     partition: int
-    records: Records
+    records: Batch
 
 
 @dataclass(frozen=True, slots=True)

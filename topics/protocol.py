@@ -1,4 +1,5 @@
-"""The Kafka requests that aiokafka does not speak: transactions after KIP-890, stable offsets.
+"""The Kafka requests that aiokafka does not speak: transactions after KIP-890, stable offsets,
+fetches by topic id (KIP-516).
 
 Each message is a schema and a request built on aiokafka's own structs, so its connections carry
 them. Versions follow the message definitions of Apache Kafka 4.0 (`clients/src/main/resources/
@@ -12,14 +13,18 @@ partitions to the transaction by itself and gives every transaction an epoch of 
 # pyright: reportIncompatibleMethodOverride=false, reportAssignmentType=false
 # (aiokafka ships no type information; it declares API_KEY and API_VERSION as properties)
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from io import BytesIO
 from typing import Any
 
+from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     Boolean,
     CompactArray,
     CompactBytes,
     CompactString,
+    Int8,
     Int16,
     Int32,
     Int64,
@@ -29,6 +34,26 @@ from aiokafka.protocol.types import (
 
 TEXT = CompactString("utf-8")
 TAGS = ("tags", TaggedFields)
+
+
+class Uuid(AbstractType[bytes]):
+    """Sixteen bytes; `shown` is how Kafka's own tools write them."""
+
+    @classmethod
+    def encode(cls, value: bytes) -> bytes:
+        return value
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> bytes:
+        return data.read(16)
+
+    @staticmethod
+    def shown(value: bytes) -> str:
+        return urlsafe_b64encode(value).decode().rstrip("=")
+
+    @staticmethod
+    def read(shown: str) -> bytes:
+        return urlsafe_b64decode(shown + "==")
 
 
 class ApiVersionsResponse(Response):
@@ -258,6 +283,81 @@ class OffsetFetchStruct(RequestStruct):
             CompactArray(("name", TEXT), ("partitions", CompactArray(Int32)), TAGS),
         ),
         ("require_stable", Boolean),
+        TAGS,
+    )
+
+
+class FetchResponse(Response):
+    API_KEY = 1
+    API_VERSION = 15
+    SCHEMA = Schema(
+        ("throttle_ms", Int32),
+        ("error_code", Int16),
+        ("session_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic_id", Uuid),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("index", Int32),
+                        ("error_code", Int16),
+                        ("high_watermark", Int64),
+                        ("last_stable_offset", Int64),
+                        ("log_start_offset", Int64),
+                        (
+                            "aborted_transactions",
+                            CompactArray(("producer_id", Int64), ("first_offset", Int64), TAGS),
+                        ),
+                        ("preferred_read_replica", Int32),
+                        ("records", CompactBytes),
+                        TAGS,
+                    ),
+                ),
+                TAGS,
+            ),
+        ),
+        TAGS,
+    )
+
+
+class FetchStruct(RequestStruct):
+    API_KEY = 1
+    API_VERSION = 15
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = FetchResponse
+    SCHEMA = Schema(
+        ("max_wait_ms", Int32),
+        ("min_bytes", Int32),
+        ("max_bytes", Int32),
+        ("isolation_level", Int8),
+        ("session_id", Int32),
+        ("session_epoch", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic_id", Uuid),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("index", Int32),
+                        ("leader_epoch", Int32),
+                        ("fetch_offset", Int64),
+                        ("last_fetched_epoch", Int32),
+                        ("log_start_offset", Int64),
+                        ("max_bytes", Int32),
+                        TAGS,
+                    ),
+                ),
+                TAGS,
+            ),
+        ),
+        (
+            "forgotten_topics",
+            CompactArray(("topic_id", Uuid), ("partitions", CompactArray(Int32)), TAGS),
+        ),
+        ("rack", TEXT),
         TAGS,
     )
 

@@ -11,8 +11,8 @@ import re
 from typing import NamedTuple
 
 from chimera.schemas import headers as names
+from chimera.schemas.batches import ENVELOPE_BYTES
 from chimera.schemas.errors import Malformed, RequestError, SchemaInvalid, TooLarge
-from chimera.topics.catalogue import ENVELOPE_BYTES
 from chimera.topics.dead_letters import MAX_DIGITS, Headers, envelope_bytes
 
 TEXT_BYTES = 255

@@ -21,9 +21,9 @@ from typing import Any
 
 from aiokafka.client import CoordinationType
 
+from chimera.schemas.batches import Compression
 from chimera.schemas.errors import KafkaUnavailable
 from chimera.topics import protocol
-from chimera.topics.batches import Compression
 from chimera.topics.producers import Committed, Produced, Producer
 
 

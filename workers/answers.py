@@ -1,18 +1,21 @@
 """Answers of a batch on their way back: one lane's share in one frame, ready for the wire.
 
+Those of a block wait in its collection until all are there.
+
 `tests/workers/test_answers.py` reads the frames and the records in them.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from chimera.schemas.errors import REQUEST_ERRORS, RequestError
 from chimera.schemas.responses import Response
 from chimera.schemas.work import BatchStory, Failure, Outcomes, Work
-from chimera.workers.computation import Answer, Batch
+from chimera.workers.collection import HELD_BYTES
+from chimera.workers.computation import Answers, Batch, Plain
 from chimera.workers.frames import Answered
 from chimera.workers.results import Coordinates, Lot, Told, coordinates
 from chimera.workers.tasks import NO_EXTRA, Held, Task
@@ -53,9 +56,29 @@ def refusals(held: Held, refused: Sequence[tuple[int, RequestError, Failure]]) -
     return Answered(outcomes, [(held.serial, len(refused))])
 
 
-def of_batch(tasks: Sequence[Task], batch: Batch, started_ns: int) -> Iterator[Answered]:
-    """Each lane's share of a batch that began at `started_ns`."""
-    lanes: dict[int, list[tuple[Task, list[Answer]]]] = {}
+def give_up(held: Held) -> Iterator[Answered]:
+    """A block whose results do not wait for each other any more: those that did."""
+    collection, held.collection = held.collection, None
+    if collection is None or not collection.stories:
+        return
+    lane, first, *others = held.work.lane, *collection.stories
+    there = [at for at, tail in enumerate(collection.tails) if tail is not None]
+    offsets = [held.work.offsets[at] for at in there]
+    bodies = [tail for tail in collection.tails if tail is not None]
+    outcomes = Outcomes(lane, offsets, bytes(len(offsets)), bodies, first)
+    yield Answered(outcomes, [(held.serial, len(offsets))])
+    for story in others:  # told, so that each batch is counted
+        yield Answered(Outcomes(lane, [], b"", [], story), [])
+
+
+def of_batch(
+    tasks: Sequence[Task], batch: Batch, started_ns: int, complete: Callable[[Held], None]
+) -> Iterator[Answered]:
+    """Each lane's share of a batch that began at `started_ns`; a block's results wait for others.
+
+    `complete` gets each block that has all of them now.
+    """
+    lanes: dict[int, list[tuple[Task, Answers]]] = {}
     for task, answers in zip(tasks, batch.answers, strict=True):
         lanes.setdefault(task.lane, []).append((task, answers))
     served = tasks[0].route.served
@@ -75,29 +98,40 @@ def of_batch(tasks: Sequence[Task], batch: Batch, started_ns: int) -> Iterator[A
             is_first,
         )
         is_first = False
-        yield from _of_lane(lane, shares, story, started_ns)
+        yield from _of_lane(lane, shares, story, started_ns, complete)
 
 
 def _of_lane(
     lane: int,
-    shares: Iterable[tuple[Task, list[Answer]]],
+    shares: Iterable[tuple[Task, Answers]],
     story: BatchStory,
     started_ns: int,
+    complete: Callable[[Held], None],
 ) -> Iterator[Answered]:
     frame = _Frame(lane, story)
     for task, answers in shares:
-        lot = Lot(task.route.served.tails.batch(_told(task.held.work, story, started_ns)))
+        held = task.held
+        lot = Lot(task.route.served.tails.batch(_told(held.work, story, started_ns)))
         codes, bodies = _bodies(task, answers, lot)
+        if held.collection is not None:
+            if not any(codes) and held.collection.bytes < HELD_BYTES:
+                held.collection.add(task.indexes, bodies, frame.story)
+                frame.story = replace(story, is_first=False)
+                if not held.collection.left:
+                    complete(held)
+                continue
+            yield from give_up(held)
         for start, stop, size in _stretches(bodies):
             if frame.size + size > FRAME_BYTES and frame.parts:
                 yield frame.answered()
-                frame = _Frame(lane, story)
+                frame = _Frame(lane, replace(story, is_first=False))
             frame.offsets += task.offsets[start:stop]
             frame.codes += codes[start:stop]
             frame.bodies += bodies[start:stop]
-            frame.parts.append((task.held.serial, stop - start))
+            frame.parts.append((held.serial, stop - start))
             frame.size += size
-    yield frame.answered()
+    if frame.parts:
+        yield frame.answered()
 
 
 @dataclass(slots=True)
@@ -137,8 +171,11 @@ def _told(work: Work, story: BatchStory, started_ns: int) -> Told:
     )
 
 
-def _bodies(task: Task, answers: Sequence[Answer], lot: Lot) -> tuple[bytes, list[bytes]]:
+def _bodies(task: Task, answers: Answers, lot: Lot) -> tuple[bytes, list[bytes]]:
     work = task.held.work
+    if isinstance(answers, Plain):
+        where = Coordinates(work.topic, work.partition)
+        return bytes(len(answers)), lot.plain(where, task.offsets, answers)
     if not work.extras:
         plain = [answer[0] for answer in answers if type(answer) is Response and answer[1] < 0]
         if len(plain) == len(answers):

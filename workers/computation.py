@@ -9,9 +9,19 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from chimera.schemas.errors import ModelFailed, OutOfMemory, RequestError
-from chimera.schemas.responses import Computed, Output, Response, encode, encode_many
+from chimera.schemas.responses import (
+    Computed,
+    Output,
+    Response,
+    encode,
+    encode_many,
+    encode_plain,
+)
 from chimera.schemas.tensors import Array, stack
+from chimera.schemas.uniform import Uniform
 from chimera.workers.backends.protocol import DeviceLost
 from chimera.workers.repertoire import Served
 from chimera.workers.suspects import Board, Doing
@@ -20,10 +30,17 @@ from chimera.workers.tasks import Task, halves
 Answer = Response | RequestError
 
 
+class Plain(list[bytes]):
+    """Values of responses, where all are JSON."""
+
+
+Answers = list[Answer] | Plain
+
+
 class Batch(NamedTuple):
     """A computed batch: answers of each task, in the tasks' order."""
 
-    answers: list[list[Answer]]
+    answers: list[Answers]
     rows: int
     compute_us: int
 
@@ -45,15 +62,18 @@ class Computation:
         self._computing_ns = 0
         found = self._answers(tasks)
         self._board.clear()
-        answers: list[list[Answer]] = []
+        answers: list[Answers] = []
         start = 0
         for task in tasks:
-            answers.append(found[start : start + len(task)])
-            start += len(task)
+            stop = start + len(task)
+            answers.append(
+                Plain(found[start:stop]) if isinstance(found, Plain) else found[start:stop]
+            )
+            start = stop
         rows = sum(len(task) * task.route.rows for task in tasks)
         return Batch(answers, rows, self._computing_ns // 1000)
 
-    def _answers(self, tasks: Sequence[Task]) -> list[Answer]:
+    def _answers(self, tasks: Sequence[Task]) -> Answers:
         """Answers to all of them, in order; halves the batch as often as it takes."""
         self._board.mark(Doing.COMPUTING, [(task.lane, task.offsets) for task in tasks])
         try:
@@ -68,9 +88,9 @@ class Computation:
         if sum(map(len, tasks)) == 1:
             return [failure]
         first, second = halves(tasks)
-        return self._answers(first) + self._answers(second)
+        return [*_single(self._answers(first)), *_single(self._answers(second))]
 
-    def _compute(self, tasks: Sequence[Task]) -> list[Answer]:
+    def _compute(self, tasks: Sequence[Task]) -> Answers:
         served = tasks[0].route.served
         manifest = served.manifest
         inputs = _inputs(served, tasks)
@@ -91,7 +111,13 @@ class Computation:
         )
         return self._encode(computed, tasks, served.batches)
 
-    def _encode(self, computed: Computed, tasks: Sequence[Task], batches: bool) -> list[Answer]:
+    def _encode(self, computed: Computed, tasks: Sequence[Task], batches: bool) -> Answers:
+        uniform = _uniform(tasks)
+        if uniform and batches and all(one.is_plain for one in uniform):
+            ids = [name for one in uniform for name in one.ids]
+            values = encode_plain(computed, ids, limit_bytes=self._max_result_bytes)
+            if values is not None:
+                return Plain(values)
         requests = [request for task in tasks for request in task.requests]
         names = [name for task in tasks for name in task.names]
         limit = self._max_result_bytes
@@ -104,9 +130,22 @@ class Computation:
             return [error]
 
 
+def _single(answers: Answers) -> list[Answer]:
+    return [Response(value) for value in answers] if isinstance(answers, Plain) else answers
+
+
+def _uniform(tasks: Sequence[Task]) -> list[Uniform]:
+    """The tasks' requests, of one row each, if those of all tasks were read as columns."""
+    found = [task.requests for task in tasks if isinstance(task.requests, Uniform)]
+    return found if len(found) == len(tasks) and tasks[0].route.rows == 1 else []
+
+
 def _inputs(served: Served, tasks: Sequence[Task]) -> list[Array]:
     """The model's inputs: each request's rows, one after the other."""
     names = [spec.name for spec in served.manifest.inputs]
+    if served.batches and (uniform := _uniform(tasks)):
+        arrays = [one.rows for one in uniform]
+        return [arrays[0] if len(arrays) == 1 else np.concatenate(arrays)]
     if not served.batches:
         request = tasks[0].requests[0]
         return [request.inputs[name].array for name in names]

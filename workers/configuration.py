@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from chimera.schemas.batches import BATCH_BYTES, ENVELOPE_BYTES, FRAMING_BYTES, Compression
+
 if TYPE_CHECKING:
     from chimera.schemas.settings import Settings
 
@@ -24,6 +26,9 @@ class Configuration(msgspec.Struct, frozen=True):
     max_result_bytes: int
     max_claim_bytes: int
     claim_timeout_ms: int
+    max_request_bytes: int
+    batch_bytes: int  # of a batch of results, at most
+    compression: Compression = "none"
     claim_prefixes: tuple[str, ...] = ()
     memory_bytes: int | None = None
     refused: tuple[str, ...] = ()  # name/version of models that ended executors while loading
@@ -47,6 +52,9 @@ def configuration(
         serving.max_result_bytes,
         serving.max_claim_bytes,
         serving.claim_timeout_ms,
+        serving.max_request_bytes,
+        min(BATCH_BYTES, serving.max_result_bytes + 2 * ENVELOPE_BYTES - FRAMING_BYTES),
+        settings.commit.compression,
         serving.claim_prefixes,
         serving.executor_memory_bytes if device == "cpu" else None,  # CUDA maps terabytes
         refused,

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from chimera.schemas.work import Work
+from chimera.schemas.work import Block, Work
 from chimera.workers.pieces import part
 
 EX_MEMORY = 71  # an executor ends so when memory fails it outside of any batch
@@ -19,21 +19,29 @@ class Legacy(NamedTuple):
     """What a dead executor left."""
 
     again: list[Work]  # to be computed again, in the order in which it was submitted
+    unread: list[Block]  # their lanes know which of their requests are not decided
     accused: dict[int, list[int]]  # offsets by lane: one of them may have killed it
 
 
-def legacy(abandoned: Sequence[Work], suspects: Mapping[int, set[int]]) -> Legacy:
-    """Divide works that were never answered; suspects that are in none of them are let go."""
+def legacy(abandoned: Sequence[Work | Block], suspects: Mapping[int, set[int]]) -> Legacy:
+    """Divide what was never answered; suspects that are in none of it are let go."""
     again: list[Work] = []
+    unread: list[Block] = []
     accused: dict[int, list[int]] = {}
     for work in abandoned:
         named = suspects.get(work.lane, set())
+        if isinstance(work, Block):
+            unread.append(work)
+            found = [offset for offset in named if work.first <= offset < work.next]
+            if found:
+                accused.setdefault(work.lane, []).extend(found)
+            continue
         places = [at for at, offset in enumerate(work.offsets) if offset not in named]
         if len(places) < len(work.offsets):
             accused.setdefault(work.lane, []).extend(named.intersection(work.offsets))
         if places:
             again.append(work if len(places) == len(work.offsets) else part(work, places))
-    return Legacy(again, {lane: sorted(offsets) for lane, offsets in accused.items()})
+    return Legacy(again, unread, {lane: sorted(offsets) for lane, offsets in accused.items()})
 
 
 def reason(kill_reason: str, status: int, *, oom_kills: int) -> str:

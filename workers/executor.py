@@ -110,7 +110,7 @@ def _start(link: Link, board: Board, make_loader: MakeLoader, started_ns: int) -
         find(Path(configuration.models_dir)), loader, default, board, configuration.refused
     )
     computation = Computation(board, configuration.max_result_bytes)
-    loop = Loop(link, board, repertoire, computation, Settling(claims, link.wake))
+    loop = Loop(link, board, repertoire, computation, Settling(claims, link.wake), configuration)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_AFTER, 20, 100)

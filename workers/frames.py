@@ -1,9 +1,13 @@
 """Frames between a node and one of its executors: how Work goes out and Outcomes come back.
 
+Blocks go out and Results come back by frames of their own, or a block comes back unread.
+
     header    magic, kind, bytes of the body
     Work      fixed fields, offsets, lengths, heads, deadlines, topic, extras, values joined
     Outcomes  fixed fields, parts (works answered, each with a count), offsets, lengths, codes,
               story, bodies joined
+    Block     fixed fields, topic, raw record batches
+    Results   fixed fields, batches (count, codec, bytes), stories, bodies joined
 
 Numbers are in the machine's own byte order: a frame never leaves it. Both sides check what they
 read, and whatever is wrong raises `BrokenFrame`, nothing else; `tests/workers/test_frames.py`
@@ -20,8 +24,9 @@ from typing import Literal
 
 import msgspec
 
+from chimera.schemas.batches import Encoded
 from chimera.schemas.errors import REQUEST_ERRORS, ChimeraError
-from chimera.schemas.work import BatchStory, Outcomes, Work
+from chimera.schemas.work import BatchStory, Block, Outcomes, Results, Work
 
 MAX_BODY_BYTES = 1 << 28  # a sender splits long before; a larger figure is a broken stream
 HEADER = struct.Struct("=HBxI")
@@ -32,6 +37,12 @@ _WORK_RECORD_BYTES = 24
 _OUTCOME_RECORD_BYTES = 13
 _PART = struct.Struct("=QI")
 _FORGET = struct.Struct("=q")
+_BLOCK = struct.Struct(
+    "=QqqqqqIIH"
+)  # serial, lane, entered, first, next, ms, partition, count, topic
+_RESULTS = struct.Struct("=QqqqII")  # serial, lane, first, next, batches, stories
+_BATCH = struct.Struct("=IBI")  # records, codec, bytes
+_UNREAD = struct.Struct("=Q")
 _CODES = bytes(range(len(REQUEST_ERRORS) + 1))
 
 
@@ -41,6 +52,9 @@ class Kind(IntEnum):
     FORGET = 3
     STARTED = 4  # JSON
     OUTCOMES = 5
+    BLOCK = 6
+    RESULTS = 7
+    UNREAD = 8
 
 
 _KINDS = {int(kind): kind for kind in Kind}
@@ -61,6 +75,7 @@ class Answered:
 _EXTRAS_OUT = msgspec.json.Encoder()
 _EXTRAS_IN = msgspec.json.Decoder(dict[int, dict[str, str]])
 _STORY_IN = msgspec.json.Decoder(BatchStory)
+_STORIES_IN = msgspec.json.Decoder(tuple[BatchStory, ...])
 
 
 def frame(kind: Kind, body: bytes = b"") -> bytes:
@@ -128,6 +143,50 @@ def frame_outcomes(answered: Answered) -> bytes:
             *outcomes.bodies,
         )
     )
+
+
+def frame_block(serial: int, block: Block) -> bytes:
+    """`serial` numbers the works and blocks that one executor was given."""
+    topic = block.topic.encode()
+    size = _BLOCK.size + len(topic) + len(block.raw)
+    return b"".join(
+        (
+            HEADER.pack(_MAGIC, Kind.BLOCK, size),
+            _BLOCK.pack(
+                serial,
+                block.lane,
+                block.entered_ns,
+                block.first,
+                block.next,
+                block.first_ms,
+                block.partition,
+                block.count,
+                len(topic),
+            ),
+            topic,
+            block.raw,
+        )
+    )
+
+
+def frame_results(serial: int, results: Results) -> bytes:
+    batches = results.batches
+    stories = msgspec.json.encode(results.stories)
+    body = b"".join(
+        (
+            _RESULTS.pack(
+                serial, results.lane, results.first, results.next, len(batches), len(stories)
+            ),
+            *(_BATCH.pack(one.count, one.codec, len(one.body)) for one in batches),
+            stories,
+            *(one.body for one in batches),
+        )
+    )
+    return HEADER.pack(_MAGIC, Kind.RESULTS, len(body)) + body
+
+
+def frame_unread(serial: int) -> bytes:
+    return HEADER.pack(_MAGIC, Kind.UNREAD, _UNREAD.size) + _UNREAD.pack(serial)
 
 
 def read_header(header: bytes) -> tuple[Kind, int]:
@@ -212,6 +271,60 @@ def read_outcomes(body: bytes) -> Answered:
     lengths = _unpack("I", body, position + 8 * count, count)
     bodies = _split(body, start, lengths)
     return Answered(Outcomes(lane, offsets, codes, bodies, story), parts)
+
+
+def read_block(body: bytes) -> tuple[int, Block]:
+    """A block and its serial.
+
+    Raises:
+        BrokenFrame: it is cut off, or its topic is not text.
+    """
+    if len(body) < _BLOCK.size:
+        raise BrokenFrame(f"block: {len(body)} bytes")
+    serial, lane, entered_ns, first, next_, first_ms, partition, count, topic_bytes = (
+        _BLOCK.unpack_from(body)
+    )
+    start = _BLOCK.size + topic_bytes
+    if start > len(body):
+        raise BrokenFrame(f"block: a topic of {topic_bytes} bytes in {len(body)}")
+    topic = _text(body[_BLOCK.size : start])
+    block = Block(lane, topic, partition, first, next_, count, first_ms, body[start:], entered_ns)
+    return serial, block
+
+
+def read_results(body: bytes) -> tuple[int, Results]:
+    """Results and the serial of their block.
+
+    Raises:
+        BrokenFrame: counts and bytes do not fit together, or a story is none.
+    """
+    if len(body) < _RESULTS.size:
+        raise BrokenFrame(f"results: {len(body)} bytes")
+    serial, lane, first, next_, batches, stories_bytes = _RESULTS.unpack_from(body)
+    told_at = _RESULTS.size
+    stories_at = told_at + batches * _BATCH.size
+    at = stories_at + stories_bytes
+    if at > len(body):
+        raise BrokenFrame(f"results: {batches} batches in {len(body)} bytes")
+    try:
+        stories = _STORIES_IN.decode(body[stories_at:at])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BrokenFrame(f"results: stories: {error}") from None
+    found: list[Encoded] = []
+    for count, codec, size in _BATCH.iter_unpack(body[told_at:stories_at]):
+        found.append(Encoded(count, codec, body[at : at + size]))
+        at += size
+    if at != len(body):
+        raise BrokenFrame(f"results: batches add up to {at} bytes of {len(body)}")
+    return serial, Results(lane, first, next_, tuple(found), stories)
+
+
+def read_unread(body: bytes) -> int:
+    """The serial of a block that its lane has to read. Raises BrokenFrame."""
+    if len(body) != _UNREAD.size:
+        raise BrokenFrame(f"unread: {len(body)} bytes")
+    serial: int = _UNREAD.unpack(body)[0]
+    return serial
 
 
 class Reassembly:

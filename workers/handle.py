@@ -13,15 +13,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 import structlog
 
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.work import Outcomes, Started, Work
+from chimera.schemas.work import Block, Outcomes, Results, Started, Work
 from chimera.workers import frames
 from chimera.workers.configuration import Configuration
 from chimera.workers.devices import QUIET
@@ -42,17 +42,28 @@ _STARTED = msgspec.json.Decoder(Started)
 
 @dataclass(slots=True)
 class Flight:
-    """A work that an executor has, and which of its offsets were answered."""
+    """A work or block that an executor has, and which of its offsets were answered."""
 
-    work: Work
+    given: Work | Block
     left: int
     bytes: int
     answered: list[list[int]] = field(default_factory=list[list[int]])
 
-    def unanswered(self) -> list[int]:
-        """Indexes of requests without an answer."""
+    def abandoned(self) -> Work | Block:
+        """What is left of it: a work without its answered requests; a block's lane knows those."""
+        given = self.given
+        if isinstance(given, Block) or not self.answered:
+            return given
         done = {offset for offsets in self.answered for offset in offsets}
-        return [index for index, offset in enumerate(self.work.offsets) if offset not in done]
+        return part(given, [at for at, offset in enumerate(given.offsets) if offset not in done])
+
+
+class Audience(Protocol):
+    """Who hears what an executor says of the works and blocks that it was given."""
+
+    def take_outcomes(self, outcomes: Outcomes) -> None: ...
+    def take_results(self, results: Results) -> None: ...
+    def take_unread(self, block: Block) -> None: ...
 
 
 class Handle(asyncio.Protocol):
@@ -61,7 +72,7 @@ class Handle(asyncio.Protocol):
     def __init__(
         self,
         configuration: Configuration,
-        on_outcomes: Callable[["Handle", Outcomes], None],
+        audience: Audience,
     ) -> None:
         self.configuration = configuration
         self.started: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
@@ -70,7 +81,7 @@ class Handle(asyncio.Protocol):
         self.answered = 0
         self.kill_reason = ""
         self.spawned_s = time.monotonic()
-        self._on_outcomes = on_outcomes
+        self._audience = audience
         self._board = Board.create()
         self._flights: dict[int, Flight] = {}
         self._lanes: dict[int, int] = {}  # records in flight by lane
@@ -146,30 +157,32 @@ class Handle(asyncio.Protocol):
         """Records of a lane that are in flight here."""
         return self._lanes.get(lane, 0)
 
-    def send(self, work: Work) -> None:
+    def send(self, given: Work | Block) -> None:
         serial = self._next_serial
         self._next_serial += 1
-        count, size = len(work.offsets), sum(map(len, work.values))
-        self._flights[serial] = Flight(work, count, size)
-        self._lanes[work.lane] = self._lanes.get(work.lane, 0) + count
+        if isinstance(given, Block):
+            count, size = given.count, len(given.raw)
+            frame = frames.frame_block(serial, given)
+        else:
+            count, size = len(given.offsets), sum(map(len, given.values))
+            frame = frames.frame_work(serial, given)
+        self._flights[serial] = Flight(given, count, size)
+        self._lanes[given.lane] = self._lanes.get(given.lane, 0) + count
         self.records += count
         self.bytes += size
-        self._write(frames.frame_work(serial, work))
+        self._write(frame)
 
     def forget(self, lane: int) -> None:
         """Drop a lane's works; its answers that are under way go nowhere."""
-        gone = [serial for serial, one in self._flights.items() if one.work.lane == lane]
+        gone = [serial for serial, one in self._flights.items() if one.given.lane == lane]
         for serial in gone:
             self._land(serial, self._flights[serial].left)
         if gone and self.is_ready:
             self._write(frames.frame_forget(lane))
 
-    def abandoned(self) -> list[Work]:
-        """Of a dead executor: its works in the order in which they came, without answered parts."""
-        return [
-            part(flight.work, flight.unanswered()) if flight.answered else flight.work
-            for flight in self._flights.values()
-        ]
+    def abandoned(self) -> list[Work | Block]:
+        """Of a dead executor: what it was given and has not answered, in the order of its coming."""
+        return [flight.abandoned() for flight in self._flights.values()]
 
     def suspects(self) -> dict[int, set[int]]:
         """Of a dead executor: offsets that it was decoding or computing, by lane."""
@@ -208,6 +221,15 @@ class Handle(asyncio.Protocol):
     def _take(self, kind: Kind, body: bytes) -> None:
         if kind is Kind.OUTCOMES:
             self._answer(frames.read_outcomes(body))
+        elif kind is Kind.RESULTS:
+            serial, results = frames.read_results(body)
+            if self._land_block(serial) is not None:
+                self.answered += results.count
+                self._audience.take_results(results)
+        elif kind is Kind.UNREAD:
+            block = self._land_block(frames.read_unread(body))
+            if block is not None:
+                self._audience.take_unread(block)
         elif kind is Kind.STARTED:
             try:
                 report = _STARTED.decode(body)
@@ -223,12 +245,20 @@ class Handle(asyncio.Protocol):
         else:
             raise BrokenFrame(f"a node takes no {kind.name}")
 
+    def _land_block(self, serial: int) -> Block | None:
+        """The block with that number, which is in flight no more; None: it was not."""
+        flight = self._flights.get(serial)
+        if flight is None or not isinstance(flight.given, Block):
+            return None
+        self._land(serial, flight.left)
+        return flight.given
+
     def _answer(self, found: Answered) -> None:
         outcomes, start = found.outcomes, 0
         known = True
         for serial, count in found.parts:
             flight = self._flights.get(serial)
-            if flight is None or flight.work.lane != outcomes.lane:
+            if flight is None or flight.given.lane != outcomes.lane:
                 known = False
             else:
                 if count < flight.left:
@@ -237,12 +267,12 @@ class Handle(asyncio.Protocol):
             start += count
         if known:
             self.answered += start
-            self._on_outcomes(self, outcomes)
+            self._audience.take_outcomes(outcomes)
 
     def _land(self, serial: int, count: int) -> None:
         """`count` requests of a work are in flight no more."""
         flight = self._flights[serial]
-        lane = flight.work.lane
+        lane = flight.given.lane
         flight.left -= count
         self.records -= count
         self._lanes[lane] -= count

@@ -9,13 +9,14 @@ and a fast model's request does not wait behind works of a slow one.
 import time
 from collections.abc import Sequence
 
-from chimera.schemas import request_batches
+from chimera.schemas import request_batches, uniform
 from chimera.schemas.errors import DeadlineExceeded, OutOfMemory, RequestError
 from chimera.schemas.inference import Request
-from chimera.schemas.work import Failure, Work
-from chimera.workers import answers, frames
+from chimera.schemas.work import Block, Failure, Work
+from chimera.workers import answers, collection, frames
 from chimera.workers.batching import Piece, Policy, Run, Scheduler, level
 from chimera.workers.computation import Computation
+from chimera.workers.configuration import Configuration
 from chimera.workers.frames import BrokenFrame, Kind
 from chimera.workers.link import Link
 from chimera.workers.repertoire import Repertoire, Served
@@ -38,12 +39,14 @@ class Loop:
         repertoire: Repertoire,
         computation: Computation,
         settling: Settling,
+        configuration: Configuration,
     ) -> None:
         self._link = link
         self._board = board
         self._routes = Routes(repertoire)
         self._computation = computation
         self._settling = settling
+        self._configuration = configuration
         self._queues: Scheduler[Served | None, Shape, Task | Held] = Scheduler()
 
     def serve(self) -> None:
@@ -79,11 +82,40 @@ class Loop:
                 self._queue_one_by_one(held)
             else:
                 self._decode(held)
+        elif kind is Kind.BLOCK:
+            self._take_block(*frames.read_block(body))
         elif kind is Kind.FORGET:
             lane = frames.read_forget(body)
             self._queues.discard(lambda waiting: _lane(waiting) == lane)
         else:
             raise BrokenFrame(f"an executor takes no {kind.name}")
+
+    def _take_block(self, serial: int, block: Block) -> None:
+        found = collection.read(block, self._configuration.max_request_bytes)
+        if found is None:
+            self._link.send(frames.frame_unread(serial))
+            return
+        held = Held(serial, *found)
+        task = self._read_as_columns(held)
+        if task is None:
+            self._decode(held)
+            return
+        served = task.route.served
+        run: Run[Task | Held] = Run(task, len(task), 1, held.work.entered_ns // 1000)
+        self._queues.add(served, task.route.shape, served.policy, run)
+
+    def _read_as_columns(self, held: Held) -> Task | None:
+        """A block's requests as one task, if they are that much alike and a model takes them."""
+        work = held.work
+        self._board.mark(Doing.DECODING, [(work.lane, work.offsets)])
+        found = uniform.read(work.values)
+        self._board.clear()
+        if found is None:
+            return None
+        route = self._routes.find(found[0])
+        if isinstance(route, RequestError) or route.rows != 1 or not route.served.batches:
+            return None
+        return Task(held, route, range(len(found)), work.offsets, found)
 
     def _decode(self, held: Held) -> None:
         work = held.work
@@ -138,7 +170,7 @@ class Loop:
             task.offsets.append(work.offsets[index])
             task.requests.append(request)
         if refused:
-            self._link.send(frames.frame_outcomes(answers.refusals(held, refused)))
+            self._refuse(held, refused)
         return list(tasks.values())
 
     def _queue_one_by_one(self, held: Held) -> None:
@@ -156,8 +188,18 @@ class Loop:
         if tasks:
             started_ns = time.monotonic_ns()
             batch = self._computation.run(tasks)
-            for answered in answers.of_batch(tasks, batch, started_ns):
+            for answered in answers.of_batch(tasks, batch, started_ns, self._send_results):
                 self._link.send(frames.frame_outcomes(answered))
+
+    def _send_results(self, held: Held) -> None:
+        assert held.collection is not None
+        configuration = self._configuration
+        results = held.collection.results(configuration.batch_bytes, configuration.compression)
+        self._link.send(frames.frame_results(held.serial, results))
+
+    def _refuse(self, held: Held, refused: list[tuple[int, RequestError, Failure]]) -> None:
+        for answered in (*answers.give_up(held), answers.refusals(held, refused)):
+            self._link.send(frames.frame_outcomes(answered))
 
     def _decode_alone(self, held: Held, index: int) -> list[Task]:
         indexes = range(index, index + 1)
@@ -177,7 +219,7 @@ class Loop:
             if not late:
                 kept.append(task)
                 continue
-            self._link.send(frames.frame_outcomes(answers.refusals(task.held, _late(task, late))))
+            self._refuse(task.held, _late(task, late))
             rest = task.pick(sorted(set(range(len(task))).difference(late)))
             if len(rest):
                 kept.append(rest)

@@ -1,7 +1,7 @@
 """All executors of a node: who gets which work, and what happens when one dies.
 
-    submit ── queues, one a lane ── the least loaded executor ── outcomes ── on_outcomes
-                 ▲                            └ dies ── suspects ── on_suspects
+    submit ── queues, one a lane ── the least loaded executor ── outcomes ── take_outcomes
+                 ▲                            └ dies ── suspects ── take_suspects
                  └───────── all others ───────────┘
 
 Lanes take turns, and none may fill an executor alone, so that one whose model is slow holds up no
@@ -14,13 +14,14 @@ import asyncio
 import os
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
+from typing import Protocol
 
 import structlog
 
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.settings import Settings
-from chimera.schemas.work import Outcomes, Started, Work
+from chimera.schemas.work import Block, Outcomes, Results, Started, Work
 from chimera.workers import deaths
 from chimera.workers.configuration import configuration
 from chimera.workers.devices import devices
@@ -40,22 +41,37 @@ BACK_OFF_S = (0.0, 0.25, 1.0, 4.0, 15.0, 30.0)
 LONG_ENOUGH_S = 10.0  # an executor that lived so long did not die of its start
 LOADING_DEATHS = 2  # a model that ended so many executors while loading is left out
 
-Suspicion = Callable[[int, list[int], str], None]
+
+class Answers(Protocol):
+    """Who submits, and hears the answers."""
+
+    def take_outcomes(self, outcomes: Outcomes) -> None: ...
+    def take_results(self, results: Results) -> None: ...
+
+    def take_unread(self, block: Block, accused: Collection[int]) -> None:
+        """No executor has it now: the submitter reads it, and submits all but the accused."""
+        ...
+
+    def take_suspects(self, lane: int, offsets: list[int], reason: str) -> None:
+        """They were being computed when an executor died: crashed, hung or out_of_memory."""
+        ...
+
+    def take_death(self, reason: str) -> None:
+        """An executor died, whatever it was doing."""
+        ...
 
 
 class Pool:
-    """Parent side. `on_suspects` gets a lane, offsets, and crashed, hung or out_of_memory."""
+    """Parent side."""
 
     def __init__(
         self,
         settings: Settings,
-        on_outcomes: Callable[[Outcomes], None],
-        on_suspects: Suspicion,
+        answers: Answers,
         *,
-        on_death: Callable[[str], None] | None = None,
         entry: Sequence[str] = ENTRY,
     ) -> None:
-        """`on_death` is told the reason of each executor's death; `entry` is what tests replace.
+        """`entry` is what tests replace.
 
         Raises:
             ConfigurationError: a limit is larger than what executors take.
@@ -67,12 +83,10 @@ class Pool:
                 f" at most {MAX_BODY_BYTES // 2}"
             )
         self._settings = settings
-        self._on_outcomes = on_outcomes
-        self._on_suspects = on_suspects
-        self._on_death = on_death
+        self._answers = answers
         self._entry = entry
         self._handles: dict[str, Handle] = {}
-        self._queues: OrderedDict[int, deque[Work]] = OrderedDict()
+        self._queues: OrderedDict[int, deque[Work | Block]] = OrderedDict()
         self._loading_deaths: dict[str, int] = {}
         self._lane_records = LANE_BATCHES * max(settings.batching.max_batch_size, 256)
         self._stopping = False
@@ -127,13 +141,20 @@ class Pool:
 
     def submit(self, work: Work) -> None:
         """Never waits. What a lane submits is bounded by its window."""
-        if not work.offsets:
-            return
-        queue = self._queues.get(work.lane)
-        if queue is None:
-            queue = self._queues[work.lane] = deque()
-        queue.extend(pieces(work))
+        if work.offsets:
+            self._queue(work.lane).extend(pieces(work))
+            self._dispatch()
+
+    def submit_block(self, block: Block) -> None:
+        """As `submit`, for records that nobody has read yet."""
+        self._queue(block.lane).append(block)
         self._dispatch()
+
+    def _queue(self, lane: int) -> "deque[Work | Block]":
+        queue = self._queues.get(lane)
+        if queue is None:
+            queue = self._queues[lane] = deque()
+        return queue
 
     def forget(self, lane: int) -> None:
         """Drop all that a lane has submitted; no answer to it will come."""
@@ -173,8 +194,20 @@ class Pool:
                 best = handle
         return best
 
-    def _take_outcomes(self, _handle: Handle, outcomes: Outcomes) -> None:
-        self._on_outcomes(outcomes)
+    # What executors say.
+
+    def take_outcomes(self, outcomes: Outcomes) -> None:
+        self._answers.take_outcomes(outcomes)
+        if self._queues:
+            self._dispatch()
+
+    def take_results(self, results: Results) -> None:
+        self._answers.take_results(results)
+        if self._queues:
+            self._dispatch()
+
+    def take_unread(self, block: Block) -> None:
+        self._answers.take_unread(block, ())
         if self._queues:
             self._dispatch()
 
@@ -204,7 +237,7 @@ class Pool:
                 configuration(
                     self._settings, slot, device, node_pid=os.getpid(), refused=self._refused()
                 ),
-                self._take_outcomes,
+                self,
             )
             self._handles[slot] = handle
             try:
@@ -258,12 +291,13 @@ class Pool:
             "executor_died", slot=slot, status=status, reason=reason, loading=name,
             suspects=sum(map(len, left.accused.values())),
         )  # fmt: skip
-        if self._on_death is not None:
-            self._on_death(reason)
+        self._answers.take_death(reason)
         for work in reversed(left.again):
-            self._queues.setdefault(work.lane, deque()).appendleft(work)
+            self._queue(work.lane).appendleft(work)
+        for block in left.unread:
+            self._answers.take_unread(block, left.accused.get(block.lane, ()))
         for lane, offsets in left.accused.items():
-            self._on_suspects(lane, offsets, reason)
+            self._answers.take_suspects(lane, offsets, reason)
         self._dispatch()
         return bool(left.accused)
 

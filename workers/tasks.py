@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from chimera.schemas.inference import Request
 from chimera.schemas.work import Work
+from chimera.workers.collection import Collection
 from chimera.workers.routes import Route
 
 NO_EXTRA: Mapping[str, str] = {}
@@ -20,6 +21,7 @@ class Held:
 
     serial: int
     work: Work
+    collection: Collection | None = None  # where results wait for each other; none: they do not
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +30,9 @@ class Task:
 
     held: Held
     route: Route
-    indexes: list[int]  # in the work
-    offsets: list[int]
-    requests: list[Request]
+    indexes: Sequence[int]  # in the work
+    offsets: Sequence[int]
+    requests: Sequence[Request]
     priority: int = 0  # as the caller gave it; 0: none
 
     def __len__(self) -> int:

@@ -3,15 +3,15 @@
 from dataclasses import dataclass, field
 
 import msgspec
-from faust.types import TP
 
+from chimera.agents.fetched import Run
 from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
+from chimera.agents.outcomes import end_of
 from chimera.agents.shared import Shared
-from chimera.agents.transport import Run
 from chimera.schemas.errors import REQUEST_ERRORS, RequestError
 from chimera.schemas.settings import ServingSettings, Settings
-from chimera.schemas.work import BatchStory, Failure, Ordering, Outcomes, Work
+from chimera.schemas.work import BatchStory, Block, Failure, Ordering, Outcomes, Work
 from chimera.topics.catalogue import catalogue
 
 SERIAL = 7
@@ -32,10 +32,14 @@ class Kafka:
 class Executors:
     available: bool = True
     submitted: list[Work] = field(default_factory=list[Work])
+    blocks: list[Block] = field(default_factory=list[Block])
     forgotten: list[int] = field(default_factory=list[int])
 
     def submit(self, work: Work) -> None:
         self.submitted.append(work)
+
+    def submit_block(self, block: Block) -> None:
+        self.blocks.append(block)
 
     def forget(self, lane: int) -> None:
         self.forgotten.append(lane)
@@ -81,9 +85,8 @@ class Bench:
         return self
 
     def put(self, *records: Kafka, start: int | None = None) -> None:
-        tp = TP(self.lane.topic, self.lane.partition)
         begin = records[0].offset if start is None else start
-        self.lane.put(Run(tp, begin, list(records)))
+        self.lane.put(Run(self.lane.topic, self.lane.partition, begin, records=records))
 
     def answer(self, *offsets: int, tail: bytes = b"tail") -> None:
         story = BatchStory("digits", "1", "d" * 64, "onnx-cpu", len(offsets), 10)
@@ -97,4 +100,4 @@ class Bench:
         self.lane.answer(Outcomes(SERIAL, [offset], code, [body], story))
 
     def decided(self) -> list[int]:
-        return [record.offset for record, _ in self.lane.prefix(10_000)]
+        return [end_of(entry) - 1 for entry, _ in self.lane.prefix(10_000)]

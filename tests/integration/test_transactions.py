@@ -16,7 +16,7 @@ from aiokafka.client import AIOKafkaClient
 
 from chimera.cli.kafka import EmbeddedKafka
 from chimera.schemas import headers
-from chimera.topics.batches import split
+from chimera.schemas.batches import split
 from chimera.topics.producers import (
     Committed,
     Fenced,

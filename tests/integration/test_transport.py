@@ -14,7 +14,7 @@ from aiokafka.consumer import fetcher
 
 from chimera.agents import foreign
 from chimera.schemas import headers
-from chimera.topics.batches import Record, split
+from chimera.schemas.batches import Record, split
 from chimera.topics.producers import IdempotentProducer, Produced
 from tests.integration.topics import new_topic
 

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chimera.schemas.batches import ENVELOPE_BYTES
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.settings import Settings
-from chimera.topics.catalogue import DAY_MS, ENVELOPE_BYTES, FOREVER, catalogue, delay_name
+from chimera.topics.catalogue import DAY_MS, FOREVER, catalogue, delay_name
 
 
 def settings(**sections: dict[str, Any]) -> Settings:

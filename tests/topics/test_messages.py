@@ -13,9 +13,9 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from chimera.agents import outcomes
 from chimera.schemas import inference, internal
+from chimera.schemas.batches import Records
 from chimera.schemas.errors import BY_CODE, RequestError
 from chimera.topics import messages
-from chimera.topics.batches import Records
 from chimera.topics.dead_letters import Copy, Failure, Origin, Story, dead_letter, retry
 from chimera.topics.messages import Message, Schema
 

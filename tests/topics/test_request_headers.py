@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chimera.schemas.batches import ENVELOPE_BYTES
 from chimera.schemas.errors import Malformed, RequestError, SchemaInvalid, TooLarge
-from chimera.topics.catalogue import ENVELOPE_BYTES
 from chimera.topics.request_headers import (
     NONE,
     RequestHeaders,

@@ -5,7 +5,7 @@ import json
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from chimera.schemas.errors import REQUEST_ERRORS
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.settings import ServingSettings, Settings
-from chimera.schemas.work import BatchStory, Outcomes, Work
+from chimera.schemas.work import BatchStory, Block, Outcomes, Results, Work
 from chimera.workers.handle import ENTRY
 from chimera.workers.models import write_model
 from chimera.workers.pool import Pool
@@ -129,13 +129,15 @@ class Rig:
         settings = Settings(
             serving=ServingSettings(models_dir=models_dir, devices=("cpu",), **serving)
         )
-        self.pool = Pool(settings, self._take, self._suspect, on_death=self._died, entry=entry)
+        self.pool = Pool(settings, self, entry=entry)
         self.codes: dict[tuple[int, int], int] = {}
         self.bodies: dict[tuple[int, int], bytes] = {}
         self.order: list[tuple[int, int]] = []
         self.batches: list[tuple[BatchStory, list[int]]] = []
         self.suspects: list[tuple[int, list[int], str]] = []
         self.deaths: list[str] = []
+        self.results: list[Results] = []
+        self.unread: list[tuple[Block, list[int]]] = []
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -150,7 +152,7 @@ class Rig:
     ) -> None:
         await self.pool.stop()
 
-    def _take(self, outcomes: Outcomes) -> None:
+    def take_outcomes(self, outcomes: Outcomes) -> None:
         self.batches.append((outcomes.batch, outcomes.offsets))
         for offset, code, body in zip(
             outcomes.offsets, outcomes.codes, outcomes.bodies, strict=True
@@ -161,11 +163,19 @@ class Rig:
             self.order.append(key)
         self._changed.set()
 
-    def _suspect(self, lane: int, offsets: list[int], reason: str) -> None:
+    def take_results(self, results: Results) -> None:
+        self.results.append(results)
+        self._changed.set()
+
+    def take_unread(self, block: Block, accused: Collection[int]) -> None:
+        self.unread.append((block, sorted(accused)))
+        self._changed.set()
+
+    def take_suspects(self, lane: int, offsets: list[int], reason: str) -> None:
         self.suspects.append((lane, offsets, reason))
         self._changed.set()
 
-    def _died(self, reason: str) -> None:
+    def take_death(self, reason: str) -> None:
         self.deaths.append(reason)
         self._changed.set()
 

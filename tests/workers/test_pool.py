@@ -327,7 +327,7 @@ def test_limits_that_no_frame_holds_are_wrong_settings(tmp_path: Path) -> None:
 def test_device_that_is_none_stops_the_start(tmp_path: Path) -> None:
     async def scenario(device: str) -> None:
         settings = Settings(serving=ServingSettings(models_dir=tmp_path, devices=(device,)))
-        pool = Pool(settings, lambda _: None, lambda _lane, _offsets, _reason: None, entry=HOSTILE)
+        pool = Pool(settings, Rig(tmp_path), entry=HOSTILE)
         try:
             with pytest.raises(ConfigurationError, match=device):
                 await asyncio.wait_for(pool.start(), 10)

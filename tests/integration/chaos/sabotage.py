@@ -49,10 +49,12 @@ def deaf() -> None:
     honest = LoopConsumer._paced_fetch
     calls = itertools.count()
 
-    async def fetch_for_a_while(self: LoopConsumer, *request: Any) -> bool:
+    async def fetch_for_a_while(
+        self: LoopConsumer, assignment: Any, node: int, request: Any
+    ) -> bool:
         if next(calls) > HEARD:
             raise RuntimeError("deaf")
-        return await honest(self, *request)
+        return await honest(self, assignment, node, request)
 
     LoopConsumer._paced_fetch = fetch_for_a_while  # type: ignore[method-assign]  # that is it
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chimera.schemas import headers
-from chimera.topics.batches import Compression, Record, Records, split
+from chimera.schemas.batches import Compression, Record, Records, split
 
 KEYS = st.none() | st.binary(max_size=300)
 VALUES = st.none() | st.binary(max_size=20_000)

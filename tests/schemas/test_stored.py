@@ -1,0 +1,113 @@
+"""Record batches as a broker stores them: walked, parsed, and refused when they are damaged."""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (aiokafka ships no type information)
+
+from collections.abc import Sequence
+
+import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chimera.schemas import headers, stored
+from chimera.schemas.batches import Compression, Record, Records
+from chimera.schemas.stored import Damaged
+
+COMPRESSIONS: Sequence[Compression] = ("none", "snappy", "zstd")
+
+
+def batch(
+    first: int,
+    records: Sequence[Record],
+    *,
+    compression: Compression = "none",
+    producer_id: int = 7,
+) -> bytes:
+    """A batch as a broker stores it: it has set the base offset."""
+    built = Records()
+    for key, tail in records:
+        built.add(key, tail)
+    encoded = built.encode(producer_id, 1, 0, transactional=True, compression=compression)
+    return first.to_bytes(8, "big") + encoded[8:]
+
+
+def plain(*values: bytes | None) -> list[Record]:
+    return [(b"key", headers.tail(value, 0, b"")) for value in values]
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_batches_are_walked_and_read(compression: Compression) -> None:
+    raw = batch(5, plain(b"a" * 600, None), compression=compression) + batch(9, plain(b"c"))
+    first, second = stored.heads(raw)
+    assert (first.first, first.next, first.count, second.first, second.next) == (5, 7, 2, 9, 10)
+    assert (first.start, first.stop, second.stop) == (0, second.start, len(raw))
+    assert first.producer_id == 7 and first.is_transactional and not first.is_control
+    assert first.is_compressed == (compression != "none")
+    assert [(one.offset, one.value) for one in stored.parse(raw)] == [
+        (5, b"a" * 600),
+        (6, None),
+        (9, b"c"),
+    ]
+
+
+def test_end_of_a_fetch_that_is_a_part_of_a_batch_is_left_out() -> None:
+    whole, part = batch(0, plain(b"a")), batch(1, plain(b"b"))[:-1]
+    assert [head.first for head in stored.heads(whole + part)] == [0]
+    assert stored.is_whole(whole + part)
+    assert not stored.is_whole(part) and not stored.is_whole(b"") and not stored.is_whole(part[:11])
+
+
+def test_every_changed_byte_behind_the_checksum_is_noticed() -> None:
+    raw = batch(3, plain(b"value"))
+    for at in range(21, len(raw)):
+        changed = bytearray(raw)
+        changed[at] ^= 0x40
+        with pytest.raises(Damaged):
+            stored.parse(bytes(changed))
+
+
+@given(st.binary(max_size=300))
+def test_bytes_of_any_kind_are_read_or_damaged(raw: bytes) -> None:
+    try:
+        list(stored.heads(raw))
+        stored.parse(raw)
+    except Damaged:
+        pass
+
+
+def test_formats_of_old_are_refused() -> None:
+    old = bytearray(batch(3, plain(b"value")))
+    old[16] = 1
+    with pytest.raises(Damaged, match="magic 1"):
+        list(stored.heads(bytes(old)))
+
+
+def test_header_name_that_is_not_utf8_is_read_with_escapes() -> None:
+    name = b"\xffname"
+    odd = headers.varint(len(name)) + name + headers.header("", b"text")[1:]
+    fine = headers.tail(None, 1, headers.header("fine", None))
+    raw = batch(0, [(b"a", headers.tail(b"value", 1, odd)), (b"b", fine)])
+    first, second = stored.parse(raw)
+    assert list(first.headers) == [("\\xffname", b"text")]
+    assert (second.value, list(second.headers)) == (None, [("fine", None)])
+
+
+@pytest.mark.parametrize(("kind", "is_abort"), [(0, True), (1, False)])
+def test_markers_tell_how_a_transaction_ended(kind: int, is_abort: bool) -> None:
+    raw = bytearray(batch(8, [(b"\0\0" + kind.to_bytes(2, "big"), headers.tail(b"", 0, b""))]))
+    raw[22] |= stored.CONTROL
+    (head,) = stored.heads(bytes(raw))
+    assert head.is_control
+    assert stored.is_abort(bytes(raw), head) == is_abort
+
+
+def test_batch_of_another_client_is_read() -> None:
+    builder = DefaultRecordBatchBuilder(2, 1, False, -1, -1, -1, 1 << 20)
+    for number in range(3):
+        builder.append(number, 1_000 + number, b"k%d" % number, b"v" * 500, [("h", b"x")])
+    found = stored.parse(bytes(builder.build()))
+    assert [(one.key, one.timestamp, list(one.headers)) for one in found] == [
+        (b"k%d" % number, 1_000 + number, [("h", b"x")]) for number in range(3)
+    ]
