@@ -52,9 +52,23 @@ def take_in(
     A request that expired before the broker appended it, or since, is left in the work: the
     executor answers it without computing, unless the lane's own clock is first.
     """
-    work = Work(rules.lane, rules.topic, rules.partition, [], [], [], [], {}, entered_ns, isolate)
+    offsets: list[int] = []
+    values: list[bytes] = []
+    heads: list[int] = []
+    deadlines: list[int] = []
+    work = Work(
+        rules.lane,
+        rules.topic,
+        rules.partition,
+        offsets,
+        values,
+        heads,
+        deadlines,
+        {},
+        entered_ns,
+        isolate,
+    )
     taken = Intake(work)
-    offsets, values, heads, deadlines = work.offsets, work.values, work.heads, work.deadlines
     limit = rules.max_request_bytes
     for record in records:
         value = record.value

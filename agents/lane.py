@@ -413,7 +413,7 @@ class Lane:
         window = self._window
         assert window is not None
         block = window.around(position)
-        cut = [] if block is None else self._read(block)
+        cut: Sequence[Raw] = () if block is None else self._read(block)
         window.rewind(position)
         if cut:
             self._admit([record for record in cut if record.offset >= position])

@@ -6,7 +6,7 @@ Milliseconds are since the epoch, as callers and brokers count; seconds are mono
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class Timers:
@@ -15,7 +15,7 @@ class Timers:
     def __init__(self) -> None:
         self._deadlines: list[tuple[int, int]] = []  # (ms, offset), a heap
         self._again: list[tuple[int, int]] = []  # (ms, offset), a heap
-        self._waiting: deque[tuple[int, list[int]]] = deque()  # retry topics: (ms, offsets)
+        self._waiting: deque[tuple[int, Sequence[int]]] = deque()  # retry topics: (ms, offsets)
         self._entered: deque[tuple[float, int]] = deque()  # (s, first offset after the run)
 
     def enter(self, at_s: float, end: int) -> None:
@@ -30,7 +30,7 @@ class Timers:
         """A failed request is to be computed again."""
         heapq.heappush(self._again, (at_ms, offset))
 
-    def wait_until(self, due_ms: int, offsets: list[int]) -> None:
+    def wait_until(self, due_ms: int, offsets: Sequence[int]) -> None:
         """Records of a retry topic are not due yet; all of one topic wait equally long."""
         self._waiting.append((due_ms, offsets))
 

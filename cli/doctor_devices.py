@@ -9,12 +9,13 @@ import ctypes
 import importlib.util
 import runpy
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from chimera.cli.findings import Finding, failed, note, ok
 from chimera.schemas.errors import ChimeraError, ModelRefused
 from chimera.schemas.settings import Settings
+from chimera.schemas.work import Block, Outcomes, Results
 from chimera.workers import models
 from chimera.workers.devices import devices, has_driver
 from chimera.workers.pool import Pool
@@ -137,6 +138,8 @@ async def check_executors(settings: Settings) -> list[Finding]:
 class _Nobody:
     """Nothing is submitted, so nothing comes back."""
 
-    def _ignore(self, *_: object) -> None: ...
-
-    take_outcomes = take_results = take_unread = take_suspects = take_death = _ignore
+    def take_outcomes(self, outcomes: Outcomes) -> None: ...
+    def take_results(self, results: Results) -> None: ...
+    def take_unread(self, block: Block, accused: Collection[int]) -> None: ...
+    def take_suspects(self, lane: int, offsets: list[int], reason: str) -> None: ...
+    def take_death(self, reason: str) -> None: ...

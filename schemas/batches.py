@@ -14,7 +14,7 @@ docs/performance.md). Format: Apache Kafka's "Message Format" documentation;
 
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -43,6 +43,9 @@ CODECS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
 
 _VARINTS = [varint(number) for number in range(16_384)]
 _NO_KEY = varint(-1)
+_NUMBERED = 4_096
+_BEFORE_KEY = [b"\x00\x00" + number for number in _VARINTS[:_NUMBERED]]
+"""Attributes, timestamp's delta and offset's delta of a batch's n-th record."""
 
 
 def _varint(number: int) -> bytes:
@@ -134,6 +137,27 @@ class Records:
         self.count += 1
         self.size += length + 3
 
+    def extend(self, keys: Iterable[bytes | None], tails: Iterable[bytes]) -> None:
+        """Append many records: as `add`, in half the time."""
+        parts, count, size = self._parts, self.count, self.size
+        for key, tail in zip(keys, tails, strict=True):
+            if key is None:
+                key, key_length = b"", _NO_KEY
+            else:
+                key_length = _varint(len(key))
+            before = _BEFORE_KEY[count] if count < _NUMBERED else b"\x00\x00" + _varint(count)
+            length = len(before) + len(key_length) + len(key) + len(tail)
+            parts += (
+                _VARINTS[length] if length < 16_384 else varint(length),
+                before,
+                key_length,
+                key,
+                tail,
+            )
+            count += 1
+            size += length + 3
+        self.count, self.size = count, size
+
     def finish(self, compression: Compression) -> Encoded:
         """The batch for any producer."""
         body, number = _compressed(b"".join(self._parts), compression)
@@ -160,6 +184,16 @@ def _compressed(body: bytes, compression: Compression) -> tuple[bytes, int]:
     number, encode = CODECS[compression]
     smaller = encode(body)
     return (smaller, number) if len(smaller) < len(body) else (body, 0)
+
+
+def join(keys: Sequence[bytes | None], tails: Sequence[bytes], max_bytes: int) -> list[Records]:
+    """Batches as `split` makes them; quicker where one takes all."""
+    size = sum(map(len, tails)) + sum([len(key or b"") for key in keys]) + OVERHEAD * len(keys)
+    if size > max_bytes:
+        return split(zip(keys, tails, strict=True), max_bytes)
+    found = Records()
+    found.extend(keys, tails)
+    return [found]
 
 
 def split(records: Iterable[Record], max_bytes: int) -> list[Records]:

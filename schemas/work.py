@@ -10,6 +10,7 @@ Lists are parallel: index i of each is the same request. Between the processes t
 frames of `workers/frames.py`; `tests/workers/test_frames.py` takes them there and back.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,7 +28,7 @@ class Work:
     lane: int  # serial number of the lane's incarnation, unique in the node's life
     topic: str
     partition: int
-    offsets: list[int]
+    offsets: Sequence[int]
     values: list[bytes]
     heads: list[int]  # bytes of a binary request's JSON head; -1: all of it is JSON
     deadlines: list[int]  # epoch ms; 0: none

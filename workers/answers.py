@@ -114,7 +114,7 @@ def _of_lane(
         lot = Lot(task.route.served.tails.batch(_told(held.work, story, started_ns)))
         codes, bodies = _bodies(task, answers, lot)
         if held.collection is not None:
-            if not any(codes) and held.collection.bytes < HELD_BYTES:
+            if not any(codes) and held.collection.size < HELD_BYTES:
                 held.collection.add(task.indexes, bodies, frame.story)
                 frame.story = replace(story, is_first=False)
                 if not held.collection.left:

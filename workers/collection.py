@@ -8,10 +8,13 @@ lane has decisions to make: the block is answered request by request then, like 
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 
-from chimera.schemas.batches import ENVELOPE_BYTES, Compression, Encoded, split
+from chimera.schemas.batches import ENVELOPE_BYTES, Compression, join
 from chimera.schemas.stored import Damaged, parse
 from chimera.schemas.work import BatchStory, Block, Results, Work
+
+_headers_of = attrgetter("headers")
 
 HELD_BYTES = 8 << 20  # more results than that do not wait for each other
 
@@ -19,14 +22,14 @@ HELD_BYTES = 8 << 20  # more results than that do not wait for each other
 class Collection:
     """Results of one block; `None` where there is none yet."""
 
-    __slots__ = ("_block", "_keys", "bytes", "left", "stories", "tails")
+    __slots__ = ("_block", "_keys", "left", "size", "stories", "tails")
 
     def __init__(self, block: Block, keys: list[bytes | None]) -> None:
         self._block = block
         self._keys = keys
         self.tails: list[bytes | None] = [None] * len(keys)
         self.left = len(keys)
-        self.bytes = 0
+        self.size = 0
         self.stories: list[BatchStory] = []
 
     def add(self, indexes: Sequence[int], tails: Sequence[bytes], story: BatchStory) -> None:
@@ -37,17 +40,13 @@ class Collection:
             for index, tail in zip(indexes, tails, strict=True):
                 self.tails[index] = tail
         self.left -= len(tails)
-        self.bytes += sum(map(len, tails))
+        self.size += sum(map(len, tails))
         self.stories.append(story)
 
     def results(self, max_bytes: int, compression: Compression) -> Results:
         """All of them, when none is left."""
-        records = [
-            (key, tail)
-            for key, tail in zip(self._keys, self.tails, strict=True)
-            if tail is not None
-        ]
-        batches: list[Encoded] = [one.finish(compression) for one in split(records, max_bytes)]
+        tails = [tail for tail in self.tails if tail is not None]
+        batches = [one.finish(compression) for one in join(self._keys, tails, max_bytes)]
         block = self._block
         return Results(block.lane, block.first, block.next, tuple(batches), tuple(self.stories))
 
@@ -58,26 +57,22 @@ def read(block: Block, max_request_bytes: int) -> tuple[Work, Collection] | None
         records = parse(block.raw)
     except Damaged:
         return None  # whoever has it knows what to do
-    offsets: list[int] = []
-    values: list[bytes] = []
-    keys: list[bytes | None] = []
-    for record in records:
-        if record.offset < block.first:  # the first batch begins before the block
-            continue
-        key, value = record.key, record.value
-        if (
-            value is None
-            or len(value) > max_request_bytes
-            or record.headers
-            or (key is not None and len(key) > ENVELOPE_BYTES)
-        ):
-            return None
-        offsets.append(record.offset)
-        values.append(value)
-        keys.append(key)
-    if not offsets:
+    if records and records[0].offset < block.first:  # the first batch begins before the block
+        records = [record for record in records if record.offset >= block.first]
+    values = [record.value or b"" for record in records]
+    keys = [record.key for record in records]
+    if (
+        not records
+        or any(map(_headers_of, records))
+        or max(map(len, values)) > max_request_bytes
+        or not all(values)  # none, or empty: which is not the same, and the lane's to tell
+        or max(map(len, filter(None, keys)), default=0) > ENVELOPE_BYTES
+    ):
         return None
-    count = len(offsets)
+    count = len(records)
+    offsets: Sequence[int] = range(records[0].offset, records[0].offset + count)
+    if records[-1].offset != offsets[-1]:
+        offsets = [record.offset for record in records]
     work = Work(
         block.lane,
         block.topic,

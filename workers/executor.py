@@ -2,7 +2,8 @@
 
     configured ── models loaded ── Started ── loop: take frames, decode, queue, run the next batch
 
-It has one thread, and no Kafka, no event loop, no torch. It is started by `workers/handle.py` with a
+It has one thread, and no Kafka client (of aiokafka only the parser of records), no event loop, no
+torch. It is started by `workers/handle.py` with a
 socket and a board, and ends when the node closes the socket or dies. Ctrl-C and SIGTERM are for the
 node to act on. What it cannot survive (a crash, a hang, memory) is the node's to notice; the board
 says who was at work. `tests/workers/test_pool.py` and `test_executor_deaths.py` run it.

@@ -146,7 +146,7 @@ class Loop:
         Errors are answered at once; claim checks are settled first, and come back later.
         """
         work = held.work
-        tasks: dict[tuple[Route, int], Task] = {}
+        sorted_: dict[tuple[Route, int], tuple[list[int], list[Request]]] = {}
         refused: list[tuple[int, RequestError, Failure]] = []
         for index, request in zip(indexes, found, strict=True):
             if isinstance(request, RequestError):
@@ -163,15 +163,18 @@ class Loop:
             priority = 0
             if work.extras and route.served.manifest.ordering == "none":
                 priority = int(work.extras.get(index, NO_EXTRA).get("priority", "0"))
-            task = tasks.get((route, priority))
-            if task is None:
-                task = tasks[route, priority] = Task(held, route, [], [], [], priority)
-            task.indexes.append(index)
-            task.offsets.append(work.offsets[index])
-            task.requests.append(request)
+            alike = sorted_.get((route, priority))
+            if alike is None:
+                alike = sorted_[route, priority] = ([], [])
+            alike[0].append(index)
+            alike[1].append(request)
         if refused:
             self._refuse(held, refused)
-        return list(tasks.values())
+        offsets = work.offsets
+        return [
+            Task(held, route, places, [offsets[at] for at in places], requests, priority)
+            for (route, priority), (places, requests) in sorted_.items()
+        ]
 
     def _queue_one_by_one(self, held: Held) -> None:
         run: Run[Task | Held] = Run(held, len(held.work.offsets), 1, held.work.entered_ns // 1000)

@@ -4,14 +4,16 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from chimera.agents.fetched import Run
+from chimera.agents.fetched import Fetched, Run
 from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
 from chimera.agents.outcomes import end_of
 from chimera.agents.shared import Shared
+from chimera.schemas.batches import Encoded, Records
 from chimera.schemas.errors import REQUEST_ERRORS, RequestError
+from chimera.schemas.headers import varint
 from chimera.schemas.settings import ServingSettings, Settings
-from chimera.schemas.work import BatchStory, Block, Failure, Ordering, Outcomes, Work
+from chimera.schemas.work import BatchStory, Block, Failure, Ordering, Outcomes, Results, Work
 from chimera.topics.catalogue import catalogue
 
 SERIAL = 7
@@ -45,7 +47,7 @@ class Executors:
         self.forgotten.append(lane)
 
     def offsets(self) -> list[list[int]]:
-        return [work.offsets for work in self.submitted]
+        return [list(work.offsets) for work in self.submitted]
 
 
 @dataclass
@@ -87,6 +89,26 @@ class Bench:
     def put(self, *records: Kafka, start: int | None = None) -> None:
         begin = records[0].offset if start is None else start
         self.lane.put(Run(self.lane.topic, self.lane.partition, begin, records=records))
+
+    def put_raw(
+        self, first: int, count: int, *, start: int | None = None, head: bytes = b"\0"
+    ) -> Run:
+        """A run of one stored batch; `head`: the headers of each record."""
+        built = Records()
+        for number in range(count):
+            value = b"value %d" % (first + number)
+            built.add(b"key", varint(len(value)) + value + head)
+        raw = first.to_bytes(8, "big") + built.encode(-1, 0, 0, transactional=False)[8:]
+        begin = first if start is None else start
+        run = Fetched(self.lane.topic, self.lane.partition, first, raw, continues=begin).take(count)
+        assert run is not None
+        self.lane.put(run)
+        return run
+
+    def answer_block(self, block: Block) -> None:
+        story = BatchStory("digits", "1", "d" * 64, "onnx-cpu", block.count, 10)
+        batch = Encoded(block.count, 0, b"results")
+        self.lane.answer_block(Results(SERIAL, block.first, block.next, (batch,), (story,)))
 
     def answer(self, *offsets: int, tail: bytes = b"tail") -> None:
         story = BatchStory("digits", "1", "d" * 64, "onnx-cpu", len(offsets), 10)

@@ -1,28 +1,28 @@
-"""The transport's corner cases, on a node and a real broker."""
+"""What a node reads that other clients do not, on a real broker."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (aiokafka ships no type information)
 
 import asyncio
-from typing import Any
+from pathlib import Path
 
+import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.consumer import fetcher
 
-from chimera.agents import foreign
 from chimera.schemas import headers
 from chimera.schemas.batches import Record, split
 from chimera.topics.producers import IdempotentProducer, Produced
+from tests.integration.test_node import started_node
 from tests.integration.topics import new_topic
 
 
-def odd_tail(name: bytes) -> bytes:
+def odd_tail(name: bytes, value: bytes) -> bytes:
     """A record's end with one header whose name is given as bytes."""
     encoded = headers.varint(len(name)) + name + headers.header("", b"text")[1:]
-    return headers.tail(b"value", 1, encoded)
+    return headers.tail(value, 1, encoded)
 
 
 async def produce(bootstrap: str, topic: str, *records: Record) -> None:
@@ -36,15 +36,18 @@ async def produce(bootstrap: str, topic: str, *records: Record) -> None:
     await client.close()
 
 
-async def read(bootstrap: str, topic: str, count: int) -> list[Any]:
+async def read(bootstrap: str, topic: str, count: int) -> list[ConsumerRecord[bytes, bytes]]:
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+        bootstrap_servers=bootstrap,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        isolation_level="read_committed",
     )
     await consumer.start()
     try:
         consumer.assign([TopicPartition(topic, 0)])
-        found: list[Any] = []
-        async with asyncio.timeout(10):
+        found: list[ConsumerRecord[bytes, bytes]] = []
+        async with asyncio.timeout(30):
             while len(found) < count:
                 for records in (await consumer.getmany(timeout_ms=500)).values():
                     found += records
@@ -53,52 +56,52 @@ async def read(bootstrap: str, topic: str, count: int) -> list[Any]:
         await consumer.stop()
 
 
+def request(number: int) -> bytes:
+    tensor = {"name": "x", "shape": [1], "datatype": "FP32", "data": [number]}
+    return orjson.dumps({"id": f"r{number}", "model_name": "none", "inputs": [tensor]})
+
+
 def test_a_header_name_that_is_not_utf8_fails_aiokafka_alone(kafka: str, prefix: str) -> None:
     async def run() -> None:
         topic = await new_topic(kafka, f"{prefix}odd")
-        await produce(kafka, topic, (b"a", odd_tail(b"\xff\xfe")))
-        with pytest.raises((UnicodeDecodeError, TimeoutError)):
+        await produce(kafka, topic, (b"a", odd_tail(b"\xff\xfe", b"value")))
+        with pytest.raises(UnicodeDecodeError):
             await read(kafka, topic, 1)
 
     asyncio.run(run())
 
 
-def test_a_header_name_that_is_not_utf8_is_read_with_escapes(
-    kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+def test_node_answers_requests_whose_header_names_are_not_utf8(
+    kafka: str, prefix: str, tmp_path: Path
 ) -> None:
-    async def run() -> None:
-        topic = await new_topic(kafka, f"{prefix}odd")
+    async def run() -> list[str]:
         await produce(
             kafka,
-            topic,
-            (b"a", headers.tail(b"before", 0, b"")),
-            (b"b", odd_tail(b"\xffname")),
-            (b"c", headers.tail(None, 1, headers.header("fine", None))),
+            f"{prefix}inference.requests",
+            (b"a", headers.tail(request(1), 0, b"")),
+            (b"b", odd_tail(b"\xff\xfename", request(2))),
+            (b"c", headers.tail(request(3), 0, b"")),
         )
-        client = AIOKafkaClient(bootstrap_servers=kafka)
-        await client.bootstrap()
-        kept: list[Any] = []
-        original = foreign.KeptPartition.__init__
+        found = await read(kafka, f"{prefix}inference.results", 3)
+        return [orjson.loads(one.value or b"")["id"] for one in found]
 
-        def keep(self: Any, *arguments: Any) -> None:
-            original(self, *arguments)
-            kept.append(self)
+    with started_node(kafka, prefix, tmp_path):
+        assert asyncio.run(run()) == ["r1", "r2", "r3"]
 
-        monkeypatch.setattr(foreign.KeptPartition, "__init__", keep)
-        foreign.install()
-        with pytest.raises((UnicodeDecodeError, TimeoutError)):
-            await read(kafka, topic, 3)
-        records = list(kept[0].again(0))
-        assert [(one.key, one.value) for one in records] == [
-            (b"a", b"before"),
-            (b"b", b"value"),
-            (b"c", None),
+
+def test_node_answers_a_block_of_requests_that_no_model_serves(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    """They go out unread, and come back one by one, with an error each."""
+
+    async def run() -> list[tuple[bytes, str]]:
+        records = [
+            (b"k%d" % number, headers.tail(request(number), 0, b"")) for number in range(200)
         ]
-        assert records[1].headers == (("\\xffname", b"text"),)
-        assert records[2].headers == (("fine", None),)
-        assert [one.offset for one in kept[0].again(1)] == [1, 2]
-        await client.close()
+        await produce(kafka, f"{prefix}inference.requests", *records)
+        found = await read(kafka, f"{prefix}inference.results", 200)
+        return [(one.key or b"", orjson.loads(one.value or b"")["id"]) for one in found]
 
-    for name in ("MemoryRecords", "PartitionRecords"):
-        monkeypatch.setattr(fetcher, name, getattr(fetcher, name))
-    asyncio.run(run())
+    with started_node(kafka, prefix, tmp_path):
+        expected = [(b"k%d" % number, f"r{number}") for number in range(200)]
+        assert asyncio.run(run()) == expected

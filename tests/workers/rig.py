@@ -14,6 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from chimera.schemas import headers
+from chimera.schemas.batches import Records
 from chimera.schemas.errors import REQUEST_ERRORS
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.settings import ServingSettings, Settings
@@ -89,6 +91,27 @@ def work(
     }
     offsets = list(range(start, start + count))
     return Work(lane, TOPIC, lane, offsets, list(values), isolate=isolate, **given)
+
+
+def block(
+    values: Sequence[bytes | None],
+    lane: int = 1,
+    start: int = 0,
+    *,
+    keys: Sequence[bytes | None] = (),
+    encoded: bytes = b"",
+) -> Block:
+    """Values as one batch of a partition; `encoded`: a header that each record has."""
+    records = Records()
+    for at, value in enumerate(values):
+        key = keys[at] if keys else b"k%d" % at
+        records.add(key, headers.tail(value, bool(encoded), encoded))
+    raw = records.encode(-1, -1, -1, transactional=False)
+    raw = start.to_bytes(8, "big") + raw[8:]
+    count = len(values)
+    return Block(
+        lane, TOPIC, lane, start, start + count, count, 0, raw, entered_ns=time.monotonic_ns()
+    )
 
 
 def read_tail(tail: bytes) -> tuple[bytes, dict[str, bytes]]:

@@ -8,7 +8,7 @@ from chimera.schemas.responses import Response
 from chimera.schemas.work import Failure
 from chimera.workers import answers
 from chimera.workers.answers import of_batch, refusals, unread
-from chimera.workers.computation import Answer, Batch, Computation
+from chimera.workers.computation import Answer, Answers, Batch, Computation
 from chimera.workers.suspects import Board
 from chimera.workers.tasks import Held
 from tests.workers.fakes import served, task
@@ -74,7 +74,7 @@ def test_large_shares_go_out_in_several_frames(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(answers, "FRAME_BYTES", 10_000)
     one = served()
     tasks = [task(one, work([request((0, 1))], 1, at), serial=at) for at in range(8)]
-    replies: list[list[Answer]] = [[Response(b"x" * 4_000)] for _ in tasks]
+    replies: list[Answers] = [[Response(b"x" * 4_000)] for _ in tasks]
     sent = list(of_batch(tasks, Batch(replies, 8, 9), 0, no_block))
     assert len(sent) == 4
     assert [serial for answered in sent for serial, _ in answered.parts] == list(range(8))

@@ -4,7 +4,6 @@ from dataclasses import replace
 import pytest
 
 from chimera.schemas.errors import ModelFailed, OutOfMemory, RequestError
-from chimera.schemas.responses import Response
 from chimera.schemas.tensors import Array
 from chimera.workers.backends.protocol import DeviceLost
 from chimera.workers.computation import Answer, Computation
@@ -31,8 +30,8 @@ class First:
         return [inputs[0][:1]]
 
 
-def kind(answer: Answer) -> str:
-    return "ok" if isinstance(answer, Response) else answer.code
+def kind(answer: Answer | bytes) -> str:
+    return answer.code if isinstance(answer, RequestError) else "ok"
 
 
 def of(*rows: int) -> list[bytes]:

@@ -16,7 +16,7 @@ from tests.workers.rig import REAL, Rig, manifest, onnx_model, request, sums, wo
 
 WIDTH = 64
 LIMIT_BYTES = 300 << 20
-HEAVY = ("torch", "faust", "aiokafka", "pydantic", "onnxscript")
+HEAVY = ("torch", "faust", "confluent_kafka", "pydantic", "onnxscript")
 
 LISTS_MODULES = """
 import sys

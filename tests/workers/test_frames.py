@@ -1,13 +1,15 @@
 """Frames: there and back, in any pieces, and whatever is wrong is a BrokenFrame."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chimera.schemas.batches import Encoded
 from chimera.schemas.errors import REQUEST_ERRORS
-from chimera.schemas.work import BatchStory, Outcomes, Work
+from chimera.schemas.work import BatchStory, Block, Outcomes, Results, Work
 from chimera.workers import frames
 from chimera.workers.frames import Answered, BrokenFrame, Kind
 
@@ -67,6 +69,49 @@ def body_of(frame: bytes, kind: Kind) -> bytes:
     return frame[frames.HEADER.size :]
 
 
+U64 = st.integers(0, 2**64 - 1)
+BLOCKS = st.builds(
+    Block,
+    I64,
+    TEXT,
+    st.integers(0, 2**31 - 1),
+    I64,
+    I64,
+    st.integers(0, 2**31 - 1),
+    I64,
+    st.binary(max_size=60),
+    I64,
+)
+RESULTS = st.builds(
+    Results,
+    I64,
+    I64,
+    I64,
+    st.lists(
+        st.builds(Encoded, st.integers(0, 999), st.integers(0, 4), st.binary(max_size=40)),
+        max_size=3,
+    ).map(tuple),
+    st.lists(st.just(STORY), max_size=2).map(tuple),
+)
+
+
+@given(BLOCKS, U64)
+def test_block_comes_back(block: Block, serial: int) -> None:
+    found, read = frames.read_block(body_of(frames.frame_block(serial, block), Kind.BLOCK))
+    assert (found, asdict(read)) == (serial, asdict(block))
+
+
+@given(RESULTS, U64)
+def test_results_come_back(results: Results, serial: int) -> None:
+    body = body_of(frames.frame_results(serial, results), Kind.RESULTS)
+    assert frames.read_results(body) == (serial, results)
+
+
+@given(U64)
+def test_unread_comes_back(serial: int) -> None:
+    assert frames.read_unread(body_of(frames.frame_unread(serial), Kind.UNREAD)) == serial
+
+
 @given(works(), st.integers(0, 2**64 - 1))
 def test_work_comes_back(work: Work, serial: int) -> None:
     body = body_of(frames.frame_work(serial, work), Kind.WORK)
@@ -91,6 +136,9 @@ def test_damaged_body_is_read_or_broken(data: st.DataObject) -> None:
         (frames.frame_work(1, work), frames.read_work),
         (frames.frame_outcomes(answered), frames.read_outcomes),
         (frames.frame_forget(1), frames.read_forget),
+        (frames.frame_block(1, data.draw(BLOCKS)), frames.read_block),
+        (frames.frame_results(1, data.draw(RESULTS)), frames.read_results),
+        (frames.frame_unread(1), frames.read_unread),
     ):
         body = bytearray(frame[frames.HEADER.size :])
         for _ in range(data.draw(st.integers(1, 4))):
@@ -104,7 +152,14 @@ def test_damaged_body_is_read_or_broken(data: st.DataObject) -> None:
 
 @given(st.binary(max_size=120))
 def test_random_body_is_read_or_broken(body: bytes) -> None:
-    for read in (frames.read_work, frames.read_outcomes, frames.read_forget):
+    for read in (
+        frames.read_work,
+        frames.read_outcomes,
+        frames.read_forget,
+        frames.read_block,
+        frames.read_results,
+        frames.read_unread,
+    ):
         try:
             read(body)
         except BrokenFrame:

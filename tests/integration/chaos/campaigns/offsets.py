@@ -91,7 +91,7 @@ def recreation(arena: Arena, size: Size) -> None:
     arena.fault("topic made anew")
     arena.cluster.delete_topic(arena.cluster.requests)
     arena.cluster.create()
-    _send_unrecorded(arena, answered)
+    _send_unrecorded(arena, 2 * answered)  # so that old positions lie inside the new log
     halted = wait(
         lambda: all(arena.halts(number) > halts for number, halts in before.items()),
         HALTS_WITHIN_S,

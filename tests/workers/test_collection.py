@@ -1,0 +1,82 @@
+"""Blocks: read where they are computed, and their results put together."""
+
+# pyright: reportMissingTypeStubs=false
+# (aiokafka ships no type information)
+
+import pytest
+from aiokafka.record.memory_records import MemoryRecords
+
+from chimera.schemas import headers
+from chimera.schemas.batches import ENVELOPE_BYTES
+from chimera.schemas.work import BatchStory
+from chimera.workers.collection import Collection, read
+from tests.workers.rig import block, request
+
+STORY = BatchStory("m", "1", "ab", "onnx-cpu", 3, 1)
+LIMIT = 10_000
+
+
+def tail(number: int) -> bytes:
+    return headers.tail(b"result %d" % number, 1, headers.header("h", b"x"))
+
+
+def test_block_is_read_into_a_work() -> None:
+    values = [request((at, 1)) for at in range(3)]
+    found = read(block(values, start=7, keys=[b"a", None, b"c"]), LIMIT)
+    assert found is not None
+    work, collection = found
+    assert list(work.offsets) == [7, 8, 9]
+    assert work.values == values
+    assert (work.heads, work.deadlines, work.extras) == ([-1] * 3, [0] * 3, {})
+    assert collection.left == 3
+
+
+def test_block_that_begins_inside_a_batch_leaves_out_what_lies_before() -> None:
+    given = block([request((at, 1)) for at in range(4)], start=7)
+    given.first = 9
+    found = read(given, LIMIT)
+    assert found is not None and list(found[0].offsets) == [9, 10]
+
+
+@pytest.mark.parametrize("odd", ["null", "empty", "large", "header", "key"])
+def test_block_with_a_record_that_is_not_plain_goes_back(odd: str) -> None:
+    values: list[bytes | None] = [request((at, 1)) for at in range(3)]
+    keys = [b"k"] * 3
+    encoded = b""
+    if odd in ("null", "empty", "large"):
+        values[1] = {"null": None, "empty": b"", "large": bytes(LIMIT + 1)}[odd]
+    elif odd == "header":
+        encoded = headers.header("traceparent", b"x")
+    else:
+        keys[1] = bytes(ENVELOPE_BYTES + 1)
+    assert read(block(values, keys=keys, encoded=encoded), LIMIT) is None
+
+
+def test_damaged_block_goes_back() -> None:
+    given = block([request((0, 1))])
+    given.raw = given.raw[:-1] + bytes([given.raw[-1] ^ 1])
+    assert read(given, LIMIT) is None
+
+
+@pytest.mark.parametrize("order", [[[0, 1, 2]], [[2], [0, 1]], [[0, 2], [1]]])
+def test_results_come_in_the_requests_order(order: list[list[int]]) -> None:
+    keys = [b"a", None, b"c"]
+    collection = Collection(block([b"x"] * 3, keys=keys), list(keys))
+    for indexes in order:
+        collection.add(indexes, [tail(at) for at in indexes], STORY)
+    assert not collection.left
+    results = collection.results(100_000, "snappy")
+    (batch,) = results.batches
+    assert (results.count, len(results.stories)) == (3, len(order))
+    stored = MemoryRecords(batch.encode(1, 2, 3, transactional=True)).next_batch()
+    assert stored is not None and stored.validate_crc()
+    assert [(one.offset, one.key, one.value) for one in stored] == [
+        (at, keys[at], b"result %d" % at) for at in range(3)
+    ]
+
+
+def test_results_that_are_large_together_are_several_batches() -> None:
+    collection = Collection(block([b"x"] * 3), [b"k"] * 3)
+    collection.add(range(3), [tail(at) for at in range(3)], STORY)
+    results = collection.results(80, "none")
+    assert [batch.count for batch in results.batches] == [2, 1]
