@@ -16,9 +16,6 @@ from chimera.schemas import headers, stored
 from chimera.schemas.stored import Head, Stored
 from chimera.schemas.work import Block
 
-BLOCK_RECORDS = (
-    64  # fewer are better answered together with others: a block is a request of its own
-)
 LARGE_BATCH = 4  # times a run's records: a larger batch is cut
 
 _DEADLINE = headers.DEADLINE.encode()
@@ -96,11 +93,11 @@ class Run:
             self._records = found
         return self._records
 
-    def block(self, lane: int) -> Block | None:
-        """The run as a block of that lane; None if it has to be read here."""
+    def block(self, lane: int, least_records: int) -> Block | None:
+        """The run as a block of that lane; None if it has to be read here, or is too small."""
         raw = self._raw
         if (
-            self.count < BLOCK_RECORDS
+            self.count < least_records
             or self._records is not None
             or self._is_compressed
             or _DEADLINE in raw

@@ -38,7 +38,7 @@ from chimera.topics import retry
 
 log = structlog.get_logger(__name__)
 
-READ_HERE = 64  # runs, after a block could not be answered as one: more like it will follow
+READ_HERE = 64  # runs that a lane reads itself, at most, after blocks came back again and again
 LOOKS = 3  # a rebalance explains one hole, two are bad luck; after so many it is really there
 HELD_RUNS = 8  # while a lane opens; with more its partition pauses
 LEAST_RECORDS = 64  # a slow lane's window never shrinks below this
@@ -73,6 +73,7 @@ class Lane:
         self._deaths: dict[int, int] = {}
         self._timers = Timers()
         self._read_here = 0  # so many more runs are read by this lane, not passed on as blocks
+        self._came_back = 0  # blocks, since one was answered
         self._early: set[int] = set()  # decided here while an executor still has them
         self._paused = self.closed = False
         self._limit = serving.window_records
@@ -132,7 +133,7 @@ class Lane:
         if self._read_here:
             self._read_here -= 1
             return False
-        block = run.block(self.serial)
+        block = run.block(self.serial, self._shared.settings.fetch.block_records)
         if block is None or not self._window.accept_block(run.start, block):
             return False
         self._shared.step("after_poll")
@@ -159,7 +160,8 @@ class Lane:
         window = self._window
         if self.closed or window is None:
             return
-        self._read_here = READ_HERE
+        self._read_here = min(READ_HERE, 1 << self._came_back)
+        self._came_back = min(self._came_back + 1, READ_HERE)
         if window.block(block.first) is block:
             self._admit(self._read(block), accused)
         else:  # some of it failed before, so it was read then
@@ -268,6 +270,7 @@ class Lane:
         window = self._window
         if self.closed or window is None:
             return
+        self._came_back = 0
         if not window.decide_block(results.first, results):  # decided here, one by one
             self._early = {
                 offset for offset in self._early if not results.first <= offset < results.next

@@ -201,6 +201,12 @@ class FetchSettings(Section):
         description="of one partition in one fetch; a larger single record still comes",
     )
     max_run_records: int = Field(default=512, ge=1, description="records in one run")
+    block_records: int = Field(
+        default=64,
+        ge=1,
+        description="a run of so many goes to an executor as the broker stores it, unread by the "
+        "node; fewer are better answered together with others",
+    )
 
 
 class ObservabilitySettings(Section):

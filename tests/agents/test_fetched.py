@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from chimera.agents.fetched import BLOCK_RECORDS, Fetched, Run
+from chimera.agents.fetched import Fetched, Run
 from chimera.schemas import headers, stored
 from chimera.schemas.batches import Compression, Records
 
 LANE = 4
+MANY = 64
 
 
 def batch(
@@ -99,26 +100,26 @@ def test_fetch_of_nothing_but_markers_moves_the_position_alone() -> None:
 
 
 def test_run_of_many_plain_records_can_go_on_unread() -> None:
-    raw = batch(7, BLOCK_RECORDS)
+    raw = batch(7, MANY)
     (run,) = runs(Fetched("requests", 2, 7, raw))
-    block = run.block(LANE)
+    block = run.block(LANE, MANY)
     assert block is not None
-    assert (block.lane, block.first, block.next, block.count) == (LANE, 7, 71, BLOCK_RECORDS)
+    assert (block.lane, block.first, block.next, block.count) == (LANE, 7, 71, MANY)
     assert block.raw == raw
 
 
 @pytest.mark.parametrize(
     "raw",
     [
-        batch(0, BLOCK_RECORDS - 1),
-        batch(0, BLOCK_RECORDS, compression="snappy"),
+        batch(0, MANY - 1),
+        batch(0, MANY, compression="snappy"),
         batch(0, 40) + batch(40, 40, head=b"\2" + headers.header(headers.DEADLINE, b"1")),
     ],
     ids=["few", "compressed", "deadlines"],
 )
 def test_run_that_its_lane_has_to_read_is_no_block(raw: bytes) -> None:
     (run,) = runs(Fetched("requests", 0, 0, raw))
-    assert run.block(LANE) is None
+    assert run.block(LANE, MANY) is None
     assert len(run.records) == run.count
 
 

@@ -39,6 +39,7 @@ QUICK = {  # recovery waits for these; a deployment's are longer
     "CHIMERA_KAFKA__HEARTBEAT_INTERVAL_MS": "1000",
     "CHIMERA_KAFKA__REQUEST_TIMEOUT_MS": "8000",
     "CHIMERA_COMMIT__TRANSACTION_TIMEOUT_MS": "6000",
+    "CHIMERA_FETCH__BLOCK_RECORDS": "4",  # loads are small here, and blocks are to be seen
 }
 
 
