@@ -28,7 +28,6 @@ from chimera.topics.producers import Fenced
 log = structlog.get_logger(__name__)
 
 FENCES_APART_S = 60.0  # a second fence sooner means that somebody else is alive: leave it to them
-BUSY_RECORDS = 128  # in one transaction: the lane has a backlog
 RATE_WEIGHT = 0.2  # of the latest transaction in the lane's smoothed rate
 
 
@@ -114,6 +113,7 @@ class CommitLoop:
         if self._lane.condemned:
             raise Halted(self._lane.condemned)
         started = time.monotonic()
+        behind = self._lane.behind
         prefix = self._lane.prefix(self._settings.commit.max_records)
         if not prefix:
             await self._look_at_the_log()
@@ -135,8 +135,7 @@ class CommitLoop:
             self._metrics.outcomes.labels(code).inc(count)
         records = counts.total()
         commit = self._settings.commit
-        busy = records >= BUSY_RECORDS
-        pause = (commit.busy_linger_ms if busy else commit.linger_ms) / 1000
+        pause = (commit.busy_linger_ms if behind else commit.linger_ms) / 1000
         self._rate += RATE_WEIGHT * (records / (took + pause + 1e-6) - self._rate)
         finished = self._lane.committed(prefix, self._rate)
         if finished:

@@ -6,7 +6,8 @@
 
 A run is whole batches, so that a lane can pass it on as the broker stores it; only a batch with more
 records than a run may have is read here and cut. A run may become a block if it is worth it and
-nothing in it can carry a deadline, which its lane has to watch while executors are busy.
+seems to have no headers: with a deadline, its lane would have to watch the clock while executors
+are busy. What an executor finds to have headers after all comes back, and is read here.
 `tests/agents/test_fetched.py`.
 """
 
@@ -93,14 +94,19 @@ class Run:
             self._records = found
         return self._records
 
-    def block(self, lane: int, least_records: int) -> Block | None:
-        """The run as a block of that lane; None if it has to be read here, or is too small."""
+    def block(self, lane: int, least_records: int, *, search: bool) -> Block | None:
+        """The run as a block of that lane; None if it has to be read here, or is too small.
+
+        Headers on its last record tell that others have some, too, as a producer's records mostly
+        do; `search`: look for a deadline everywhere, at 0.3 us a record.
+        """
         raw = self._raw
         if (
             self.count < least_records
             or self._records is not None
             or self._is_compressed
-            or _DEADLINE in raw
+            or raw[-1] != 0  # the number of its last record's headers, or the last byte of one
+            or (search and _DEADLINE in raw)
         ):
             return None
         return Block(

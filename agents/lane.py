@@ -73,6 +73,7 @@ class Lane:
         self._deaths: dict[int, int] = {}
         self._timers = Timers()
         self._read_here = 0  # so many more runs are read by this lane, not passed on as blocks
+        self._has_seen_deadlines = False
         self._came_back = 0  # blocks, since one was answered
         self._early: set[int] = set()  # decided here while an executor still has them
         self._paused = self.closed = False
@@ -133,7 +134,9 @@ class Lane:
         if self._read_here:
             self._read_here -= 1
             return False
-        block = run.block(self.serial, self._shared.settings.fetch.block_records)
+        block = run.block(
+            self.serial, self._shared.settings.fetch.block_records, search=self._has_seen_deadlines
+        )
         if block is None or not self._window.accept_block(run.start, block):
             return False
         self._shared.step("after_poll")
@@ -199,6 +202,7 @@ class Lane:
         taken = take_in(self._rules, records, now_ms=_now_ms(), entered_ns=time.monotonic_ns())
         self._cases.update(taken.cases)
         self._timers.expire_at(taken.deadlines)
+        self._has_seen_deadlines = self._has_seen_deadlines or bool(taken.deadlines)
         for offset, error in taken.refused:
             self._end(offset, error)
         if self._deaths or accused:
@@ -432,6 +436,11 @@ class Lane:
         """Take nothing more; what is decided may still be committed."""
         self.closed = True
         self._shared.executors.forget(self.serial)
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is a backlog: the window is full, or nearly so."""
+        return len(self) >= self._limit // 2
 
     @property
     def ready(self) -> bool:

@@ -110,7 +110,7 @@ class ServingSettings(Section):
         default=1_048_576, description="a larger result value is answered too_large"
     )
     window_records: int = Field(
-        default=4_096, ge=1, description="undecided and uncommitted records a lane may hold"
+        default=12_288, ge=1, description="undecided and uncommitted records a lane may hold"
     )
     window_bytes: int = Field(
         default=16_777_216, description="their bytes; past either, the lane pauses"
@@ -171,17 +171,17 @@ class BatchingSettings(Section):
 
 class CommitSettings(Section):
     linger_ms: float = Field(
-        default=5.0,
+        default=2.0,
         ge=0,
         description="pause between a lane's transactions; trades latency for fewer",
     )
     busy_linger_ms: float = Field(
-        default=40.0,
+        default=100.0,
         ge=0,
-        description="the same after one of many records: where there is a backlog, larger "
+        description="the same while the lane's window is full: where there is a backlog, larger "
         "transactions save more than they delay",
     )
-    max_records: int = Field(default=8_192, ge=1, description="records in one transaction")
+    max_records: int = Field(default=16_384, ge=1, description="records in one transaction")
     compression: Literal["none", "snappy", "zstd"] = Field(
         default="snappy",
         description="of what a node writes; its headers repeat, so batches become five times "
@@ -194,7 +194,7 @@ class CommitSettings(Section):
 
 class FetchSettings(Section):
     linger_ms: float = Field(
-        default=2.0, ge=0, description="pause between fetches, so that small runs arrive together"
+        default=3.0, ge=0, description="pause between fetches, so that small runs arrive together"
     )
     max_bytes: int = Field(
         default=1_048_576,

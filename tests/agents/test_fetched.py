@@ -102,7 +102,7 @@ def test_fetch_of_nothing_but_markers_moves_the_position_alone() -> None:
 def test_run_of_many_plain_records_can_go_on_unread() -> None:
     raw = batch(7, MANY)
     (run,) = runs(Fetched("requests", 2, 7, raw))
-    block = run.block(LANE, MANY)
+    block = run.block(LANE, MANY, search=True)
     assert block is not None
     assert (block.lane, block.first, block.next, block.count) == (LANE, 7, 71, MANY)
     assert block.raw == raw
@@ -113,13 +113,14 @@ def test_run_of_many_plain_records_can_go_on_unread() -> None:
     [
         batch(0, MANY - 1),
         batch(0, MANY, compression="snappy"),
-        batch(0, 40) + batch(40, 40, head=b"\2" + headers.header(headers.DEADLINE, b"1")),
+        batch(0, 40, head=b"\2" + headers.header(headers.DEADLINE, b"1")) + batch(40, 40),
+        batch(0, 40) + batch(40, 40, head=b"\2" + headers.header("any", b"1")),
     ],
-    ids=["few", "compressed", "deadlines"],
+    ids=["few", "compressed", "deadlines", "headers"],
 )
 def test_run_that_its_lane_has_to_read_is_no_block(raw: bytes) -> None:
     (run,) = runs(Fetched("requests", 0, 0, raw))
-    assert run.block(LANE, MANY) is None
+    assert run.block(LANE, MANY, search=True) is None
     assert len(run.records) == run.count
 
 
