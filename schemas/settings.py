@@ -110,7 +110,7 @@ class ServingSettings(Section):
         default=1_048_576, description="a larger result value is answered too_large"
     )
     window_records: int = Field(
-        default=12_288, ge=1, description="undecided and uncommitted records a lane may hold"
+        default=8_192, ge=1, description="undecided and uncommitted records a lane may hold"
     )
     window_bytes: int = Field(
         default=16_777_216, description="their bytes; past either, the lane pauses"
@@ -176,7 +176,7 @@ class CommitSettings(Section):
         description="pause between a lane's transactions; trades latency for fewer",
     )
     busy_linger_ms: float = Field(
-        default=100.0,
+        default=60.0,
         ge=0,
         description="the same while the lane's window is full: where there is a backlog, larger "
         "transactions save more than they delay",
