@@ -20,7 +20,7 @@ from benchmarks.trial import Trial, trial
 Report = dict[str, Any]
 
 WARM_UP = ("loop_aiokafka x1", "txn_loop x1")
-WARM_UP_REQUESTS = 50_000
+WARM_UP_REQUESTS = 200_000  # its compiler is busy for half a minute
 
 
 @dataclass(frozen=True)
