@@ -82,16 +82,13 @@ class Run:
 
     @property
     def records(self) -> Sequence[Stored]:
-        """Those from `offset` on.
+        """Its records, read when they are asked for.
 
         Raises:
             Damaged: what was fetched is not what a producer has written.
         """
         if self._records is None:
-            found = stored.parse(self._raw)
-            if found and found[0].offset < self.offset:
-                found = [record for record in found if record.offset >= self.offset]
-            self._records = found
+            self._records = stored.parse(self._raw)
         return self._records
 
     def block(self, lane: int, least_records: int, *, search: bool) -> Block | None:
@@ -163,7 +160,10 @@ class Fetched:
         return run
 
     def _batches(self, max_records: int) -> Run | None:
-        """Batches that lie side by side, at least one; None: there is none, or it was cut."""
+        """Batches that lie side by side, at least one; None: there is none, or it was cut.
+
+        One in which reading starts is cut as well: how many of its records come is not known.
+        """
         first: Head | None = None
         last: Head | None = None
         count = 0
@@ -178,7 +178,7 @@ class Fetched:
                 continue
             if last is not None and count + head.count > max_records:
                 break
-            if head.count > LARGE_BATCH * max_records:
+            if head.count > LARGE_BATCH * max_records or head.first < self.position:
                 if last is None:
                     self._at += 1
                     self._cut(head)
@@ -197,7 +197,7 @@ class Fetched:
             self._partition,
             self.continues,
             raw=raw,
-            offset=max(first.first, self.position),
+            offset=first.first,
             next=last.next,
             count=count,
             first_ms=first.first_ms,

@@ -30,7 +30,7 @@ from chimera.topics.protocol import Uuid
 log = structlog.get_logger(__name__)
 
 OFFSET_OUT_OF_RANGE = 1
-MOVED = (3, 5, 6, 9, 74, 76)  # unknown here, no leader, not the leader, no replica, another epoch
+MOVED = (3, 5, 6, 9, 74, 75)  # unknown here, no leader, not the leader, no replica, another epoch
 OTHER_TOPIC = (100, 103)  # no topic has that id; it is not the id of that topic
 SESSION_NONE = (0, -1)  # a fetch that is complete in itself
 
@@ -85,6 +85,8 @@ class Fetching:
             return False
         came = False
         troubled = response.error_code != 0
+        if troubled:
+            log.warning("fetch_refused", node=node, code=response.error_code)
         for name, answer in self._answers(response):
             partition, error_code = answer[:2]
             tp = TopicPartition(name, partition)
@@ -174,7 +176,7 @@ class Fetching:
             fetcher._set_error(tp, kafka.TopicAuthorizationFailedError(tp.topic))
             return True
         else:
-            log.warning("fetch_refused", topic=tp.topic, error=kafka.for_code(code).__name__)
+            log.warning("fetch_refused", topic=tp.topic, partition=tp.partition, code=code)
         return False
 
     async def _look_at(self, topic: str) -> None:

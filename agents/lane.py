@@ -75,7 +75,7 @@ class Lane:
         self._read_here = 0  # so many more runs are read by this lane, not passed on as blocks
         self._has_seen_deadlines = False
         self._came_back = 0  # blocks, since one was answered
-        self._early: set[int] = set()  # decided here while an executor still has them
+        self._handed_on: set[int] = set()  # blocks whose records went out again by themselves
         self._paused = self.closed = False
         self._limit = serving.window_records
         self._ticked_s = time.monotonic()
@@ -167,16 +167,18 @@ class Lane:
         self._came_back = min(self._came_back + 1, READ_HERE)
         if window.block(block.first) is block:
             self._admit(self._read(block), accused)
-        else:  # some of it failed before, so it was read then
+        elif block.first in self._handed_on:  # read and submitted when it was rewound
+            self._handed_on.discard(block.first)
+        else:  # some of it failed, so it was read; what failed is with whoever tries it again
             left = set(window.undecided_before(block.next)).difference(
-                window.undecided_before(block.first), accused, self._timers.at_rest()
+                window.undecided_before(block.first), accused, self._cases, self._deaths
             )
             self.resubmit(left, isolate=False)
 
     def _read(self, block: Block) -> Sequence[Raw]:
         """Put a block's records into its place; nobody is asked to compute them here."""
         assert self._window is not None
-        records = [one for one in stored.parse(block.raw) if one.offset >= block.first]
+        records = stored.parse(block.raw)
         self._window.open(block, records)
         return records
 
@@ -254,14 +256,13 @@ class Lane:
             return
         offsets, codes, bodies = outcomes.offsets, outcomes.codes, outcomes.bodies
         if window.has_blocks:
-            for offset in offsets:
-                if (block := window.block(offset)) is not None:
-                    self._read(block)  # it is answered one by one after all
-        if not self._early and codes.count(0) == len(codes):
+            for block in window.blocks_of(offsets):
+                self._read(block)  # it is answered one by one after all
+        if codes.count(0) == len(codes) and window.are_undecided(offsets):
             window.decide(offsets, bodies)
         else:
             for offset, code, body in zip(offsets, codes, bodies, strict=True):
-                if not self._still_asked(offset):
+                if not window.is_undecided(offset):
                     continue
                 if code:
                     self._failed(offset, REQUEST_ERRORS[code - 1], body, outcomes.batch.ordering)
@@ -275,10 +276,7 @@ class Lane:
         if self.closed or window is None:
             return
         self._came_back = 0
-        if not window.decide_block(results.first, results):  # decided here, one by one
-            self._early = {
-                offset for offset in self._early if not results.first <= offset < results.next
-            }
+        window.decide_block(results.first, results)  # unless it was read here meanwhile
         self._signal()
 
     def suspect(self, offsets: list[int], reason: str) -> dict[int, int]:
@@ -286,7 +284,7 @@ class Lane:
         assert self._window is not None
         counted: dict[int, int] = {}
         for offset in offsets:
-            if self._still_asked(offset):
+            if self._window.is_undecided(offset):
                 self._deaths[offset] = counted[offset] = self._deaths.get(offset, 0) + 1
         log.warning("executor_died_with", topic=self.topic, offsets=len(counted), reason=reason)
         return counted
@@ -299,16 +297,14 @@ class Lane:
     def _judge(self, offsets: Iterable[int], error: type[RequestError]) -> None:
         alone: list[int] = []
         for offset in offsets:
+            if self._window is None or not self._window.is_undecided(offset):
+                continue  # its time ran out meanwhile
             if self._deaths[offset] < self._serving.crash_limit:
                 alone.append(offset)
-            elif self._window is not None and self._window.is_undecided(offset):
+            else:
                 self._end(offset, error(f"it ended {self._deaths[offset]} executors"))
         self.resubmit(alone, isolate=True)
         self._signal()
-
-    def _still_asked(self, offset: int) -> bool:
-        self._early.discard(offset)
-        return self._window is not None and self._window.is_undecided(offset)
 
     def _failed(self, offset: int, kind: type[RequestError], body: bytes, ordering: str) -> None:
         assert self._window is not None
@@ -368,7 +364,7 @@ class Lane:
             return
         for deadline_ms, offset in self._timers.expired(now_ms):
             if window.is_undecided(offset):
-                self._give_up(offset, DeadlineExceeded(f"the deadline {deadline_ms} has passed"))
+                self._end(offset, DeadlineExceeded(f"the deadline {deadline_ms} has passed"))
         self.resubmit(self._timers.due(now_ms), isolate=False)
         if self._shared.executors.available:
             self._answer_overdue(now_s - self._serving.decide_within_ms / 1000)
@@ -385,12 +381,7 @@ class Lane:
             not_due = self._timers.not_due()
             for offset in list(self._window.undecided_before(end)):
                 if offset not in not_due:
-                    self._give_up(offset, BackendUnavailable("no answer in time"))
-
-    def _give_up(self, offset: int, error: RequestError) -> None:
-        if offset not in self._timers.at_rest():
-            self._early.add(offset)
-        self._end(offset, error)
+                    self._end(offset, BackendUnavailable("no answer in time"))
 
     # The decided prefix goes out.
 
@@ -410,10 +401,18 @@ class Lane:
         self._timers.forget_below(end)
         wanted = rate * self._serving.decide_within_ms / 1000 * WINDOW_SHARE
         self._limit = max(LEAST_RECORDS, min(self._serving.window_records, int(wanted)))
-        if len(self._window) <= self._limit // 2:
-            self._resume()
+        self._resume_if_there_is_room()
         self._signal()
         return finished
+
+    def _resume_if_there_is_room(self) -> None:
+        window = self._window
+        if (
+            window is not None
+            and len(window) <= self._limit // 2
+            and window.bytes <= self._serving.window_bytes // 2
+        ):
+            self._resume()
 
     def rewind(self, position: int) -> None:
         """After a fence: continue at what is committed."""
@@ -422,8 +421,10 @@ class Lane:
         block = window.around(position)
         cut: Sequence[Raw] = () if block is None else self._read(block)
         window.rewind(position)
-        if cut:
+        if block is not None:
+            self._handed_on.add(block.first)  # whoever has it will be ignored
             self._admit([record for record in cut if record.offset >= position])
+        self._resume_if_there_is_room()
         self._signal()
 
     def condemn(self, reason: str) -> None:

@@ -36,6 +36,7 @@ from chimera.agents.opening import Opening
 from chimera.agents.outcomes import Composer
 from chimera.agents.shared import Shared
 from chimera.agents.stages import Stages
+from chimera.schemas.errors import KafkaUnavailable
 from chimera.schemas.settings import Settings
 from chimera.schemas.stored import Damaged
 from chimera.schemas.work import BatchStory, Block, Outcomes, Results
@@ -49,6 +50,7 @@ from chimera.workers.pool import Pool
 log = structlog.get_logger(__name__)
 
 TICK_S = 0.02
+LEARN_AGAIN_S = 0.1
 MEASURE_S = 1.0
 OPENING_WAIT_MS = 20  # a fetch of an empty partition; questions about offsets queue behind it
 EX_SOFTWARE = 70
@@ -165,9 +167,23 @@ class Node:
         """The transport's, which Faust types as any consumer."""
         return self.app.consumer
 
-    async def _learn_topics(self) -> None:
-        """Ids of the input topics; one that has lanes keeps the id by which they read it."""
-        found = await topic_ids(self._client, [topic.name for topic in self._inputs])
+    async def _learn_topics(self, needed: Collection[str] = ()) -> None:
+        """Ids of the input topics; one that has lanes keeps the id by which they read it.
+
+        A broker that has just started may not know all `needed` ones: then another is asked.
+        """
+        names = [topic.name for topic in self._inputs]
+        while True:
+            try:
+                found = await topic_ids(self._client, names)
+            except KafkaUnavailable as error:
+                if not needed:
+                    raise
+                log.warning("topic_ids_not_known", reason=str(error))
+                found = {}
+            if all(name in found for name in needed if name in names):
+                break
+            await asyncio.sleep(LEARN_AGAIN_S)
         known: dict[str, str] = self._consumer.topic_ids
         in_use = {tp.topic for tp in self._lanes}
         for name, identity in found.items():
@@ -184,7 +200,7 @@ class Node:
 
     async def _on_assigned(self, _app: Any, *assigned: Any, **_: Any) -> None:
         """Faust passes the set of partitions."""
-        await self._learn_topics()
+        await self._learn_topics({tp.topic for tp in assigned[0]})
         names = {topic.name for topic in self._inputs}
         for tp in assigned[0]:
             if tp.topic in names and tp not in self._lanes:

@@ -61,10 +61,6 @@ class Timers:
         """That much time does not count for anybody's age."""
         self._entered = deque((entered + for_s, end) for entered, end in self._entered)
 
-    def at_rest(self) -> set[int]:
-        """Offsets that no executor has: they wait for their next try."""
-        return self.not_due().union(offset for _, offset in self._again)
-
     def not_due(self) -> set[int]:
         """Offsets of a retry topic whose time has not come."""
         return {offset for _, offsets in self._waiting for offset in offsets}

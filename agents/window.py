@@ -130,6 +130,18 @@ class Window(Generic[R, B, O]):
                 return None if block.first in self._outcomes else block
         return None
 
+    def blocks_of(self, offsets: Iterable[int]) -> list[B]:
+        """Undecided blocks in which any of these offsets lies."""
+        found: list[B] = []
+        last: B | None = None
+        for offset in offsets:
+            if offset in self._records or (last and last.first <= offset < last.next):
+                continue
+            last = self.block(offset)
+            if last is not None and last not in found:
+                found.append(last)
+        return found
+
     @property
     def has_blocks(self) -> bool:
         return bool(self._blocks)
@@ -178,6 +190,10 @@ class Window(Generic[R, B, O]):
     def is_undecided(self, offset: int) -> bool:
         """Whether it is a record here that has no outcome."""
         return offset in self._records and offset not in self._outcomes
+
+    def are_undecided(self, offsets: Sequence[int]) -> bool:
+        """Whether all are records here that have no outcome."""
+        return self._records.keys() >= set(offsets) and self._outcomes.keys().isdisjoint(offsets)
 
     def record(self, offset: int) -> R:
         return self._records[offset]

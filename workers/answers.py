@@ -14,7 +14,6 @@ import msgspec
 from chimera.schemas.errors import REQUEST_ERRORS, RequestError
 from chimera.schemas.responses import Response
 from chimera.schemas.work import BatchStory, Failure, Outcomes, Work
-from chimera.workers.collection import HELD_BYTES
 from chimera.workers.computation import Answers, Batch, Plain
 from chimera.workers.frames import Answered
 from chimera.workers.results import Coordinates, Lot, Told, coordinates
@@ -62,11 +61,18 @@ def give_up(held: Held) -> Iterator[Answered]:
     if collection is None or not collection.stories:
         return
     lane, first, *others = held.work.lane, *collection.stories
-    there = [at for at, tail in enumerate(collection.tails) if tail is not None]
-    offsets = [held.work.offsets[at] for at in there]
+    offsets = [
+        offset
+        for offset, tail in zip(held.work.offsets, collection.tails, strict=True)
+        if tail is not None
+    ]
     bodies = [tail for tail in collection.tails if tail is not None]
-    outcomes = Outcomes(lane, offsets, bytes(len(offsets)), bodies, first)
-    yield Answered(outcomes, [(held.serial, len(offsets))])
+    for start, stop, _ in _stretches(bodies):
+        outcomes = Outcomes(
+            lane, offsets[start:stop], bytes(stop - start), bodies[start:stop], first
+        )
+        yield Answered(outcomes, [(held.serial, stop - start)])
+        first = replace(first, is_first=False)
     for story in others:  # told, so that each batch is counted
         yield Answered(Outcomes(lane, [], b"", [], story), [])
 
@@ -114,7 +120,7 @@ def _of_lane(
         lot = Lot(task.route.served.tails.batch(_told(held.work, story, started_ns)))
         codes, bodies = _bodies(task, answers, lot)
         if held.collection is not None:
-            if not any(codes) and held.collection.size < HELD_BYTES:
+            if not any(codes) and held.collection.has_room(bodies):
                 held.collection.add(task.indexes, bodies, frame.story)
                 frame.story = replace(story, is_first=False)
                 if not held.collection.left:

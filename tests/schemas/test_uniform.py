@@ -82,3 +82,46 @@ def test_requests_that_choose_outputs_are_not_plain() -> None:
     found = uniform.read(values)
     assert found is not None and not found.is_plain
     assert all(isinstance(one, Request) and one.outputs for one in found)
+
+
+def of(datatype: str, data: str) -> bytes:
+    head = '{"id":"a","model_name":"m","inputs":[{"name":"x","shape":[1,3],"datatype":"%s","data":[%s]}]}'
+    return (head % (datatype, data)).encode()
+
+
+@pytest.mark.parametrize(
+    ("datatype", "data"),
+    [
+        ("FP32", "1,2,3"),
+        ("FP32", "-0.0,1e30,3"),
+        ("FP64", " 1.5 , 2 ,3e-300"),
+        ("INT8", "1,-128,127"),
+        ("UINT64", "18446744073709551615,0,1"),
+        ("INT64", "-9223372036854775808,0,1"),
+    ],
+)
+def test_numbers_of_every_kind_are_read_as_alone(datatype: str, data: str) -> None:
+    values = [of(datatype, data)] * 3
+    found = uniform.read(values)
+    assert found is not None
+    assert [told(one) for one in found] == [told(one) for one in decode_many(values, [-1] * 3)]
+
+
+@pytest.mark.parametrize(
+    ("datatype", "data"),
+    [
+        ("FP32", "1e400,1,2"),
+        ("FP32", "1e39,1,2"),
+        ("FP32", "NaN,1,2"),
+        ("FP32", "1,2"),
+        ("FP32", '1,2,"3"'),
+        ("FP32", "1,2,true"),
+        ("INT8", "128,1,2"),
+        ("INT8", "1.5,1,2"),
+        ("UINT64", "18446744073709551616,0,1"),
+        ("UINT8", "-1,0,1"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_left_to_others(datatype: str, data: str) -> None:
+    assert uniform.read([of(datatype, "1,2,3")] * 2) is not None
+    assert uniform.read([of(datatype, "1,2,3"), of(datatype, data)]) is None

@@ -1,5 +1,8 @@
 """What tests of executors share: models to serve, requests to send, and a pool that remembers."""
 
+# pyright: reportPrivateUsage=false
+# (a pool tells nobody what its executors have in flight)
+
 import asyncio
 import json
 import struct
@@ -208,6 +211,11 @@ class Rig:
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
+
+    def in_flight(self) -> tuple[int, int]:
+        """Records and bytes that executors still have, as the pool counts them."""
+        handles = self.pool._handles.values()
+        return sum(one.records for one in handles), sum(one.bytes for one in handles)
 
     async def answered(self, count: int) -> None:
         await self.until(lambda: len(self.codes) >= count)

@@ -9,7 +9,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from chimera.schemas import headers
 from chimera.schemas.batches import ENVELOPE_BYTES
 from chimera.schemas.work import BatchStory
-from chimera.workers.collection import Collection, read
+from chimera.workers.collection import HELD_BYTES, Collection, read
 from tests.workers.rig import block, request
 
 STORY = BatchStory("m", "1", "ab", "onnx-cpu", 3, 1)
@@ -29,13 +29,6 @@ def test_block_is_read_into_a_work() -> None:
     assert work.values == values
     assert (work.heads, work.deadlines, work.extras) == ([-1] * 3, [0] * 3, {})
     assert collection.left == 3
-
-
-def test_block_that_begins_inside_a_batch_leaves_out_what_lies_before() -> None:
-    given = block([request((at, 1)) for at in range(4)], start=7)
-    given.first = 9
-    found = read(given, LIMIT)
-    assert found is not None and list(found[0].offsets) == [9, 10]
 
 
 @pytest.mark.parametrize("odd", ["null", "empty", "large", "header", "key"])
@@ -73,6 +66,14 @@ def test_results_come_in_the_requests_order(order: list[list[int]]) -> None:
     assert [(one.offset, one.key, one.value) for one in stored] == [
         (at, keys[at], b"result %d" % at) for at in range(3)
     ]
+
+
+def test_results_wait_for_others_while_there_is_room() -> None:
+    collection = Collection(block([b"x"] * 3), [b"k"] * 3)
+    assert collection.has_room([bytes(HELD_BYTES)])
+    assert not collection.has_room([bytes(HELD_BYTES), b"x"])
+    collection.add([0], [bytes(HELD_BYTES - 1)], STORY)
+    assert collection.has_room([b"x"]) and not collection.has_room([b"xy"])
 
 
 def test_results_that_are_large_together_are_several_batches() -> None:

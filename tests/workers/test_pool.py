@@ -129,6 +129,7 @@ def test_block_is_answered_as_one_with_record_batches(tmp_path: Path) -> None:
             (other, *_) = parse(second.batches[0].encode(1, 0, 0, transactional=True))
             assert json.loads(other.value or b"")["id"] == f"{TOPIC}:1:640"
             assert rig.codes == {}
+            assert rig.in_flight() == (0, 0)
 
     asyncio.run(scenario())
 
@@ -163,6 +164,7 @@ def test_block_whose_model_fails_late_gives_up_what_it_had(tmp_path: Path) -> No
             await rig.answered(6)
             assert [rig.code(at) for at in range(6)] == ["ok"] * 4 + ["model_error", "ok"]
             assert rig.results == []
+            assert rig.in_flight() == (0, 0)
 
     asyncio.run(scenario())
 
@@ -176,6 +178,7 @@ def test_block_with_headers_comes_back_unread(tmp_path: Path) -> None:
             rig.pool.submit_block(odd)
             await rig.until(lambda: bool(rig.unread))
             assert rig.unread == [(odd, [])]
+            assert rig.in_flight() == (0, 0)
 
     asyncio.run(scenario())
 
