@@ -7,20 +7,20 @@ rounds; the spread is (largest - smallest) / median. `tests/benchmarks/test_sitt
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
 from benchmarks.broker import Broker
-from benchmarks.contenders import Contender, rivals
+from benchmarks.contenders import Contender
 from benchmarks.environments import NotRun
 from benchmarks.trial import Trial, trial
 
 Report = dict[str, Any]
 
-WARM_UP = ("loop_aiokafka x1", "txn_loop x1")
-WARM_UP_REQUESTS = 200_000  # its compiler is busy for half a minute
+WARM_UP_REQUESTS = 200_000
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Sitting:
     ) -> tuple[dict[str, list[Report]], dict[str, str]]:
         """All rounds; returns each contender's reports, and the reasons of those left out."""
         self._prepare(contenders)
-        self._warm_up()
+        self._warm_up(contenders)
         reports: dict[str, list[Report]] = {contender.name: [] for contender in contenders}
         left_out: dict[str, str] = {}
         for number, contender in turns(contenders, self.rounds):
@@ -66,14 +66,20 @@ class Sitting:
                 except NotRun as error:
                     self.say(str(error))
 
-    def _warm_up(self) -> None:
-        """A broker just started compiles its code; the first contender should not pay for it."""
-        self.say("warm-up of the broker")
-        for contender in rivals():
-            if contender.name in WARM_UP:
-                with trial(
-                    self.broker, contender, models_dir=self.models_dir, work=self.work
-                ) as running:
+    def _warm_up(self, contenders: Sequence[Contender]) -> None:
+        """A turn of everybody that does not count: a broker compiles what each asks of it.
+
+        The slow ones are left out; one that cannot run says so in the first round.
+        """
+        for contender in contenders:
+            if contender.share == 1.0:
+                self.say(f"warm-up: {contender.name}")
+                with (
+                    suppress(NotRun),
+                    trial(
+                        self.broker, contender, models_dir=self.models_dir, work=self.work
+                    ) as running,
+                ):
                     running.throughput(WARM_UP_REQUESTS, 60.0)
 
 
