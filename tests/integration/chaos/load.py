@@ -171,8 +171,8 @@ class Load:
                 if rows and at not in known:
                     self._rows.append((topic, partition, offset, *rows.pop(0)[3:]))
         self._write()
-        if any(waiting.values()):
-            raise AssertionError("an acknowledged request is nowhere in its topic")
+        if missing := [row[:6] for rows in waiting.values() for row in rows]:
+            raise AssertionError(f"acknowledged requests are nowhere in their topic: {missing}")
 
     def _run(self) -> None:
         owed, before = 0.0, time.monotonic()
