@@ -93,8 +93,10 @@ def _write(folder: Path, campaign: Campaign, verdict: Verdict, size: str) -> Non
         "faust": faust.__version__,
         "confluent_kafka": confluent_kafka.__version__,
     }
+    told = verdict.as_json()
+    told["notes"].pop("folder")  # of this machine alone
     path = folder / f"chaos-{campaign.name}.json"
-    path.write_text(json.dumps(machine | verdict.as_json(), indent=2) + "\n", "utf-8")
+    path.write_text(json.dumps(machine | told, indent=2) + "\n", "utf-8")
 
 
 sys.exit(main())
