@@ -18,7 +18,7 @@ import structlog
 
 from chimera.agents.fetched import Run
 from chimera.agents.intake import Intake, Rules, case_of, take_in
-from chimera.agents.outcomes import Case, Entry, Error, Later, Outcome, end_of, identify
+from chimera.agents.outcomes import Case, Entry, Error, Later, Outcome, end_of
 from chimera.agents.shared import Shared
 from chimera.agents.timers import Timers
 from chimera.agents.window import Hole, Window
@@ -32,6 +32,7 @@ from chimera.schemas.errors import (
     RequestError,
     WorkerCrashed,
 )
+from chimera.schemas.request_heads import identify
 from chimera.schemas.stored import Stored as Raw
 from chimera.schemas.work import Block, Failure, Outcomes, Results, Work
 from chimera.topics import retry
@@ -340,7 +341,7 @@ class Lane:
         case = self._case(offset)
         case.attempt += 1
         case.first_failure_ms = case.first_failure_ms or _now_ms()
-        id_, model = identify(self._window.record(offset).value)
+        id_, model = identify(self._window.record(offset).value or b"")
         self._decide(offset, Error(error.code, str(error), case, model, id_))
 
     def _decide(self, offset: int, outcome: Outcome) -> None:

@@ -9,8 +9,6 @@ copy for operators. All go to the partition number that the request came from.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import msgspec
-
 from chimera.schemas import headers as names
 from chimera.schemas.batches import (
     BATCH_BYTES,
@@ -83,23 +81,6 @@ def count_of(entry: Entry) -> int:
 def appended_ms(entry: Entry) -> int:
     """When its first record was appended or made, epoch."""
     return entry.first_ms if isinstance(entry, Block) else entry.timestamp
-
-
-class _Named(msgspec.Struct):
-    id: str | None = None
-    model_name: str = ""
-
-
-_NAMED = msgspec.json.Decoder(_Named)
-
-
-def identify(value: bytes | None, head_bytes: int = -1) -> tuple[str | None, str]:
-    """A request's id and model name, as far as its bytes tell; for requests never decoded."""
-    try:
-        named = _NAMED.decode((value or b"")[: head_bytes if head_bytes >= 0 else None])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None, ""
-    return named.id, named.model_name
 
 
 class Composer:

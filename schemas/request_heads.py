@@ -51,7 +51,13 @@ class OutputChoice(msgspec.Struct, frozen=True, gc=False):
     binary: bool
 
 
+class _Named(msgspec.Struct, gc=False):
+    id: str | None = None
+    model_name: str = ""
+
+
 DECODER = msgspec.json.Decoder(Head)
+_NAMED = msgspec.json.Decoder(_Named)
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -68,6 +74,18 @@ def read(head: bytes) -> Head:
         raise SchemaInvalid(str(error)) from None
     except UNREADABLE as error:
         raise Malformed(f"the request is not JSON: {error}") from None
+
+
+def identify(value: bytes, head: int = -1) -> tuple[str | None, str]:
+    """A request's id and its model's name, as far as its bytes tell, which may be anything.
+
+    `head`: bytes of its JSON head, -1: all of it is JSON.
+    """
+    try:
+        named = _NAMED.decode(value if head < 0 else value[:head])
+    except UNREADABLE:
+        return None, ""
+    return named.id, named.model_name
 
 
 def model(head: Head, extra: Mapping[str, str]) -> tuple[str, str | None]:

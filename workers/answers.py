@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from chimera.schemas.errors import REQUEST_ERRORS, RequestError
+from chimera.schemas.request_heads import identify
 from chimera.schemas.responses import Response
 from chimera.schemas.work import BatchStory, Failure, Outcomes, Work
 from chimera.workers.computation import Answers, Batch, Plain
@@ -26,24 +27,11 @@ _FAILURE = msgspec.json.Encoder()
 _NOT_COMPUTED = BatchStory("", "", "", "", 0, 0)
 
 
-class _Named(msgspec.Struct):
-    id: str | None = None
-    model_name: str = ""
-
-
-_NAMED = msgspec.json.Decoder(_Named)
-
-
 def unread(work: Work, index: int, error: RequestError) -> Failure:
     """The failure of a request that is none, with as much of id and model as its bytes tell."""
-    head = work.heads[index]
-    value = work.values[index][: head if head >= 0 else None]
-    try:
-        named = _NAMED.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        named = _Named()
-    model = named.model_name or work.extras.get(index, NO_EXTRA).get("model", "")
-    return Failure(model, "", named.id, str(error))
+    name, model = identify(work.values[index], work.heads[index])
+    model = model or work.extras.get(index, NO_EXTRA).get("model", "")
+    return Failure(model, "", name, str(error))
 
 
 def refusals(held: Held, refused: Sequence[tuple[int, RequestError, Failure]]) -> Answered:

@@ -100,6 +100,14 @@ def test_lane_refuses_what_is_too_large_or_has_no_value() -> None:
     ]
 
 
+def test_lane_answers_what_is_nested_too_deeply_to_be_read() -> None:
+    deep = b'{"id":"a","x":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
+    bench = Bench(max_request_bytes=1_000).open()
+    bench.put(Kafka(0, value=deep))
+    [(_, outcome)] = bench.lane.prefix(10)
+    assert isinstance(outcome, Error) and (outcome.code, outcome.id) == ("too_large", None)
+
+
 def test_lane_answers_an_expired_request_while_the_device_is_busy() -> None:
     bench = Bench(deadline_tolerance_ms=0).open()
     bench.put(deadline(0, in_ms=50), Kafka(1))
