@@ -18,9 +18,9 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from chimera.agents.committers import Committer
-from chimera.agents.lane import Lane, code_of
+from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
-from chimera.agents.outcomes import Composer, appended_ms, count_of, end_of
+from chimera.agents.outcomes import Composer, appended_ms, code_of, count_of, end_of
 from chimera.schemas.errors import ChimeraError
 from chimera.schemas.settings import Settings
 from chimera.topics.producers import Fenced

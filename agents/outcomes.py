@@ -83,6 +83,13 @@ def appended_ms(entry: Entry) -> int:
     return entry.first_ms if isinstance(entry, Block) else entry.timestamp
 
 
+def code_of(outcome: Outcome) -> str:
+    """How outcomes are counted: by an error's code, as `retry`, or `ok`."""
+    if isinstance(outcome, Error):
+        return outcome.code
+    return "retry" if isinstance(outcome, Later) else "ok"
+
+
 class Composer:
     """Turns the decided prefix of one lane into what its transaction produces."""
 
