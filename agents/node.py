@@ -221,7 +221,7 @@ class Node:
             lane,
             opening,
             lambda: self._committer(where),
-            Composer(self.catalogue, tp.partition),
+            Composer(self.catalogue, tp.partition, self.settings.commit.compression),
             settings=self.settings,
             metrics=self.metrics,
             fatal=self.fatal,
@@ -234,12 +234,7 @@ class Node:
         kafka = self.settings.kafka
         call_timeout_s = kafka.request_timeout_ms / 1000
         if self.settings.serving.guarantee == "at_least_once":
-            producer = IdempotentProducer(
-                self._client,
-                kafka.group,
-                call_timeout_s=call_timeout_s,
-                compression=self.settings.commit.compression,
-            )
+            producer = IdempotentProducer(self._client, kafka.group, call_timeout_s=call_timeout_s)
             return AtLeastOnce(producer, where, self._note, self._settle)
         return ExactlyOnce(
             TransactionalProducer(
@@ -248,7 +243,6 @@ class Node:
                 kafka.group,
                 transaction_timeout_ms=self.settings.commit.transaction_timeout_ms,
                 call_timeout_s=call_timeout_s,
-                compression=self.settings.commit.compression,
                 step=self._stages.new(),
             ),
             where,

@@ -14,8 +14,8 @@ from chimera.schemas.batches import (
     BATCH_BYTES,
     ENVELOPE_BYTES,
     FRAMING_BYTES,
-    Record,
-    split,
+    Compression,
+    encode_all,
 )
 from chimera.schemas.errors import BY_CODE
 from chimera.schemas.headers import headers
@@ -61,6 +61,9 @@ class Later:
     error: Error
 
 
+Record = tuple[bytes | None, bytes]
+"""A record's key and its tail: value and headers."""
+
 Outcome = bytes | Error | Later | Results
 """`bytes`: the tail of a response, ready for the wire. `Results`: of a block, as a whole."""
 
@@ -93,9 +96,13 @@ def code_of(outcome: Outcome) -> str:
 class Composer:
     """Turns the decided prefix of one lane into what its transaction produces."""
 
-    def __init__(self, catalogue: Catalogue, partition: int) -> None:
+    def __init__(
+        self, catalogue: Catalogue, partition: int, compression: Compression = "none"
+    ) -> None:
+        """`compression` is of what is composed here; blocks' results come as they are."""
         self._catalogue = catalogue
         self._partition = partition
+        self._compression: Compression = compression
 
     def compose(self, prefix: Iterable[tuple[Entry, Outcome]]) -> list[Produced]:
         """Batches of every topic that the prefix touches, results first."""
@@ -127,7 +134,10 @@ class Composer:
 
     def _batches(self, topic: Topic, records: list[Record]) -> list[Produced]:
         together = min(BATCH_BYTES, topic.max_message_bytes - FRAMING_BYTES)
-        return [Produced(topic.name, self._partition, batch) for batch in split(records, together)]
+        keys = [key for key, _ in records]
+        tails = [tail for _, tail in records]
+        batches = encode_all(keys, tails, together, self._compression)
+        return [Produced(topic.name, self._partition, batch) for batch in batches]
 
 
 def error_tail(error: Error) -> bytes:

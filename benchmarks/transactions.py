@@ -35,7 +35,7 @@ from aiokafka.producer import sender
 from benchmarks.environments import ROOT
 from benchmarks.load import percentiles
 from benchmarks.sitting import Report, Sitting
-from chimera.schemas.batches import split
+from chimera.schemas.batches import encode
 from chimera.schemas.headers import headers, tail
 from chimera.topics.producers import Committed, Produced
 from chimera.topics.transactions import TransactionalProducer
@@ -94,7 +94,7 @@ async def ours(bootstrap: str, prefix: str, records: int) -> AsyncGenerator[Tran
     end = tail(VALUE, 0, headers(()))
 
     async def transaction(number: int) -> None:
-        (batch,) = split([(b"k", end)] * records, 1 << 20)
+        batch = encode([b"k"] * records, [end] * records)
         produced = [Produced(prefix + OUTPUT, 0, batch)]
         await producer.commit(produced, prefix + INPUT, 0, Committed(number + 1))
 

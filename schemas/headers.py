@@ -53,17 +53,24 @@ RESULT_TYPE = "chimera.inference.result.v1"
 ERROR_TYPE = "chimera.inference.error.v1"
 
 
-def varint(value: int) -> bytes:
-    """Kafka's signed variable-length integer: zigzag, seven bits a byte, low bits first."""
+def _varint(value: int) -> bytes:
     value = (value << 1) ^ (value >> 63)
-    if value < 0x80:
-        return bytes((value,))
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+SMALL = 16_384
+VARINTS = tuple(_varint(value) for value in range(SMALL))
+"""Those below `SMALL`, ready; a loop over many records looks them up by itself."""
+
+
+def varint(value: int) -> bytes:
+    """Kafka's signed variable-length integer: zigzag, seven bits a byte, low bits first."""
+    return VARINTS[value] if 0 <= value < SMALL else _varint(value)
 
 
 NULL = varint(-1)  # the length of a key or value that is not there

@@ -21,7 +21,7 @@ from aiokafka import errors as kafka
 from aiokafka.client import CoordinationType
 from aiokafka.structs import TopicPartition
 
-from chimera.schemas.batches import Batch, Compression
+from chimera.schemas.batches import Encoded
 from chimera.schemas.errors import ChimeraError
 from chimera.topics import protocol
 
@@ -64,7 +64,7 @@ class Produced:
 
     topic: str
     partition: int
-    records: Batch
+    records: Encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +80,11 @@ class Producer:
 
     transactional_id: str | None = None
 
-    def __init__(
-        self,
-        client: Any,
-        group: str,
-        *,
-        call_timeout_s: float,
-        compression: Compression = "none",
-    ) -> None:
+    def __init__(self, client: Any, group: str, *, call_timeout_s: float) -> None:
         """`client` is a started AIOKafkaClient and shared; connections are this producer's own."""
         self._client = client
         self._group = group
         self._call_timeout_s = call_timeout_s
-        self._compression: Compression = compression
         self._transaction_timeout_ms = 0
         self._connections = f"producer:{id(self)}"
         self._coordinators: dict[CoordinationType, int] = {}
@@ -133,12 +125,11 @@ class Producer:
             raise Refused(f"{self.name}: used before it was opened")
         where = (batch.topic, batch.partition)
         sequence = self._sequences.get(where, 0)
-        encoded = batch.records.encode(
+        encoded = batch.records.sent_by(
             self._producer_id,
             self._epoch,
             sequence,
             transactional=self.transactional_id is not None,
-            compression=self._compression,
         )
 
         async def once() -> int:

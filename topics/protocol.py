@@ -56,6 +56,20 @@ class Uuid(AbstractType[bytes]):
         return urlsafe_b64decode(shown + "==")
 
 
+def _by_topic(*fields: Any) -> Any:
+    """The list that most messages have: topics by name, and of each its partitions."""
+    return _topics(("name", TEXT), fields)
+
+
+def _by_topic_id(*fields: Any) -> Any:
+    return _topics(("topic_id", Uuid), fields)
+
+
+def _topics(key: Any, fields: tuple[Any, ...]) -> Any:
+    partitions = CompactArray(*fields, TAGS)
+    return ("topics", CompactArray(key, ("partitions", partitions), TAGS))
+
+
 class ApiVersionsResponse(Response):
     API_KEY = 18
     API_VERSION = 3
@@ -117,28 +131,17 @@ class ProduceResponse(Response):
     API_KEY = 0
     API_VERSION = 12
     SCHEMA = Schema(
-        (
-            "topics",
-            CompactArray(
-                ("name", TEXT),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("index", Int32),
-                        ("error_code", Int16),
-                        ("base_offset", Int64),
-                        ("log_append_time_ms", Int64),
-                        ("log_start_offset", Int64),
-                        (
-                            "record_errors",
-                            CompactArray(("batch_index", Int32), ("message", TEXT), TAGS),
-                        ),
-                        ("error_message", TEXT),
-                        TAGS,
-                    ),
-                ),
-                TAGS,
+        _by_topic(
+            ("index", Int32),
+            ("error_code", Int16),
+            ("base_offset", Int64),
+            ("log_append_time_ms", Int64),
+            ("log_start_offset", Int64),
+            (
+                "record_errors",
+                CompactArray(("batch_index", Int32), ("message", TEXT), TAGS),
             ),
+            ("error_message", TEXT),
         ),
         ("throttle_ms", Int32),
         TAGS,
@@ -154,14 +157,7 @@ class ProduceStruct(RequestStruct):
         ("transactional_id", TEXT),
         ("acks", Int16),
         ("timeout_ms", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("name", TEXT),
-                ("partitions", CompactArray(("index", Int32), ("records", CompactBytes), TAGS)),
-                TAGS,
-            ),
-        ),
+        _by_topic(("index", Int32), ("records", CompactBytes)),
         TAGS,
     )
 
@@ -171,14 +167,7 @@ class TxnOffsetCommitResponse(Response):
     API_VERSION = 5
     SCHEMA = Schema(
         ("throttle_ms", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("name", TEXT),
-                ("partitions", CompactArray(("index", Int32), ("error_code", Int16), TAGS)),
-                TAGS,
-            ),
-        ),
+        _by_topic(("index", Int32), ("error_code", Int16)),
         TAGS,
     )
 
@@ -196,22 +185,11 @@ class TxnOffsetCommitStruct(RequestStruct):
         ("generation", Int32),
         ("member_id", TEXT),
         ("group_instance_id", TEXT),
-        (
-            "topics",
-            CompactArray(
-                ("name", TEXT),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("index", Int32),
-                        ("offset", Int64),
-                        ("leader_epoch", Int32),
-                        ("metadata", TEXT),
-                        TAGS,
-                    ),
-                ),
-                TAGS,
-            ),
+        _by_topic(
+            ("index", Int32),
+            ("offset", Int64),
+            ("leader_epoch", Int32),
+            ("metadata", TEXT),
         ),
         TAGS,
     )
@@ -248,23 +226,12 @@ class OffsetFetchResponse(Response):
     API_VERSION = 7
     SCHEMA = Schema(
         ("throttle_ms", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("name", TEXT),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("index", Int32),
-                        ("offset", Int64),
-                        ("leader_epoch", Int32),
-                        ("metadata", TEXT),
-                        ("error_code", Int16),
-                        TAGS,
-                    ),
-                ),
-                TAGS,
-            ),
+        _by_topic(
+            ("index", Int32),
+            ("offset", Int64),
+            ("leader_epoch", Int32),
+            ("metadata", TEXT),
+            ("error_code", Int16),
         ),
         ("error_code", Int16),
         TAGS,
@@ -294,29 +261,18 @@ class FetchResponse(Response):
         ("throttle_ms", Int32),
         ("error_code", Int16),
         ("session_id", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("topic_id", Uuid),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("index", Int32),
-                        ("error_code", Int16),
-                        ("high_watermark", Int64),
-                        ("last_stable_offset", Int64),
-                        ("log_start_offset", Int64),
-                        (
-                            "aborted_transactions",
-                            CompactArray(("producer_id", Int64), ("first_offset", Int64), TAGS),
-                        ),
-                        ("preferred_read_replica", Int32),
-                        ("records", CompactBytes),
-                        TAGS,
-                    ),
-                ),
-                TAGS,
+        _by_topic_id(
+            ("index", Int32),
+            ("error_code", Int16),
+            ("high_watermark", Int64),
+            ("last_stable_offset", Int64),
+            ("log_start_offset", Int64),
+            (
+                "aborted_transactions",
+                CompactArray(("producer_id", Int64), ("first_offset", Int64), TAGS),
             ),
+            ("preferred_read_replica", Int32),
+            ("records", CompactBytes),
         ),
         TAGS,
     )
@@ -334,24 +290,13 @@ class FetchStruct(RequestStruct):
         ("isolation_level", Int8),
         ("session_id", Int32),
         ("session_epoch", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("topic_id", Uuid),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("index", Int32),
-                        ("leader_epoch", Int32),
-                        ("fetch_offset", Int64),
-                        ("last_fetched_epoch", Int32),
-                        ("log_start_offset", Int64),
-                        ("max_bytes", Int32),
-                        TAGS,
-                    ),
-                ),
-                TAGS,
-            ),
+        _by_topic_id(
+            ("index", Int32),
+            ("leader_epoch", Int32),
+            ("fetch_offset", Int64),
+            ("last_fetched_epoch", Int32),
+            ("log_start_offset", Int64),
+            ("max_bytes", Int32),
         ),
         (
             "forgotten_topics",

@@ -21,7 +21,6 @@ from typing import Any
 
 from aiokafka.client import CoordinationType
 
-from chimera.schemas.batches import Compression
 from chimera.schemas.errors import KafkaUnavailable
 from chimera.topics import protocol
 from chimera.topics.producers import Committed, Produced, Producer
@@ -61,11 +60,10 @@ class TransactionalProducer(Producer):
         *,
         transaction_timeout_ms: int,
         call_timeout_s: float,
-        compression: Compression = "none",
         step: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`step` is called by name at each stage of a commit: stage timings and fail-points."""
-        super().__init__(client, group, call_timeout_s=call_timeout_s, compression=compression)
+        super().__init__(client, group, call_timeout_s=call_timeout_s)
         self.transactional_id = transactional_id
         self._transaction_timeout_ms = transaction_timeout_ms
         self._step = step

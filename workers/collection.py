@@ -10,7 +10,7 @@ lane has decisions to make: the block is answered request by request then, like 
 from collections.abc import Sequence
 from operator import attrgetter
 
-from chimera.schemas.batches import ENVELOPE_BYTES, Compression, join
+from chimera.schemas.batches import ENVELOPE_BYTES, Compression, encode_all
 from chimera.schemas.stored import Damaged, parse
 from chimera.schemas.work import BatchStory, Block, Results, Work
 
@@ -50,7 +50,7 @@ class Collection:
     def results(self, max_bytes: int, compression: Compression) -> Results:
         """All of them, when none is left."""
         tails = [tail for tail in self.tails if tail is not None]
-        batches = [one.finish(compression) for one in join(self._keys, tails, max_bytes)]
+        batches = encode_all(self._keys, tails, max_bytes, compression)
         block = self._block
         return Results(block.lane, block.first, block.next, tuple(batches), tuple(self.stories))
 

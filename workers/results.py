@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from chimera.schemas import headers as names
-from chimera.schemas.headers import header, headers, varint
+from chimera.schemas.headers import SMALL, VARINTS, header, headers, varint
 from chimera.schemas.manifest import Manifest
 from chimera.schemas.responses import Response
 
-_VARINTS = tuple(varint(value) for value in range(8192))
 _COMMON = 15  # headers that every result has
 _NO_EXTRA: Mapping[str, str] = {}
 
@@ -84,7 +83,7 @@ class Lot:
                 digits = len(number)
                 before, between = self._pieces((where, digits, 0, False))
             length = len(value)
-            size = _VARINTS[length] if length < 8192 else varint(length)
+            size = VARINTS[length] if length < SMALL else varint(length)
             found.append(b"".join((size, value, before, number, between, number)))
         return found
 

@@ -9,7 +9,7 @@ from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
 from chimera.agents.outcomes import end_of
 from chimera.agents.shared import Shared
-from chimera.schemas.batches import Encoded, Records
+from chimera.schemas.batches import Encoded, encode
 from chimera.schemas.errors import REQUEST_ERRORS, RequestError
 from chimera.schemas.headers import varint
 from chimera.schemas.settings import ServingSettings, Settings
@@ -94,11 +94,10 @@ class Bench:
         self, first: int, count: int, *, start: int | None = None, head: bytes = b"\0"
     ) -> Run:
         """A run of one stored batch; `head`: the headers of each record."""
-        built = Records()
-        for number in range(count):
-            value = b"value %d" % (first + number)
-            built.add(b"key", varint(len(value)) + value + head)
-        raw = first.to_bytes(8, "big") + built.encode(-1, 0, 0, transactional=False)[8:]
+        values = [b"value %d" % (first + number) for number in range(count)]
+        tails = [varint(len(value)) + value + head for value in values]
+        sent = encode([b"key"] * count, tails).sent_by(-1, 0, 0, transactional=False)
+        raw = first.to_bytes(8, "big") + sent[8:]
         begin = first if start is None else start
         run = Fetched(self.lane.topic, self.lane.partition, first, raw, continues=begin).take(count)
         assert run is not None

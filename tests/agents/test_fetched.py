@@ -6,7 +6,7 @@ import pytest
 
 from chimera.agents.fetched import Fetched, Run
 from chimera.schemas import headers, stored
-from chimera.schemas.batches import Compression, Records
+from chimera.schemas.batches import Compression, encode
 
 LANE = 4
 MANY = 64
@@ -22,15 +22,11 @@ def batch(
     head: bytes = b"\0",
 ) -> bytes:
     """`control`: 0 an abort marker, 1 a commit marker; `head`: the headers of each record."""
-    built = Records()
     key = b"key" if control is None else b"\0\0" + control.to_bytes(2, "big")
-    for number in range(count):
-        value = b"value %d" % (first + number)
-        built.add(key, headers.varint(len(value)) + value + head)
-    transactional = producer_id >= 0
-    raw = bytearray(
-        built.encode(producer_id, 0, 0, transactional=transactional, compression=compression)
-    )
+    values = [b"value %d" % (first + number) for number in range(count)]
+    tails = [headers.varint(len(value)) + value + head for value in values]
+    encoded = encode([key] * count, tails, compression)
+    raw = bytearray(encoded.sent_by(producer_id, 0, 0, transactional=producer_id >= 0))
     raw[0:8] = first.to_bytes(8, "big")
     if control is not None:
         raw[22] |= stored.CONTROL

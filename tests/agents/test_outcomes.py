@@ -16,7 +16,7 @@ def test_batches_fit_their_topic_however_small_its_limit() -> None:
     topics = catalogue(Settings(serving=ServingSettings(max_result_bytes=1_000)))
     prefix = [(Kafka(offset), tail(bytes(900), 0, b"")) for offset in range(300)]
     produced = Composer(topics, partition=3).compose(prefix)
-    encoded = [one.records.encode(1, 0, 0, transactional=True) for one in produced]
+    encoded = [one.records.sent_by(1, 0, 0, transactional=True) for one in produced]
     assert max(len(batch) for batch in encoded) <= topics.results.max_message_bytes
     read = [record for batch in encoded for record in DefaultRecordBatch(batch)]
     assert len(read) == 300

@@ -16,7 +16,7 @@ from aiokafka.client import AIOKafkaClient
 
 from chimera.cli.kafka import EmbeddedKafka
 from chimera.schemas import headers
-from chimera.schemas.batches import split
+from chimera.schemas.batches import encode, encode_all
 from chimera.topics.producers import (
     Committed,
     Fenced,
@@ -48,8 +48,7 @@ class Stand:
         )
 
     def produced(self, *keys: bytes, partition: int = 0) -> list[Produced]:
-        [records] = split([(key, TAIL) for key in keys], 100_000)
-        return [Produced(self.topic, partition, records)]
+        return [Produced(self.topic, partition, encode(keys, [TAIL] * len(keys)))]
 
     async def visible(self, partition: int = 0) -> list[bytes | None]:
         """Keys that a read_committed consumer sees, from the start to the last stable offset."""
@@ -113,7 +112,7 @@ def test_transaction_of_several_batches_and_partitions_keeps_their_order(
             producer = at.producer()
             await producer.open()
             keys = [b"%04d" % number for number in range(1_000)]
-            batches = split([(key, TAIL) for key in keys], 5_000)
+            batches = encode_all(keys, [TAIL] * len(keys), 5_000)
             assert len(batches) > 5
             produced = [Produced(at.topic, 0, batch) for batch in batches]
             produced += at.produced(b"other", partition=1)

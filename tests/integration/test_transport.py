@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.client import AIOKafkaClient
 
 from chimera.schemas import headers
-from chimera.schemas.batches import Record, split
+from chimera.schemas.batches import encode
 from chimera.topics.producers import IdempotentProducer, Produced
 from tests.integration.test_node import started_node
 from tests.integration.topics import new_topic
@@ -25,13 +25,14 @@ def odd_tail(name: bytes, value: bytes) -> bytes:
     return headers.tail(value, 1, encoded)
 
 
-async def produce(bootstrap: str, topic: str, *records: Record) -> None:
+async def produce(bootstrap: str, topic: str, *records: tuple[bytes | None, bytes]) -> None:
     client = AIOKafkaClient(bootstrap_servers=bootstrap)
     await client.bootstrap()
     await client.set_topics([topic])
     producer = IdempotentProducer(client, topic, call_timeout_s=10)
     await producer.open()
-    await producer.produce([Produced(topic, 0, batch) for batch in split(records, 100_000)])
+    keys, tails = zip(*records, strict=True)
+    await producer.produce([Produced(topic, 0, encode(keys, tails))])
     await producer.close()
     await client.close()
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chimera.schemas import headers
-from chimera.schemas.batches import Compression, Record, Records, split
+from chimera.schemas.batches import Compression, encode, encode_all
 
 KEYS = st.none() | st.binary(max_size=300)
 VALUES = st.none() | st.binary(max_size=20_000)
@@ -29,59 +29,53 @@ def read(encoded: bytes) -> list[tuple[int, bytes | None, bytes | None, list[obj
 def test_batch_reads_back_whatever_was_written(
     written: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]],
 ) -> None:
-    records = Records()
-    for key, value, pairs in written:
-        records.add(key, headers.tail(value, len(pairs), headers.headers(pairs)))
-    assert read(records.encode(7, 3, 11, transactional=True)) == [
+    keys = [key for key, _, _ in written]
+    tails = [headers.tail(value, len(some), headers.headers(some)) for _, value, some in written]
+    assert read(encode(keys, tails).sent_by(7, 3, 11, transactional=True)) == [
         (index, key, value, pairs) for index, (key, value, pairs) in enumerate(written)
     ]
 
 
 @pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
 def test_batch_reads_back_from_every_compression(compression: Compression) -> None:
-    records = Records()
     tail = headers.tail(b"value" * 50, 1, headers.headers([("name", b"text")]))
-    for number in range(100):
-        records.add(b"%d" % number, tail)
-    encoded = records.encode(7, 3, 11, transactional=True, compression=compression)
-    found = read(encoded)
-    assert [key for _, key, _, _ in found] == [b"%d" % number for number in range(100)]
+    keys = [b"%d" % number for number in range(100)]
+    batch = encode(keys, [tail] * 100, compression)
+    found = read(batch.sent_by(7, 3, 11, transactional=True))
+    assert [key for _, key, _, _ in found] == keys
     assert {value for _, _, value, _ in found} == {b"value" * 50}
-    assert (len(encoded) < records.size / 3) == (compression != "none")
+    assert (len(batch.body) < 100 * len(tail) / 3) == (compression != "none")
 
 
 def test_batch_header_names_its_producer() -> None:
-    records = Records()
-    records.add(b"key", headers.tail(b"value", 0, b""))
-    batch = MemoryRecords(records.encode(123, 4, 99, transactional=True)).next_batch()
+    records = encode([b"key"], [headers.tail(b"value", 0, b"")])
+    batch = MemoryRecords(records.sent_by(123, 4, 99, transactional=True)).next_batch()
     assert batch is not None
     assert (batch.producer_id, batch.is_transactional) == (123, True)
-    plain = MemoryRecords(records.encode(123, 4, 99, transactional=False)).next_batch()
+    plain = MemoryRecords(records.sent_by(123, 4, 99, transactional=False)).next_batch()
     assert plain is not None and not plain.is_transactional
 
 
 def test_batch_is_stamped_with_the_present() -> None:
-    records = Records()
-    records.add(None, headers.tail(b"value", 0, b""))
-    batch = MemoryRecords(records.encode(1, 1, 0, transactional=False)).next_batch()
+    records = encode([None], [headers.tail(b"value", 0, b"")])
+    batch = MemoryRecords(records.sent_by(1, 1, 0, transactional=False)).next_batch()
     assert batch is not None
     first: Any = next(iter(batch))
     assert (first.timestamp or 0) > 1_700_000_000_000
 
 
 @given(st.lists(st.integers(1, 5_000), min_size=1, max_size=40), st.integers(1_000, 8_000))
-def test_split_keeps_every_record_in_order_and_batches_within_the_limit(
+def test_batches_keep_every_record_in_order_and_stay_within_the_limit(
     sizes: list[int], limit: int
 ) -> None:
-    written: list[Record] = [
-        (b"%d" % index, headers.tail(b"v" * size, 0, b"")) for index, size in enumerate(sizes)
-    ]
-    batches = split(written, limit)
-    keys = [
+    keys = [b"%d" % index for index in range(len(sizes))]
+    tails = [headers.tail(b"v" * size, 0, b"") for size in sizes]
+    batches = encode_all(keys, tails, limit)
+    found = [
         key
         for batch in batches
-        for _, key, _, _ in read(batch.encode(1, 1, 0, transactional=False))
+        for _, key, _, _ in read(batch.sent_by(1, 1, 0, transactional=False))
     ]
-    assert keys == [key for key, _ in written]
+    assert found == keys
     for batch in batches:
-        assert batch.count == 1 or batch.size <= limit
+        assert batch.count == 1 or len(batch.body) <= limit

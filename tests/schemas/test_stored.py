@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chimera.schemas import headers, stored
-from chimera.schemas.batches import Compression, Record, Records
+from chimera.schemas.batches import Compression, encode
 from chimera.schemas.stored import Damaged
 
+Record = tuple[bytes | None, bytes]
 COMPRESSIONS: Sequence[Compression] = ("none", "snappy", "zstd")
 
 
@@ -26,11 +27,9 @@ def batch(
     producer_id: int = 7,
 ) -> bytes:
     """A batch as a broker stores it: it has set the base offset."""
-    built = Records()
-    for key, tail in records:
-        built.add(key, tail)
-    encoded = built.encode(producer_id, 1, 0, transactional=True, compression=compression)
-    return first.to_bytes(8, "big") + encoded[8:]
+    keys, tails = zip(*records, strict=True)
+    sent = encode(keys, tails, compression).sent_by(producer_id, 1, 0, transactional=True)
+    return first.to_bytes(8, "big") + sent[8:]
 
 
 def plain(*values: bytes | None) -> list[Record]:

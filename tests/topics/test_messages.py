@@ -13,7 +13,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from chimera.agents import outcomes
 from chimera.schemas import inference, internal
-from chimera.schemas.batches import Records
+from chimera.schemas.batches import encode
 from chimera.schemas.errors import BY_CODE, RequestError
 from chimera.topics import messages
 from chimera.topics.dead_letters import Copy, Failure, Origin, Story, dead_letter, retry
@@ -41,9 +41,8 @@ def documented(message: Message, headers: list[tuple[str, bytes | None]]) -> Non
 
 
 def read_tail(tail: bytes) -> tuple[bytes, list[tuple[str, bytes | None]]]:
-    records = Records()
-    records.add(None, tail)
-    batch = MemoryRecords(records.encode(1, 1, 0, transactional=False)).next_batch()
+    sent = encode([None], [tail]).sent_by(1, 1, 0, transactional=False)
+    batch = MemoryRecords(sent).next_batch()
     assert batch is not None
     (record,) = batch
     assert record.value is not None

@@ -18,7 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from chimera.schemas import headers
-from chimera.schemas.batches import Records
+from chimera.schemas.batches import encode
 from chimera.schemas.errors import REQUEST_ERRORS
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.settings import ServingSettings, Settings
@@ -105,13 +105,10 @@ def block(
     encoded: bytes = b"",
 ) -> Block:
     """Values as one batch of a partition; `encoded`: a header that each record has."""
-    records = Records()
-    for at, value in enumerate(values):
-        key = keys[at] if keys else b"k%d" % at
-        records.add(key, headers.tail(value, bool(encoded), encoded))
-    raw = records.encode(-1, -1, -1, transactional=False)
-    raw = start.to_bytes(8, "big") + raw[8:]
     count = len(values)
+    tails = [headers.tail(value, bool(encoded), encoded) for value in values]
+    sent = encode(keys or [b"k%d" % at for at in range(count)], tails)
+    raw = start.to_bytes(8, "big") + sent.sent_by(-1, -1, -1, transactional=False)[8:]
     return Block(
         lane, TOPIC, lane, start, start + count, count, 0, raw, entered_ns=time.monotonic_ns()
     )

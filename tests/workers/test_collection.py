@@ -61,7 +61,7 @@ def test_results_come_in_the_requests_order(order: list[list[int]]) -> None:
     results = collection.results(100_000, "snappy")
     (batch,) = results.batches
     assert (results.count, len(results.stories)) == (3, len(order))
-    stored = MemoryRecords(batch.encode(1, 2, 3, transactional=True)).next_batch()
+    stored = MemoryRecords(batch.sent_by(1, 2, 3, transactional=True)).next_batch()
     assert stored is not None and stored.validate_crc()
     assert [(one.offset, one.key, one.value) for one in stored] == [
         (at, keys[at], b"result %d" % at) for at in range(3)

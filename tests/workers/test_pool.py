@@ -119,14 +119,14 @@ def test_block_is_answered_as_one_with_record_batches(tmp_path: Path) -> None:
             found = [
                 (record.key, json.loads(record.value or b""), dict(record.headers))
                 for batch in first.batches
-                for record in parse(batch.encode(1, 0, 0, transactional=True))
+                for record in parse(batch.sent_by(1, 0, 0, transactional=True))
             ]
             for at, (key, value, told) in enumerate(found):
                 assert (key, value["id"]) == (b"k%d" % at, f"r{at}")
                 assert value["outputs"][0]["data"] == [at + 2.0]
                 assert told["chimera-request-offset"] == b"%d" % (40 + at)
                 assert told["ce_id"] == f"{TOPIC}:1:{40 + at}:0".encode()
-            (other, *_) = parse(second.batches[0].encode(1, 0, 0, transactional=True))
+            (other, *_) = parse(second.batches[0].sent_by(1, 0, 0, transactional=True))
             assert json.loads(other.value or b"")["id"] == f"{TOPIC}:1:640"
             assert rig.codes == {}
             assert rig.in_flight() == (0, 0)
