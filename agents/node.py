@@ -34,6 +34,7 @@ from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
 from chimera.agents.opening import Opening
 from chimera.agents.outcomes import Composer
+from chimera.agents.seat import Seat, leave_for
 from chimera.agents.shared import Shared
 from chimera.agents.stages import Stages
 from chimera.schemas.errors import KafkaUnavailable
@@ -81,6 +82,7 @@ class Node:
         self._shared = Shared(
             settings, self.catalogue, self.pool, self, self.metrics, self._stages.visit
         )
+        self._seat = Seat(settings.stack.dir / "members", settings.kafka.group)
         self._lanes: dict[TP, Lane] = {}
         self._by_serial: dict[int, Lane] = {}
         self._loops: dict[TP, tuple[CommitLoop, asyncio.Task[None]]] = {}
@@ -101,6 +103,7 @@ class Node:
         self._client.set_topics([topic.name for topic in self.catalogue])
         if self.settings.serving.guarantee == "exactly_once":
             await require_features(self._client)
+        await leave_for(self._client, self.settings.kafka.group, self._seat.take())
         await asyncio.gather(self._learn_topics(), self._attempts.start(), self.pool.start())
         self._consumer.on_recreated(self._halt)
         self._spawn(self._tick())
@@ -110,6 +113,7 @@ class Node:
     async def stop(self) -> None:
         await self._on_revoked(self.app, set(self._lanes))
         await self.app.stop()
+        self._seat.leave()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -143,6 +147,7 @@ class Node:
         while True:
             await asyncio.sleep(TICK_S)
             now_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
+            self._seat.note(self._consumer.member_id)
             for lane in self._lanes.values():
                 lane.tick(now_s, now_ms)
             if self._noted:

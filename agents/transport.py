@@ -169,6 +169,11 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
             rebalance_timeout_ms=kafka.session_timeout_ms,
         )
 
+    @property
+    def member_id(self) -> str:
+        coordinator: Any = self._consumer._coordinator if self._consumer else None
+        return coordinator.member_id if coordinator else ""
+
     def end_of(self, tp: TP) -> int | None:
         consumer, where = self._ensure_consumer(), TopicPartition(*tp)
         return consumer.last_stable_offset(where) if where in consumer.assignment() else None
@@ -323,6 +328,11 @@ class Consumer(driver.Consumer):
     def on_recreated(self, tell: Callable[[str], None]) -> None:
         """`tell` gets the name of each topic that turns out to have another id."""
         self._thread.on_recreated = tell
+
+    @property
+    def member_id(self) -> str:
+        """How the group knows this consumer; empty before it has asked to join."""
+        return self._thread.member_id
 
     def seek_to(self, topic: str, partition: int, offset: int) -> None:
         """Continue reading at `offset`; called for a lane that noticed a hole."""

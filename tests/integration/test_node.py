@@ -22,6 +22,7 @@ def started_node(bootstrap: str, prefix: str, folder: Path) -> Generator[subproc
         "CHIMERA_KAFKA__TOPIC_PREFIX": prefix,
         "CHIMERA_KAFKA__GROUP": prefix,
         "CHIMERA_SERVING__MODELS_DIR": str(folder / "models"),
+        "CHIMERA_STACK__DIR": str(folder / "stack"),
     }
     (folder / "models").mkdir(exist_ok=True)
     command = [sys.executable, "-m", "chimera.cli"]
