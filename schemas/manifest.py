@@ -1,7 +1,8 @@
 """The manifest of a model version: what it takes, what it gives, and which file it is.
 
-It lies as `manifest.json` beside `model.onnx`, in the folder that bears the model's name and
-version. Shapes are the model's own with its batch dimension, -1 where a size varies; names follow
+It lies as `manifest.json` beside the version's files, in the folder that bears the model's name and
+version. A version's source is an ONNX graph, or the weights of a torch module whose definition is
+named by its import path; what is compiled from it later is not part of the manifest. Shapes are the model's own with its batch dimension, -1 where a size varies; names follow
 the Open Inference Protocol's metadata and Triton's configuration. Readers ignore fields that they
 do not know. `tests/workers/test_models.py` reads good and bad ones.
 """
@@ -17,12 +18,15 @@ from chimera.schemas.work import Ordering
 
 MANIFEST_VERSION = 1
 MAX_BATCH_ROWS = 65_536
+GRAPH_FILE, WEIGHTS_FILE = "model.onnx", "model.safetensors"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 Size = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
 Rows = Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH_ROWS)]
 MaxRows = Annotated[int, msgspec.Meta(ge=0, le=MAX_BATCH_ROWS)]
 Text = Annotated[str, msgspec.Meta(max_length=255)]
+Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Argument = bool | int | float | str | None | tuple[int, ...]
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
@@ -33,6 +37,13 @@ class TensorSpec(msgspec.Struct, frozen=True):
     shape: Annotated[tuple[Size, ...], msgspec.Meta(max_length=32)]
 
 
+class File(msgspec.Struct, frozen=True):
+    """One of a version's files, whole and unchangeable."""
+
+    sha256: Digest
+    size_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+
+
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     """One version of one model. `max_batch_size` and the delay default to the settings'."""
 
@@ -40,13 +51,23 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     version: str
     inputs: Annotated[tuple[TensorSpec, ...], msgspec.Meta(min_length=1, max_length=64)]
     outputs: Annotated[tuple[TensorSpec, ...], msgspec.Meta(min_length=1, max_length=64)]
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]  # of model.onnx
+    sha256: Digest  # of the source file
     ordering: Ordering = "key"
     max_batch_size: MaxRows | None = None  # rows; 0: the model knows no batches
     max_queue_delay_us: Annotated[int, msgspec.Meta(ge=0, le=60_000_000)] | None = None
     preferred_batch_size: Annotated[tuple[Rows, ...], msgspec.Meta(max_length=64)] = ()
     labels: tuple[Text, ...] = ()  # of the classes, in order, for people
+    files: dict[str, File] = {}  # by name, the source among them; none: it is model.onnx alone
+    definition: Text = ""  # torch only: package.module:factory, from the settings' allow-list
+    arguments: dict[str, Argument] = {}  # torch only: the factory's keyword arguments
+    samples: Text = ""  # the file (safetensors) with sample inputs, by their names
+    training_run: Text = ""  # that made it
     v: int = MANIFEST_VERSION
+
+    @property
+    def source(self) -> str:
+        """The name of the file that everything else is made of."""
+        return WEIGHTS_FILE if self.definition else GRAPH_FILE
 
     @property
     def batches(self) -> bool:

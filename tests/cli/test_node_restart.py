@@ -22,7 +22,9 @@ def test_next_node_does_not_wait_for_the_session_of_a_dead_one(place: Place) -> 
         first.kill()
     second = place.node()
     try:
-        answer = place.run("infer", "digits", "--input", "-", "--timeout", "60", text=asked, within_s=90)
+        answer = place.run(
+            "infer", "digits", "--input", "-", "--timeout", "60", text=asked, within_s=90
+        )
         assert answer.returncode == 0, answer.stderr
     finally:
         assert second.stop(30) == 0
