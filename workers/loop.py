@@ -43,6 +43,7 @@ class Loop:
     ) -> None:
         self._link = link
         self._board = board
+        self._repertoire = repertoire
         self._routes = Routes(repertoire)
         self._computation = computation
         self._settling = settling
@@ -84,6 +85,9 @@ class Loop:
                 self._decode(held)
         elif kind is Kind.BLOCK:
             self._take_block(*frames.read_block(body))
+        elif kind is Kind.DIRECT:
+            self._repertoire.direct(frames.read_traffic(body))
+            self._routes.forget()
         elif kind is Kind.FORGET:
             lane = frames.read_forget(body)
             self._queues.discard(lambda waiting: _lane(waiting) == lane)

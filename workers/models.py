@@ -21,6 +21,7 @@ import msgspec
 from chimera.schemas import manifest as manifests
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import Manifest
+from chimera.schemas.placements import Placement
 
 MODEL_FILE, MANIFEST_FILE = "model.onnx", "manifest.json"
 MAX_MODEL_BYTES = 2 << 30  # protobuf's own limit: larger ones need external data
@@ -51,6 +52,7 @@ class Version:
 
     folder: Path
     manifest: Manifest
+    digest: str  # what results name it by
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,25 @@ def find(models_dir: Path) -> Found:
     for model in _folders(models_dir):
         for folder in _folders(model):
             try:
-                versions.append(Version(folder, read_manifest(folder)))
+                manifest = read_manifest(folder)
             except ModelRefused as error:
                 refusals.append(Refusal(model.name, folder.name, str(error)))
+            else:
+                versions.append(Version(folder, manifest, manifest.sha256))
     versions.sort(key=lambda found: (found.manifest.name, version_order(found.manifest.version)))
+    return Found(tuple(versions), tuple(refusals))
+
+
+def find_placed(placements: Iterable[Placement]) -> Found:
+    """The versions that a node was told to hold, each from its own folder."""
+    versions: list[Version] = []
+    refusals: list[Refusal] = []
+    for placement in placements:
+        folder = Path(placement.folder)
+        try:
+            versions.append(Version(folder, read_manifest(folder), placement.digest))
+        except (ModelRefused, OSError) as error:
+            refusals.append(Refusal(placement.model, placement.version, str(error)))
     return Found(tuple(versions), tuple(refusals))
 
 

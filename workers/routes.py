@@ -35,6 +35,10 @@ class Routes:
         self._repertoire = repertoire
         self._known: dict[Look, Route | RequestError] = {}
 
+    def forget(self) -> None:
+        """The repertoire answers differently now."""
+        self._known.clear()
+
     def find(self, request: Request) -> Route | RequestError:
         """The route of a request whose claim checks are settled, or why it has none."""
         look = _look(request)
