@@ -25,6 +25,7 @@ from chimera.workers.outcomes import Outcome
 from chimera.workers.tier_order import Measured, Usage, order
 
 SLOW_FLOOR_US = 20_000  # less is a busy machine's noise, whatever the measured p99
+MAX_REMEMBERED = 4_096
 REORDER_CALLS = 256  # reported ones, between looks at the batch sizes in use
 
 
@@ -88,6 +89,7 @@ class Dispatcher:
         self._policy = policy
         self._jitter = jitter
         self._breakers = {tier: Breaker(policy.breaker) for tier in self.order}
+        self._slow: dict[tuple[str, int], int] = {}
         self._usage = Usage()
         self._recorded = 0
 
@@ -102,17 +104,25 @@ class Dispatcher:
         """The next step of an attempt at `rows` rows; both times are the monotonic clock's."""
         if deadline_us is not None and deadline_us <= now_us:
             return GiveUp(DeadlineExceeded)
-        for breaker in self._breakers.values():
+        left: list[str] = []
+        is_free = False
+        for tier in self.order:
+            breaker = self._breakers[tier]
             breaker.tick(now_us, self._jitter())
-        free = [tier for tier in self.order if self._breakers[tier].admits(now_us)]
-        if not free:
-            until_us = min(breaker.due_us() for breaker in self._breakers.values())
-            return Wait(until_us if deadline_us is None else min(until_us, deadline_us))
-        left = [tier for tier in free if tier not in tried]
-        if not left:
+            if not breaker.admits(now_us):
+                continue
+            is_free = True
+            if tier not in tried:
+                left.append(tier)
+                if deadline_us is None:
+                    break  # it is the one, and no time has to be kept for another
+        if left:
+            remaining_us = None if deadline_us is None else deadline_us - now_us
+            return self._call(left, rows, now_us, remaining_us)
+        if is_free:
             return GiveUp(BackendUnavailable)
-        remaining_us = None if deadline_us is None else deadline_us - now_us
-        return self._call(left, rows, now_us, remaining_us)
+        until_us = min(breaker.due_us() for breaker in self._breakers.values())
+        return Wait(until_us if deadline_us is None else min(until_us, deadline_us))
 
     def record(self, call: Call, outcome: Outcome, duration_us: int, now_us: int) -> None:
         """Report a call; `duration_us` is of the computation, without any queue before it."""
@@ -170,5 +180,11 @@ class Dispatcher:
 
     def _slow_us(self, tier: str, rows: int) -> int:
         """A call of this size that takes longer is slow; never above the time-out."""
-        expected_us = self._policy.slow_factor * self._measured[tier].expected_us(rows)
-        return int(min(max(expected_us, SLOW_FLOOR_US), self._policy.timeout_us))
+        known = self._slow.get((tier, rows))
+        if known is None:
+            expected_us = self._policy.slow_factor * self._measured[tier].expected_us(rows)
+            known = int(min(max(expected_us, SLOW_FLOOR_US), self._policy.timeout_us))
+            if len(self._slow) >= MAX_REMEMBERED:
+                self._slow.clear()
+            self._slow[tier, rows] = known
+        return known

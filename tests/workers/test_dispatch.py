@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from chimera.schemas.errors import BackendUnavailable, DeadlineExceeded, ModelRefused
 from chimera.schemas.settings import Settings
 from chimera.schemas.tiers import BY_NAME
-from chimera.workers.breakers import Policy as BreakerPolicy
 from chimera.workers.breakers import Permit, State, Transition
+from chimera.workers.breakers import Policy as BreakerPolicy
 from chimera.workers.dispatch import Call, Dispatcher, GiveUp, Policy, Wait
 from chimera.workers.outcomes import Outcome
 from chimera.workers.tier_order import Measured
@@ -144,7 +144,7 @@ class DispatcherMachine(RuleBasedStateMachine):
 
 
 DispatcherMachine.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None
+    max_examples=60, stateful_step_count=30, deadline=None
 )
 TestDispatcher = DispatcherMachine.TestCase
 
