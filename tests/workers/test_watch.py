@@ -128,6 +128,13 @@ def test_watch_without_comparisons_goes_on_where_they_are_asked_for() -> None:
     assert ruling(silent, policy=WatchPolicy(window_s=60)) is Ruling.PASS
 
 
+def test_watch_neither_passes_nor_breaches_against_a_version_that_was_hardly_used() -> None:
+    hardly = Observation(requests=50, latencies=Latencies.of([1_000.0] * 50))
+    slow = Observation(requests=2_000, latencies=SLOW)
+    policy = WatchPolicy(window_s=60)
+    assert judge(policy, 60, slow, hardly).ruling is Ruling.WAIT
+
+
 def test_watch_of_a_first_version_looks_at_errors_alone() -> None:
     first = Observation(requests=2_000, latencies=SLOW)
     assert judge(POLICY, 60, first, None).ruling is Ruling.PASS
