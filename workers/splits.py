@@ -64,7 +64,8 @@ class Split:
             return np.zeros(len(offsets), np.intp)
         drawn = np.log(_uniform(_mixed(_identities(source, offsets) ^ self._seeds)))
         drawn *= self._rates
-        return drawn.argmin(axis=0)
+        found: NDArray[np.intp] = drawn.argmin(axis=0)
+        return found
 
 
 def source(topic: str, partition: int) -> np.uint64:

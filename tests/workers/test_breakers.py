@@ -147,11 +147,15 @@ def call(breaker: Breaker, now_us: int, outcome: Outcome = Outcome.COMPUTED, us:
     return permit
 
 
+def state_of(breaker: Breaker) -> State:
+    return breaker.state
+
+
 def opened(now_us: int = 0) -> Breaker:
     breaker = Breaker(POLICY)
     for _ in range(4):
         call(breaker, now_us, Outcome.FAILED)
-    assert breaker.state is State.OPEN
+    assert state_of(breaker) is State.OPEN
     return breaker
 
 
@@ -159,16 +163,16 @@ def test_breaker_does_not_open_before_the_minimum_of_calls() -> None:
     breaker = Breaker(POLICY)
     for _ in range(3):
         call(breaker, 0, Outcome.DEVICE_LOST)
-    assert breaker.state is State.CLOSED
+    assert state_of(breaker) is State.CLOSED
     call(breaker, 0)
-    assert breaker.state is State.OPEN, "three of four"
+    assert state_of(breaker) is State.OPEN, "three of four"
 
 
 def test_breaker_below_its_rates_stays_closed() -> None:
     breaker = Breaker(POLICY)
     for at in range(100):
         call(breaker, at, Outcome.TIMED_OUT if at % 3 == 2 else Outcome.COMPUTED)
-        assert breaker.state is State.CLOSED
+        assert state_of(breaker) is State.CLOSED
 
 
 @pytest.mark.parametrize("outcome", sorted(ERRORS))
@@ -176,7 +180,7 @@ def test_breaker_opens_on_each_kind_of_error(outcome: Outcome) -> None:
     breaker = Breaker(POLICY)
     for at in range(4):
         call(breaker, at, Outcome.COMPUTED if at < 2 else outcome)
-    assert breaker.state is State.OPEN
+    assert state_of(breaker) is State.OPEN
     (transition,) = breaker.transitions
     assert transition.reason == "2 of 4 calls failed"
 
@@ -185,7 +189,7 @@ def test_breaker_opens_on_latency_alone() -> None:
     breaker = Breaker(POLICY)
     for at in range(4):
         call(breaker, at, us=SLOW_US + 1 if at else SLOW_US)
-    assert breaker.state is State.OPEN
+    assert state_of(breaker) is State.OPEN
     assert breaker.transitions[0].reason == "3 of 4 calls were slow"
 
 
@@ -194,7 +198,7 @@ def test_breaker_forgets_errors_that_are_older_than_its_window() -> None:
     for _ in range(3):
         call(breaker, 0, Outcome.FAILED)
     call(breaker, 10_001, Outcome.FAILED)
-    assert breaker.state is State.CLOSED
+    assert state_of(breaker) is State.CLOSED
 
 
 def test_breaker_forgets_calls_that_came_before_its_last_ones() -> None:
@@ -202,9 +206,9 @@ def test_breaker_forgets_calls_that_came_before_its_last_ones() -> None:
     for _ in range(100):
         call(breaker, 0)
     for _ in range(4):
-        assert breaker.state is State.CLOSED
+        assert state_of(breaker) is State.CLOSED
         call(breaker, 0, Outcome.FAILED)
-    assert breaker.state is State.OPEN, "four of the last eight"
+    assert state_of(breaker) is State.OPEN, "four of the last eight"
 
 
 @given(st.lists(st.sampled_from([Outcome.COMPUTED, *NEUTRAL]), max_size=60))
@@ -212,14 +216,14 @@ def test_breaker_never_opens_for_what_requests_did_themselves(outcomes: list[Out
     breaker = Breaker(POLICY)
     for outcome in outcomes:
         call(breaker, 0, outcome)
-    assert breaker.state is State.CLOSED
+    assert state_of(breaker) is State.CLOSED
 
 
 def test_breaker_counts_a_call_that_was_given_up_late_as_slow() -> None:
     breaker = Breaker(POLICY)
     for _ in range(4):
         call(breaker, 0, Outcome.UNFINISHED, SLOW_US + 1)
-    assert breaker.state is State.OPEN
+    assert state_of(breaker) is State.OPEN
 
 
 def test_breaker_is_not_closed_or_opened_again_by_calls_of_before() -> None:
@@ -236,9 +240,9 @@ def test_breaker_is_not_closed_or_opened_again_by_calls_of_before() -> None:
     for permit in early:
         assert permit is not None
         breaker.finish(permit, Outcome.COMPUTED, 1, now_us=1_000, jitter=0.0)
-    assert breaker.state is State.HALF_OPEN, "not closed"
+    assert state_of(breaker) is State.HALF_OPEN, "not closed"
     breaker.finish(probe, Outcome.COMPUTED, 1, now_us=1_001, jitter=0.0)
-    assert breaker.state is State.CLOSED
+    assert state_of(breaker) is State.CLOSED
 
 
 def test_breaker_counts_a_call_that_is_reported_twice_once() -> None:
@@ -246,7 +250,7 @@ def test_breaker_counts_a_call_that_is_reported_twice_once() -> None:
     permit = call(breaker, 0, Outcome.FAILED)
     for _ in range(10):
         breaker.finish(permit, Outcome.FAILED, 1, now_us=0, jitter=0.0)
-    assert breaker.state is State.CLOSED
+    assert state_of(breaker) is State.CLOSED
 
 
 def test_breaker_half_open_lets_one_probe_through() -> None:
@@ -259,16 +263,16 @@ def test_breaker_half_open_lets_one_probe_through() -> None:
 def test_breaker_whose_probe_is_slow_opens_again() -> None:
     breaker = opened()
     call(breaker, 1_000, us=SLOW_US + 1)
-    assert breaker.state is State.OPEN
+    assert state_of(breaker) is State.OPEN
     assert breaker.transitions[-1].reason == "the probe was slow"
 
 
 def test_breaker_whose_probe_tells_nothing_takes_another() -> None:
     breaker = opened()
     call(breaker, 1_000, Outcome.REFUSED)
-    assert breaker.state is State.HALF_OPEN
+    assert state_of(breaker) is State.HALF_OPEN
     call(breaker, 1_001)
-    assert breaker.state is State.CLOSED
+    assert state_of(breaker) is State.CLOSED
 
 
 def test_breaker_whose_probe_is_lost_opens_again_and_recovers() -> None:
@@ -278,7 +282,7 @@ def test_breaker_whose_probe_is_lost_opens_again_and_recovers() -> None:
     breaker.tick(4_000, 0.0)
     assert (breaker.state, breaker.until_us) == (State.OPEN, 6_000)
     call(breaker, 6_000)
-    assert breaker.state is State.CLOSED
+    assert state_of(breaker) is State.CLOSED
 
 
 def test_breaker_stays_open_for_longer_each_time_up_to_its_longest() -> None:
