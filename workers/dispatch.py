@@ -104,22 +104,11 @@ class Dispatcher:
         """The next step of an attempt at `rows` rows; both times are the monotonic clock's."""
         if deadline_us is not None and deadline_us <= now_us:
             return GiveUp(DeadlineExceeded)
-        left: list[str] = []
-        is_free = False
-        for tier in self.order:
-            breaker = self._breakers[tier]
-            breaker.tick(now_us, self._jitter())
-            if not breaker.admits(now_us):
-                continue
-            is_free = True
-            if tier not in tried:
-                left.append(tier)
-                if deadline_us is None:
-                    break  # it is the one, and no time has to be kept for another
+        left, is_open = self._free(now_us, tried, is_one_enough=deadline_us is None)
         if left:
             remaining_us = None if deadline_us is None else deadline_us - now_us
             return self._call(left, rows, now_us, remaining_us)
-        if is_free:
+        if not is_open:
             return GiveUp(BackendUnavailable)
         until_us = min(breaker.due_us() for breaker in self._breakers.values())
         return Wait(until_us if deadline_us is None else min(until_us, deadline_us))
@@ -155,6 +144,24 @@ class Dispatcher:
             found += [(tier, transition) for transition in breaker.transitions]
             breaker.transitions.clear()
         return sorted(found, key=lambda one: one[1].at_us)
+
+    def _free(
+        self, now_us: int, tried: Collection[str], *, is_one_enough: bool
+    ) -> tuple[list[str], bool]:
+        """Tiers that take a call and were not tried, in order; and whether every tier is open."""
+        left: list[str] = []
+        is_open = True
+        for tier in self.order:
+            breaker = self._breakers[tier]
+            breaker.tick(now_us, self._jitter())
+            if not breaker.admits(now_us):
+                continue
+            is_open = False
+            if tier not in tried:
+                left.append(tier)
+                if is_one_enough:  # no time has to be kept for another
+                    break
+        return left, is_open
 
     def _call(self, left: list[str], rows: int, now_us: int, remaining_us: int | None) -> Call:
         chosen, timeout_us = self._within(left, rows, remaining_us)
