@@ -25,7 +25,7 @@ Size = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
 Rows = Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH_ROWS)]
 MaxRows = Annotated[int, msgspec.Meta(ge=0, le=MAX_BATCH_ROWS)]
 Text = Annotated[str, msgspec.Meta(max_length=255)]
-Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 Argument = bool | int | float | str | None | tuple[int, ...]
 
 

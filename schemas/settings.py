@@ -169,6 +169,32 @@ class BatchingSettings(Section):
     )
 
 
+class DispatchSettings(Section):
+    window_ms: int = Field(
+        default=30_000, ge=1, description="a tier is judged by its calls of this time"
+    )
+    window_calls: int = Field(default=100, ge=1, description="and by at most so many of them")
+    minimum_calls: int = Field(
+        default=10, ge=1, description="fewer calls do not open a tier's circuit breaker"
+    )
+    error_rate: float = Field(
+        default=0.5, gt=0, le=1, description="share of failed calls that opens it"
+    )
+    slow_rate: float = Field(
+        default=0.8, gt=0, le=1, description="share of slow calls that opens it"
+    )
+    slow_factor: float = Field(
+        default=5.0,
+        gt=1,
+        description="a call is slow that takes so many times its tier's measured p99; a busy "
+        "machine doubles it without any fault of the tier",
+    )
+    open_ms: int = Field(
+        default=1_000, ge=1, description="an open tier gets a probe after this; doubles each time"
+    )
+    max_open_ms: int = Field(default=60_000, ge=1, description="but not past this")
+
+
 class CommitSettings(Section):
     linger_ms: float = Field(
         default=2.0,
@@ -232,6 +258,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     serving: ServingSettings = ServingSettings()
     batching: BatchingSettings = BatchingSettings()
+    dispatch: DispatchSettings = DispatchSettings()
     commit: CommitSettings = CommitSettings()
     fetch: FetchSettings = FetchSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
