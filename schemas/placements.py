@@ -1,14 +1,11 @@
 """What executors hold, and which of it answers: a node's orders to its executors.
 
     Placement   one version, by its digest and the folder that has its files
-    Share       a version, and its part of a model's traffic
-    Traffic     the shares of each model; a model that is not in it answers nothing
+    Traffic     weights of versions, for each model; one that is not in it answers nothing
 
 Holding and answering are apart, so that a version is loaded and warm before any request goes to it,
 and one that was called back is there when it is wanted again. `tests/workers/test_placing.py`.
 """
-
-from typing import Annotated
 
 import msgspec
 
@@ -27,12 +24,8 @@ class Placement(msgspec.Struct, frozen=True):
         return f"{self.model}/{self.version}"
 
 
-class Share(msgspec.Struct, frozen=True):
-    version: str
-    weight: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1  # beside the other shares' weights
-
-
-Traffic = dict[str, tuple[Share, ...]]
+Traffic = dict[str, dict[str, float]]
+"""Model -> version -> weight, beside the other versions' weights (`workers/splits.py`)."""
 
 
 class Orders(msgspec.Struct, frozen=True):

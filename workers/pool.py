@@ -33,6 +33,7 @@ from chimera.workers.handle import ENTRY, Handle
 from chimera.workers.pieces import pieces
 from chimera.workers.queues import Queues
 from chimera.workers.slots import Slot
+from chimera.workers.splits import Split
 
 log = structlog.get_logger(__name__)
 
@@ -194,7 +195,13 @@ class Pool:
         self._dispatch()
 
     def direct(self, traffic: Traffic) -> None:
-        """From their next batches on, these versions answer."""
+        """From their next batches on, these versions answer.
+
+        Raises:
+            ConfigurationError: weights that are none; nothing has changed.
+        """
+        for weights in traffic.values():
+            Split(weights)
         self._orders = structs.replace(self._orders or Orders(), traffic=traffic)
         for handle in self._handles():
             handle.direct(traffic)

@@ -21,6 +21,7 @@ from chimera.workers.backends.protocol import Backend, Loader
 from chimera.workers.batching import Policy
 from chimera.workers.models import Found, Version, latest, read_model
 from chimera.workers.results import Tails
+from chimera.workers.splits import Split
 from chimera.workers.suspects import Board
 
 log = structlog.get_logger(__name__)
@@ -49,17 +50,24 @@ class Repertoire:
         self._refused = {(one.model, one.version) for one in refused}
         for one in served:
             self._versions.setdefault(one.manifest.name, {})[one.manifest.version] = one
+        self._splits: dict[str, Split] = {}
         self._answering: dict[str, str | None] = {
             name: latest(found) for name, found in self._versions.items()
         }
 
     def direct(self, traffic: Traffic) -> None:
-        """From now on these versions answer; one that is not loaded does not exist."""
-        self._answering = {
-            model: max(shares, key=lambda share: share.weight).version
-            for model, shares in traffic.items()
-            if shares
-        }
+        """From now on these versions answer; one that is not loaded does not exist.
+
+        Raises:
+            ConfigurationError: weights that are none.
+        """
+        splits = {model: Split(weights) for model, weights in traffic.items()}
+        self._answering = {model: split.sole for model, split in splits.items()}
+        self._splits = {model: split for model, split in splits.items() if split.sole is None}
+
+    def split(self, model: str) -> Split | None:
+        """How its requests are divided, if more than one version answers for it."""
+        return self._splits.get(model)
 
     def find(self, model: str, version: str | None) -> Served:
         """The version asked for, or the one that answers for its model.

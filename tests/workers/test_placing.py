@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chimera.schemas.placements import Orders, Placement, Share, Traffic
+from chimera.schemas.placements import Orders, Placement, Traffic
 from chimera.workers import slots
 from chimera.workers.models import write_model
 from tests.workers.rig import REAL, Rig, block, manifest, request, sums, work, write_hostile
@@ -19,7 +19,7 @@ def placed(folder: Path, version: str, digest: str = "") -> Placement:
 
 
 def to(*versions: str) -> Traffic:
-    return {"hostile": tuple(Share(version) for version in versions)}
+    return {"hostile": dict.fromkeys(versions, 1.0)}
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_executors_that_retire_answer_what_they_have(folder: Path) -> None:
     async def scenario() -> None:
         rig = Rig(folder)
         slow = Placement("slow", "1", "5" * 64, str(folder / "slow" / "1"))
-        await rig.pool.start(Orders((slow,), {"slow": (Share("1"),)}))
+        await rig.pool.start(Orders((slow,), {"slow": {"1": 1.0}}))
         try:
             rig.pool.submit(work([request((0, at), "slow") for at in range(100)]))
             (before,) = rig.pool.executors
@@ -122,7 +122,7 @@ def test_work_of_one_that_does_not_finish_is_computed_by_its_successor(
     async def scenario() -> None:
         rig = Rig(folder)
         slow = Placement("slow", "1", "5" * 64, str(folder / "slow" / "1"))
-        await rig.pool.start(Orders((slow,), {"slow": (Share("1"),)}))
+        await rig.pool.start(Orders((slow,), {"slow": {"1": 1.0}}))
         try:
             rig.pool.submit(work([request((0, at), "slow") for at in range(60)]))
             assert await rig.pool.hold([slow, placed(folder, "1")]) == ()
@@ -178,12 +178,12 @@ def test_blocks_turn_to_the_new_version_between_two_batches(tmp_path: Path) -> N
 
     async def scenario() -> None:
         rig = Rig(tmp_path, REAL)
-        await rig.pool.start(Orders(tuple(placements), {"sums": (Share("1"),)}))
+        await rig.pool.start(Orders(tuple(placements), {"sums": {"1": 1.0}}))
         try:
             for turn in range(6):
                 values = [request((at, 2), "sums", id=f"r{at}") for at in range(80)]
                 rig.pool.submit_block(block(values, start=turn * 80))
-                rig.pool.direct({"sums": (Share("12"[(turn + 1) % 2]),)})
+                rig.pool.direct({"sums": {"12"[(turn + 1) % 2]: 1.0}})
             await rig.until(lambda: len(rig.results) == 6)
             results = sorted(rig.results, key=lambda one: one.first)
             versions = [one.stories[0].version for one in results]
