@@ -4,6 +4,7 @@ import typer
 
 from chimera.cli import (
     bench,
+    db,
     demo,
     doctor,
     down,
@@ -34,6 +35,7 @@ app.command()(down.down)
 app.command()(settings.settings)
 app.add_typer(offsets.app, name="offsets")
 app.add_typer(topics.app, name="topics")
+app.add_typer(db.app, name="db")
 app.add_typer(bench.app, name="bench")
 
 

@@ -17,7 +17,10 @@
     │   └── TooLarge            the request or its result is over the limit           too_large
     ├── ConfigurationError      a setting, a flag, or a file is wrong: says which, and what to do
     ├── ModelRefused            a model folder that may not be served: says why
-    └── KafkaUnavailable        no broker, or one that cannot do what was asked of it
+    ├── KafkaUnavailable        no broker, or one that cannot do what was asked of it
+    ├── PostgresUnavailable     no registry answers in time, or its embedded server does not start
+    ├── VersionTaken            another manifest is registered under that name and version
+    └── DeploymentRefused       a change of what serves that makes no sense now: says why
 
 `retriable` is a class attribute: policy reads it and needs no isinstance ladder. An error that
 crosses a process or a topic travels as its code and message, never as a pickled object.
@@ -104,6 +107,18 @@ class ModelRefused(ChimeraError):
 
 class KafkaUnavailable(ChimeraError):
     """No broker answers, or the one that does cannot do what was asked of it."""
+
+
+class PostgresUnavailable(ChimeraError):
+    """No Postgres answers in time, or the embedded one does not start; trying later may help."""
+
+
+class VersionTaken(ChimeraError):
+    """Another manifest is registered under that name and version; a version never changes."""
+
+
+class DeploymentRefused(ChimeraError):
+    """Nothing to promote, nothing to go back to; the message names the model and what it lacks."""
 
 
 REQUEST_ERRORS: tuple[type[RequestError], ...] = (

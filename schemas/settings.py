@@ -83,6 +83,47 @@ class KafkaSettings(Section):
     )
 
 
+class PostgresSettings(Section):
+    dsn: SecretStr | None = Field(
+        default=None,
+        description="postgresql://role:password@host:port/database of the application role, on a "
+        "server of your own; unset: the embedded one; never logged",
+    )
+    owner_dsn: SecretStr | None = Field(
+        default=None,
+        description="the same for the role that owns the tables, which only `chimera db` uses; "
+        "unset: the embedded one's, or none where dsn names a server of your own",
+    )
+    embedded_dir: Path = Field(
+        default=Path(".chimera/postgres"),
+        description="data and secrets of the embedded Postgres; survives restarts",
+    )
+    embedded_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description="fixed port of the embedded Postgres; unset: a free one",
+    )
+    pool_max: int = Field(
+        default=8,
+        ge=1,
+        description="connections of one process; all of them together stay below the server's "
+        "max_connections (100)",
+    )
+    connect_timeout_ms: int = Field(
+        default=5_000, ge=1, description="one attempt to connect, or the wait for a free connection"
+    )
+    command_timeout_ms: int = Field(
+        default=10_000, ge=1, description="one statement; longer than any of the registry's takes"
+    )
+    retry_for_ms: int = Field(
+        default=30_000,
+        ge=0,
+        description="how long a lost server is tried again, with growing pauses; longer than its "
+        "restart takes",
+    )
+
+
 class StackSettings(Section):
     dir: Path = Field(
         default=Path(".chimera"),
@@ -256,6 +297,7 @@ class Settings(BaseSettings):
     )
 
     kafka: KafkaSettings = KafkaSettings()
+    postgres: PostgresSettings = PostgresSettings()
     serving: ServingSettings = ServingSettings()
     batching: BatchingSettings = BatchingSettings()
     dispatch: DispatchSettings = DispatchSettings()

@@ -1,1 +1,1 @@
-"""Where it rests: databases and artifacts (nothing yet; the registry comes first)."""
+"""Where it rests: the registry in Postgres, and what is compiled from its models."""
