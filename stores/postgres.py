@@ -7,7 +7,7 @@
 A tenant's rows are kept apart by Postgres itself (Row Level Security): a transaction that names
 none sees none. The name is local to the transaction, so the next user of a connection starts
 without. A server that goes away between two transactions is waited for; one that goes away inside
-is reported, since only the caller knows whether to do it again. `tests/stores/test_isolation.py`
+is reported, since only the caller knows whether to do it again. `tests/stores/registry/test_isolation.py`
 and `test_outage.py` prove it.
 """
 

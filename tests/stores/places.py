@@ -13,9 +13,9 @@ from chimera.cli.postgres import EmbeddedPostgres
 from chimera.schemas.manifest import File, Manifest, TensorSpec, encode
 from chimera.schemas.settings import PostgresSettings
 from chimera.stores.postgres import Database
-from chimera.stores.records import Tenant, Version
-from chimera.stores.registry import Registry
-from chimera.stores.tenants import Tenants
+from chimera.stores.registry.records import Tenant, Version
+from chimera.stores.registry.registry import Registry
+from chimera.stores.registry.tenants import Tenants
 
 ONE_CONNECTION = PostgresSettings(pool_max=1)
 INPUTS = (TensorSpec("x", "FP32", (-1, 4)),)

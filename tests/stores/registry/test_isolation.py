@@ -11,8 +11,8 @@ import pytest
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.schemas.deployments import Change
 from chimera.schemas.errors import ConfigurationError, UnknownModel
-from chimera.stores.records import Artifact
-from chimera.stores.registry import Registry
+from chimera.stores.registry.records import Artifact
+from chimera.stores.registry.registry import Registry
 from tests.stores.places import ONE_CONNECTION, Place, connected, opened, register
 
 OF_A_TENANT = ("models", "versions", "artifacts", "deployments", "policies")

@@ -12,7 +12,7 @@ import msgspec
 
 from chimera.schemas.errors import ModelRefused, UnknownModel, VersionTaken
 from chimera.schemas.manifest import File, Manifest
-from chimera.stores.records import Model, Version
+from chimera.stores.registry.records import Model, Version
 
 if TYPE_CHECKING:
     from asyncpg import Record

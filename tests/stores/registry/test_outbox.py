@@ -6,9 +6,9 @@ import pytest
 from asyncpg import InsufficientPrivilegeError
 
 from chimera.cli.postgres import EmbeddedPostgres
-from chimera.stores import outbox
-from chimera.stores.outbox import Outbox
-from chimera.stores.records import OutboxRecord
+from chimera.stores.registry import outbox
+from chimera.stores.registry.outbox import Outbox
+from chimera.stores.registry.records import OutboxRecord
 from tests.stores.places import Place, opened
 
 

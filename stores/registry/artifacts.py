@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from chimera.stores import versions
-from chimera.stores.records import Artifact
+from chimera.stores.registry import versions
+from chimera.stores.registry.records import Artifact
 
 if TYPE_CHECKING:
     from uuid import UUID

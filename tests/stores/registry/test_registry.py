@@ -9,7 +9,7 @@ import pytest
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.schemas.errors import ModelRefused, UnknownModel, VersionTaken
 from chimera.schemas.manifest import File, encode
-from chimera.stores.records import Artifact
+from chimera.stores.registry.records import Artifact
 from tests.stores.places import Place, connected, manifest, opened, register
 
 

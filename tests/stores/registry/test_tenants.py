@@ -9,7 +9,7 @@ import pytest
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.schemas.errors import ConfigurationError
 from chimera.stores.postgres import Database
-from chimera.stores.tenants import DEFAULT, Tenants
+from chimera.stores.registry.tenants import DEFAULT, Tenants
 
 
 def test_default_is_there_from_the_first_revision(server: EmbeddedPostgres) -> None:

@@ -2,7 +2,7 @@
 
 A publisher sends what is `pending`, oldest first, and marks it once the broker has it: after a kill
 at any step a record is sent again rather than lost, and rows of one key are in the order in which
-they happened. `tests/stores/test_outbox.py`.
+they happened. `tests/stores/registry/test_outbox.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from chimera.stores.postgres import Database
-from chimera.stores.records import OutboxRecord
+from chimera.stores.registry.records import OutboxRecord
 
 if TYPE_CHECKING:
     from asyncpg import Record

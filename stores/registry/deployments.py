@@ -21,7 +21,7 @@ from chimera.schemas.deployments import (
     fold,
     target,
 )
-from chimera.stores import outbox, tenants, versions
+from chimera.stores.registry import outbox, tenants, versions
 
 if TYPE_CHECKING:
     from uuid import UUID

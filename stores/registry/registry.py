@@ -2,7 +2,7 @@
 
 Each call is one transaction, in which Postgres shows this tenant's rows and no other's. A version
 and the history never change; repeating a call that registers or deploys (with its `command_id`)
-changes nothing. `tests/stores/test_registry.py`, `test_deployments.py` and, as another tenant,
+changes nothing. `tests/stores/registry/test_registry.py`, `test_deployments.py` and, as another tenant,
 `test_isolation.py`.
 """
 
@@ -13,9 +13,9 @@ from uuid import UUID
 
 from chimera.schemas.deployments import Change, Deployment, Live
 from chimera.schemas.manifest import File, Manifest
-from chimera.stores import artifacts, deployments, policies, versions
 from chimera.stores.postgres import Database
-from chimera.stores.records import Artifact, Model, Policy, Version
+from chimera.stores.registry import artifacts, deployments, policies, versions
+from chimera.stores.registry.records import Artifact, Model, Policy, Version
 
 
 class Registry:

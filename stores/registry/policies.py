@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from chimera.stores.records import Policy
+from chimera.stores.registry.records import Policy
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -10,9 +10,9 @@ import pytest
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.schemas.deployments import Change, Live, decode_live
 from chimera.schemas.errors import DeploymentRefused, UnknownModel
-from chimera.stores import deployments
-from chimera.stores.outbox import Outbox
-from chimera.stores.records import OutboxRecord
+from chimera.stores.registry import deployments
+from chimera.stores.registry.outbox import Outbox
+from chimera.stores.registry.records import OutboxRecord
 from tests.stores.places import Place, opened, register
 
 

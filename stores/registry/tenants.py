@@ -1,7 +1,7 @@
 """Tenants: whose models they are. `default` is there from the first revision on.
 
 A tenant's id is random; names are the platform's, and only it can list them.
-`tests/stores/test_tenants.py`.
+`tests/stores/registry/test_tenants.py`.
 """
 
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from uuid import UUID
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.manifest import is_name
 from chimera.stores.postgres import Database
-from chimera.stores.records import Tenant
+from chimera.stores.registry.records import Tenant
 
 if TYPE_CHECKING:
     from chimera.stores.postgres import Connection
