@@ -8,6 +8,7 @@ from chimera.cli import (
     doctor,
     down,
     infer,
+    keys,
     node,
     offsets,
     settings,
@@ -33,6 +34,7 @@ app.command()(status.status)
 app.command()(down.down)
 app.command()(settings.settings)
 app.add_typer(offsets.app, name="offsets")
+app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
 app.add_typer(bench.app, name="bench")
 

@@ -1,1 +1,1 @@
-"""Where it rests: databases and artifacts (nothing yet; the registry comes first)."""
+"""Where it rests: model artifacts and the keys that vouch for them; databases."""
