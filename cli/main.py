@@ -9,6 +9,7 @@ from chimera.cli import (
     doctor,
     down,
     infer,
+    keys,
     node,
     offsets,
     settings,
@@ -34,6 +35,7 @@ app.command()(status.status)
 app.command()(down.down)
 app.command()(settings.settings)
 app.add_typer(offsets.app, name="offsets")
+app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
 app.add_typer(db.app, name="db")
 app.add_typer(bench.app, name="bench")

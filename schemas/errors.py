@@ -16,7 +16,11 @@
     │   ├── WorkerCrashed       it killed its executor, again and again               worker_crashed
     │   └── TooLarge            the request or its result is over the limit           too_large
     ├── ConfigurationError      a setting, a flag, or a file is wrong: says which, and what to do
-    ├── ModelRefused            a model folder that may not be served: says why
+    ├── ModelRefused            a model's files that may not be served: says why
+    │   ├── SignatureInvalid    not signed, or not by a trusted key, or something else was
+    │   ├── ArtifactMissing     nothing is stored under this digest
+    │   └── ArtifactDamaged     what is stored is no longer what its digest says
+    ├── ArtifactsUnavailable    the store of artifacts does not answer, or not as it should
     ├── KafkaUnavailable        no broker, or one that cannot do what was asked of it
     ├── PostgresUnavailable     no registry answers in time, or its embedded server does not start
     ├── VersionTaken            another manifest is registered under that name and version
@@ -102,7 +106,23 @@ class ConfigurationError(ChimeraError):
 
 
 class ModelRefused(ChimeraError):
-    """A model folder that may not be served; the message names the file and the reason."""
+    """A model's files that may not be served; the message names the file and the reason."""
+
+
+class SignatureInvalid(ModelRefused):
+    """Not signed, not by a key that is trusted here, or it was something else that was signed."""
+
+
+class ArtifactMissing(ModelRefused):
+    """Nothing is stored under a digest that is asked for."""
+
+
+class ArtifactDamaged(ModelRefused):
+    """What is stored under a digest is something else; it is never handed out."""
+
+
+class ArtifactsUnavailable(ChimeraError):
+    """The store of artifacts failed; the message has its own words. Later it may work."""
 
 
 class KafkaUnavailable(ChimeraError):

@@ -276,6 +276,75 @@ class FetchSettings(Section):
     )
 
 
+class KeysSettings(Section):
+    signing_file: Path = Field(
+        default=Path(".chimera/keys/signing.pem"),
+        description="private key (Ed25519, PEM, mode 0600) that signs manifests and compiled"
+        " programs; made by `chimera keys init`",
+    )
+    signing: SecretStr | None = Field(
+        default=None,
+        description="the private key itself, as PEM; wins over the file; never logged",
+    )
+    trusted: tuple[str, ...] = Field(
+        default=(),
+        description="public keys (ed25519:...) whose signatures also count, for machines that only"
+        " verify and while a key is replaced; our own always counts",
+    )
+    trusted_dir: Path = Field(
+        default=Path(".chimera/keys/trusted"),
+        description="folder of more such keys, one in each *.pub; may be missing",
+    )
+
+
+class ArtifactsSettings(Section):
+    url: str = Field(
+        default=".chimera/artifacts",
+        description="where models' files rest: a folder, or any URL that fsspec opens",
+    )
+    cache_dir: Path = Field(
+        default=Path(".chimera/cache/artifacts"),
+        description="read-only copies of what rests elsewhere; verified at each use",
+    )
+    grace_s: int = Field(
+        default=86_400,
+        ge=0,
+        description="files that nothing refers to are kept for this long: a registration that is"
+        " under way has stored them before it names them",
+    )
+    definitions: tuple[str, ...] = Field(
+        default=(),
+        description="torch definitions that a manifest may name: package.module:name, or"
+        " package.module:* for all of a module; empty: none",
+    )
+    operator_domains: tuple[str, ...] = Field(
+        default=(),
+        description="domains of ONNX operators that are taken beside ONNX's own, exactly",
+    )
+    max_graph_nodes: int = Field(
+        default=50_000,
+        ge=1,
+        description="nodes of an ONNX graph, subgraphs and expanded functions counted",
+    )
+    max_tensors: int = Field(
+        default=50_000, ge=1, description="tensors in one ONNX or safetensors file"
+    )
+    max_file_bytes: int = Field(
+        default=34_359_738_368, ge=1, description="of one file of a version; ONNX: 2 GiB at most"
+    )
+    inspection_cpu_s: int = Field(
+        default=5,
+        ge=1,
+        description="processor seconds that one inspection may take, and one more for each"
+        " 128 MiB; after four times as much on the clock it is ended",
+    )
+    inspection_memory_bytes: int = Field(
+        default=536_870_912,
+        ge=1 << 28,
+        description="address space of the inspection, and three times the largest ONNX file",
+    )
+
+
 class ObservabilitySettings(Section):
     log_format: Literal["console", "json"] = Field(
         default="console", description="how logs are written"
@@ -305,6 +374,8 @@ class Settings(BaseSettings):
     fetch: FetchSettings = FetchSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     stack: StackSettings = StackSettings()
+    keys: KeysSettings = KeysSettings()
+    artifacts: ArtifactsSettings = ArtifactsSettings()
 
     @classmethod
     def settings_customise_sources(

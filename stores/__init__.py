@@ -1,1 +1,1 @@
-"""Where it rests: the registry in Postgres, and what is compiled from its models."""
+"""Where it rests: the registry in Postgres; artifacts of models, and the keys that vouch for them."""

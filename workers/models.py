@@ -23,7 +23,7 @@ from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import Manifest
 from chimera.schemas.placements import Placement
 
-MODEL_FILE, MANIFEST_FILE = "model.onnx", "manifest.json"
+MODEL_FILE, MANIFEST_FILE = manifests.GRAPH_FILE, manifests.MANIFEST_FILE
 MAX_MODEL_BYTES = 2 << 30  # protobuf's own limit: larger ones need external data
 MAX_MANIFEST_BYTES = 1 << 20
 _PICKLED = frozenset(
@@ -115,7 +115,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise ModelRefused(f"{entry.path}: a symbolic link could lead anywhere")
         if Path(entry.name).suffix.lower() in _PICKLED:
             raise ModelRefused(f"{entry.path}: pickled files run code when they are read")
-    raw = _read(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    raw = read_file(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
     manifest = manifests.decode(raw, str(folder / MANIFEST_FILE))
     if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
         raise ModelRefused(
@@ -132,7 +132,7 @@ def read_model(version: Version) -> bytes:
         ModelRefused: missing, too large, or another file.
     """
     path = version.folder / MODEL_FILE
-    model = _read(path, MAX_MODEL_BYTES)
+    model = read_file(path, MAX_MODEL_BYTES)
     digest = hashlib.sha256(model).hexdigest()
     if digest != version.manifest.sha256:
         raise ModelRefused(
@@ -192,8 +192,12 @@ def _require_plain_folder(folder: Path) -> None:
         raise ModelRefused(f"{folder}: a symbolic link could lead anywhere")
 
 
-def _read(path: Path, limit_bytes: int) -> bytes:
-    """A regular file that is no link, opened so that it cannot become one in between."""
+def read_file(path: Path, limit_bytes: int) -> bytes:
+    """A regular file that is no link, opened so that it cannot become one in between.
+
+    Raises:
+        ModelRefused: it is missing, something else, or larger.
+    """
     try:
         fileno = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
