@@ -7,7 +7,8 @@
 Lanes take turns, and none may fill an executor alone, so that one whose model is slow holds up no
 other. Memory is bounded by what lanes submit: their windows. An executor that dies is replaced at
 once, or after a pause if it dies again and again before it has computed anything.
-`tests/workers/test_pool.py` runs it with real processes and kills them.
+`tests/workers/test_pool.py` and `test_blocks.py` run it with real processes,
+`test_executor_deaths.py` kills them.
 """
 
 import asyncio
