@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from crc32c import crc32c
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chimera.schemas import headers, stored
@@ -83,12 +83,16 @@ def test_every_changed_byte_behind_the_checksum_is_noticed() -> None:
 
 
 @given(st.binary(max_size=300))
+@example(batch(3, plain(b"a", None)) + batch(9, plain(b"c")))
 def test_bytes_of_any_kind_are_read_or_damaged(raw: bytes) -> None:
     try:
-        list(stored.heads(raw))
-        stored.parse(raw)
-    except Damaged:
-        pass
+        found = list(stored.heads(raw))
+        records = stored.parse(raw)
+    except Damaged as error:
+        assert str(error)
+    else:
+        assert [head.start for head in found] == [0, *(head.stop for head in found)][: len(found)]
+        assert len(records) == sum(head.count for head in found)
 
 
 @pytest.mark.parametrize("tail", [headers.tail(b"value", 0, b""), odd_tail()], ids=["plain", "odd"])

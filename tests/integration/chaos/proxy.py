@@ -7,6 +7,7 @@ name this port (`listening`), or clients would go around it.
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 import threading
@@ -133,10 +134,9 @@ class Proxy:
         self._clients.add(client)
         back = self._spawn(self._answers(answers, client))
         try:
-            try:
+            # either side has gone: that ends the connection
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await self._requests(reader, client, broker)
-            except (OSError, asyncio.IncompleteReadError):
-                pass  # either side has gone: that ends the connection
             await asyncio.wait([back], timeout=LINGER_S)
         finally:
             self._clients.discard(client)
