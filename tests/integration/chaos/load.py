@@ -58,6 +58,9 @@ class Load(Background):
             {
                 "bootstrap.servers": bootstrap,
                 "enable.idempotence": True,
+                # two at once, and a new partition may take the second batch first, call the first
+                # a repetition and never store it (KAFKA-15591)
+                "max.in.flight": 1,
                 "linger.ms": 5,
                 "batch.size": mix.limit_bytes,  # a topic's limit counts whole batches
                 "message.max.bytes": mix.limit_bytes + 200_000,
