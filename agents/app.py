@@ -1,6 +1,7 @@
 """The Faust app of a node: our transport, committed records only, none of Faust's own commits.
 
 Agents are imported by name where the app is made, so that a broken one fails loudly.
+`tests/agents/test_app.py` proves that it writes no file.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -17,6 +18,13 @@ class NodeApp(faust.App):
     """A Faust app that knows its node's settings; the transport reads them."""
 
     settings: Settings
+
+    async def on_first_start(self) -> None:
+        """Nothing: Faust would make folders for its tables, in the working folder.
+
+        There are no tables, and where a node is another user's than its folder, as in our image,
+        it could not start.
+        """
 
 
 def new_app(settings: Settings, bootstrap: str) -> NodeApp:

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from aiokafka.record.default_records import _DefaultRecordBatchPy, _DefaultRecordPy
 from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
-from aiokafka.record.util import decode_varint
+from aiokafka.record.util import decode_varint_py
 from crc32c import crc32c
 
 from chimera.schemas.batches import AFTER_LENGTH, CHECKED_FROM, HEADER, TRANSACTIONAL
@@ -128,9 +128,10 @@ def parse(raw: bytes) -> list[Stored]:
         if crc32c(view[head.start + CHECKED_FROM : head.stop]) != told:
             raise Damaged(f"the checksum of the batch at offset {head.first} is wrong")
     try:
-        return _records(MemoryRecords(raw))
-    except UnicodeDecodeError:
-        return _records(_Tolerant(raw))
+        try:
+            return _records(MemoryRecords(raw))
+        except UnicodeDecodeError:
+            return _records(_Tolerant(raw))
     except Exception as error:
         raise Damaged(f"records that cannot be read: {error!r}") from error
 
@@ -154,20 +155,25 @@ class _Tolerant(_MemoryRecordsPy):  # type: ignore[misc]  # final for checkers o
 
 class _TolerantBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # final for checkers only
     def _read_msg(self, *_: Any) -> _DefaultRecordPy:
-        """One record, by the same format as the parent's; only names are decoded differently."""
+        """One record, by the same format as the parent's; only names are decoded differently.
+
+        With aiokafka's varints in Python: those in C read past the end of what they are given.
+        """
         buffer = self._buffer
-        _length, at = decode_varint(buffer, self._pos)
-        _attributes, at = decode_varint(buffer, at)
-        delta_ms, at = decode_varint(buffer, at)
-        delta, at = decode_varint(buffer, at)
+        length, start = decode_varint_py(buffer, self._pos)
+        _attributes, at = decode_varint_py(buffer, start)
+        delta_ms, at = decode_varint_py(buffer, at)
+        delta, at = decode_varint_py(buffer, at)
         key, at = _nullable(buffer, at)
         value, at = _nullable(buffer, at)
-        count, at = decode_varint(buffer, at)
+        count, at = decode_varint_py(buffer, at)
         headers: list[tuple[str, bytes | None]] = []
         for _number in range(count):
             name, at = _nullable(buffer, at)
             text, at = _nullable(buffer, at)
             headers.append(((name or b"").decode("utf-8", "backslashreplace"), text))
+        if at - start != length:
+            raise ValueError(f"a record of {length} bytes has {at - start}")
         self._pos = at
         by_append = self.timestamp_type == self.LOG_APPEND_TIME
         timestamp = self.max_timestamp if by_append else self.first_timestamp + delta_ms
@@ -177,7 +183,7 @@ class _TolerantBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # final for 
 
 
 def _nullable(buffer: bytearray, at: int) -> tuple[bytes | None, int]:
-    length, at = decode_varint(buffer, at)
+    length, at = decode_varint_py(buffer, at)
     if length < 0:
         return None, at
     return bytes(buffer[at : at + length]), at + length

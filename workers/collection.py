@@ -4,7 +4,7 @@ A block's requests are plain, so their results can go to Kafka as they leave the
 batches, compressed, in the requests' order. The node puts its producer's numbers before them and
 looks at no record, neither of the request nor of the result. As soon as one request fails, the
 lane has decisions to make: the block is answered request by request then, like any work.
-`tests/workers/test_collection.py`, and with real executors `test_pool.py`.
+`tests/workers/test_collection.py`, and with real executors `test_blocks.py`.
 """
 
 from collections.abc import Sequence

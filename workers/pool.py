@@ -8,7 +8,8 @@ Lanes take turns, and none may fill an executor alone, so that one whose model i
 other. Memory is bounded by what lanes submit: their windows. An executor that dies is replaced at
 once, or after a pause if it dies again and again before it has computed anything (`slots.py`). What
 executors hold is changed by successors, one slot after the other; who answers, by a word to each.
-`tests/workers/test_pool.py` runs it with real processes and kills them.
+`tests/workers/test_pool.py`, `test_blocks.py` and `test_placing.py` run it with real processes,
+`test_executor_deaths.py` kills them.
 """
 
 import asyncio

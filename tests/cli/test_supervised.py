@@ -37,8 +37,12 @@ def test_node_that_exits_with_70_is_started_again(tmp_path: Path) -> None:
     then = second + "exists = p.exists(); p.touch(); time.sleep(60) if exists else sys.exit(70)"
     node = Supervised(command(tmp_path / "ready", then), tmp_path / "ready")
     node.start()
+    first = node.state.pid
     eventually(lambda: node.state.restarts == 1 and node.state.ready, node)
+    assert marker.exists()
+    assert node.state.pid != first
     node.stop(5)
+    assert (node.state.restarts, node.state.ready) == (1, False)
 
 
 @pytest.mark.parametrize("code", [0, 1, 2])
@@ -47,6 +51,7 @@ def test_node_that_ends_for_good_is_not_started_again(tmp_path: Path, code: int)
     node.start()
     with pytest.raises(NodeFailed, match=f"exit status {code}"):
         eventually(lambda: False, node)
+    assert (node.state.restarts, node.state.ready) == (0, False)
 
 
 def test_delay_doubles_and_is_bounded() -> None:

@@ -14,7 +14,9 @@ from chimera.cli.kafka import EmbeddedKafka
 
 
 @contextmanager
-def started_node(bootstrap: str, prefix: str, folder: Path) -> Generator[subprocess.Popen[bytes]]:
+def started_node(
+    bootstrap: str, prefix: str, folder: Path, *, cwd: Path | None = None
+) -> Generator[subprocess.Popen[bytes]]:
     """A node without models, ready, in a process group of its own."""
     ready, log = folder / "ready", folder / "node.log"
     environment = os.environ | {
@@ -33,6 +35,7 @@ def started_node(bootstrap: str, prefix: str, folder: Path) -> Generator[subproc
             env=environment,
             stdout=out,
             stderr=out,
+            cwd=cwd,
             start_new_session=True,
         )
     try:

@@ -24,7 +24,10 @@ def claim(url: str) -> Claim:
     ],
 )
 def test_url_below_a_prefix_is_allowed(url: str) -> None:
+    others = [prefix for prefix in PREFIXES if not url.startswith(prefix)]
     require_allowed(claim(url), PREFIXES)
+    with pytest.raises(SchemaInvalid, match="no prefix"):
+        require_allowed(claim(url), others)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +84,8 @@ def test_url_that_leads_around_the_prefixes_is_refused(url: str) -> None:
 def test_url_that_is_allowed_stays_below_its_prefix(rest: str) -> None:
     try:
         require_allowed(claim(f"file:///srv/claims/{rest}"), PREFIXES)
-    except SchemaInvalid:
+    except SchemaInvalid as error:
+        assert "claim_url" in str(error)
         return
     parts = rest.split("/")
     assert all(part not in ("", ".", "..") for part in parts)

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from hypothesis import given
+from crc32c import crc32c
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chimera.schemas import headers, stored
-from chimera.schemas.batches import Compression, encode
+from chimera.schemas.batches import CHECKED_FROM, HEADER, Compression, encode
 from chimera.schemas.stored import Damaged
 
 Record = tuple[bytes | None, bytes]
@@ -34,6 +35,19 @@ def batch(
 
 def plain(*values: bytes | None) -> list[Record]:
     return [(b"key", headers.tail(value, 0, b"")) for value in values]
+
+
+def sealed(raw: bytes | bytearray) -> bytes:
+    """A batch with the checksum of what it holds now."""
+    crc = crc32c(bytes(raw[CHECKED_FROM:])).to_bytes(4, "big")
+    return bytes(raw[: CHECKED_FROM - 4] + crc + raw[CHECKED_FROM:])
+
+
+def odd_tail() -> bytes:
+    """A value and a header whose name is not UTF-8."""
+    name = b"\xffname"
+    odd = headers.varint(len(name)) + name + headers.header("", b"text")[1:]
+    return headers.tail(b"value", 1, odd)
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
@@ -68,12 +82,34 @@ def test_every_changed_byte_behind_the_checksum_is_noticed() -> None:
 
 
 @given(st.binary(max_size=300))
+@example(batch(3, plain(b"a", None)) + batch(9, plain(b"c")))
 def test_bytes_of_any_kind_are_read_or_damaged(raw: bytes) -> None:
     try:
-        list(stored.heads(raw))
-        stored.parse(raw)
-    except Damaged:
-        pass
+        found = list(stored.heads(raw))
+        records = stored.parse(raw)
+    except Damaged as error:
+        assert str(error)
+    else:
+        assert [head.start for head in found] == [0, *(head.stop for head in found)][: len(found)]
+        assert len(records) == sum(head.count for head in found)
+
+
+@pytest.mark.parametrize("tail", [headers.tail(b"value", 0, b""), odd_tail()], ids=["plain", "odd"])
+@given(data=st.data())
+def test_records_that_were_never_right_are_read_or_damaged(
+    tail: bytes, data: st.DataObject
+) -> None:
+    """Their checksum is: whoever wrote them made it of what they are."""
+    raw = bytearray(batch(3, [(b"key", tail)] * 2))
+    places = st.integers(HEADER.size, len(raw) - 1)
+    for at in data.draw(st.lists(places, min_size=1, max_size=4)):
+        raw[at] = data.draw(st.integers(0, 255))
+    try:
+        found = stored.parse(sealed(raw))
+    except Damaged as error:
+        assert str(error)
+    else:
+        assert len(found) == 2
 
 
 def test_formats_of_old_are_refused() -> None:
@@ -84,10 +120,8 @@ def test_formats_of_old_are_refused() -> None:
 
 
 def test_header_name_that_is_not_utf8_is_read_with_escapes() -> None:
-    name = b"\xffname"
-    odd = headers.varint(len(name)) + name + headers.header("", b"text")[1:]
     fine = headers.tail(None, 1, headers.header("fine", None))
-    raw = batch(0, [(b"a", headers.tail(b"value", 1, odd)), (b"b", fine)])
+    raw = batch(0, [(b"a", odd_tail()), (b"b", fine)])
     first, second = stored.parse(raw)
     assert list(first.headers) == [("\\xffname", b"text")]
     assert (second.value, list(second.headers)) == (None, [("fine", None)])

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.workers import hostile_executor as hostile
-from tests.workers.rig import Rig, request, work, write_hostile
+from tests.workers.rig import HOSTILE, Rig, request, work, write_hostile
 
 FINE = request((0, 1))
 
@@ -275,12 +275,16 @@ def test_executor_that_cannot_start_is_not_started_without_pause(tmp_path: Path)
 
 def test_executor_that_cannot_be_spawned_is_tried_again(tmp_path: Path) -> None:
     async def scenario() -> None:
-        rig = Rig(tmp_path, (str(tmp_path / "no-such-program"),))
+        program = tmp_path / "no-such-program"
+        rig = Rig(tmp_path, (str(program), *HOSTILE[1:]))
         starting = asyncio.create_task(rig.pool.start())
         await asyncio.sleep(0.6)
         assert not starting.done()
+        program.write_text(f'#!/bin/sh\nexec "{HOSTILE[0]}" "$@"\n')
+        program.chmod(0o700)
+        await asyncio.wait_for(starting, 10)
+        assert rig.pool.available
         await rig.pool.stop()
-        await starting
 
     asyncio.run(scenario())
 
@@ -290,7 +294,9 @@ def test_executor_that_sends_no_frame_is_replaced(tmp_path: Path) -> None:
         code = "import os, sys, time; os.write(int(sys.argv[1]), b'x' * 64); time.sleep(60)"
         rig = Rig(tmp_path, (sys.executable, "-c", code))
         starting = asyncio.create_task(rig.pool.start())
-        await rig.until(lambda: bool(rig.deaths))
+        await rig.until(lambda: len(rig.deaths) == 2)  # the second is the replacement's
+        assert rig.deaths == ["crashed", "crashed"]
+        assert not rig.pool.available
         await rig.pool.stop()
         await starting
 

@@ -2,12 +2,13 @@ import hashlib
 import json
 import os
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chimera.schemas import manifest as manifests
@@ -165,11 +166,14 @@ def test_manifest_that_is_wrong_is_refused(
 
 
 @given(st.binary(max_size=200))
+@example(manifests.encode(manifest()))
 def test_any_bytes_as_manifest_are_read_or_refused(raw: bytes) -> None:
     try:
-        manifests.decode(raw, "m")
-    except ModelRefused:
-        pass
+        found = manifests.decode(raw, "m")
+    except ModelRefused as error:
+        assert re.match("m: .", str(error))
+    else:
+        assert manifests.decode(manifests.encode(found), "m") == found
 
 
 def test_unknown_fields_of_a_manifest_are_ignored() -> None:

@@ -90,14 +90,16 @@ class Arena:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self.ledger)
-        self._stack.callback(self.cluster.offsets.close)
-        self.cluster.create()
-        self._stack.enter_context(self.supervisor)
-        for _ in range(self._count):
-            self.supervisor.add()
-        self._stack.enter_context(Sampler(self.cluster.offsets, self.cluster.requests, self.ledger))
-        self._stack.enter_context(self.load)
+        with ExitStack() as stack:  # what was entered is left again if the rest cannot be
+            stack.enter_context(self.ledger)
+            stack.callback(self.cluster.offsets.close)
+            self.cluster.create()
+            stack.enter_context(self.supervisor)
+            for _ in range(self._count):
+                self.supervisor.add()
+            stack.enter_context(Sampler(self.cluster.offsets, self.cluster.requests, self.ledger))
+            stack.enter_context(self.load)
+            self._stack = stack.pop_all()
         self._began = time.monotonic()
         return self
 

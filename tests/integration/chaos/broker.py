@@ -4,6 +4,8 @@ The harness talks to it directly; nodes of campaigns about the network come thro
 """
 
 import time
+from contextlib import ExitStack
+from types import TracebackType
 from typing import Self
 
 from chimera.cli.kafka import EmbeddedKafka
@@ -19,15 +21,22 @@ class Broker:
         self.proxy = Proxy(upstream=proxied)
         extra = listening(direct, proxied, self.proxy.port, controller)
         self._kafka = EmbeddedKafka(port=direct, extra=extra)
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._kafka.start()
-        self.proxy.__enter__()
+        with ExitStack() as stack:
+            stack.enter_context(self._kafka)
+            stack.enter_context(self.proxy)
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.proxy.__exit__()
-        self._kafka.stop()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
 
     @property
     def bootstrap(self) -> str:

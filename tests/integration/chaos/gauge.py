@@ -1,37 +1,27 @@
 """What a node uses and holds while it is under load: memory, and windows as its metrics tell."""
 
-import threading
 import urllib.request
-from typing import Self
 
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from chimera.cli.ports import HOST
+from tests.integration.chaos.background import Background
 from tests.integration.chaos.nodes import Node
 
 EVERY_S = 0.25
 
 
-class Gauge:
+class Gauge(Background):
     """A context: looks at a node's process, and at its metrics, a few times a second."""
 
     def __init__(self, node: Node) -> None:
+        super().__init__("gauge")
         self.memory_mib: list[float] = []
         self.windows: list[float] = []  # of the fullest lane
         self._process = psutil.Process(node.pid)
         port = next(event["port"] for event in node.events() if event.get("event") == "metrics")
         self._url = f"http://{HOST}:{port}/metrics"
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="gauge")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def growth(self) -> float:
         """The highest memory of the second half by that of the first."""
@@ -39,7 +29,7 @@ class Gauge:
         return max(self.memory_mib[half:]) / max(self.memory_mib[:half])
 
     def _run(self) -> None:
-        while not self._stop.wait(EVERY_S):
+        for _ in self._every(EVERY_S):
             self.memory_mib.append(self._process.memory_info().rss / 2**20)
             with urllib.request.urlopen(self._url, timeout=10) as answer:
                 families = text_string_to_metric_families(answer.read().decode())

@@ -5,15 +5,16 @@ never commit. Both choose partitions themselves, so a key stays where it is when
 """
 
 import random
-import threading
 import time
 import zlib
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Self
+from types import TracebackType
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from tests.integration.chaos.background import Background
 from tests.integration.chaos.cases import Case, Headers, Mix
 from tests.integration.chaos.ledger import Ledger, digest
 from tests.integration.chaos.observe import records
@@ -24,7 +25,7 @@ STEP_S = 0.01
 FLUSH_WITHIN_S = 120.0
 
 
-class Load:
+class Load(Background):
     """A context: sends from entering on, until `stop` or the end."""
 
     def __init__(
@@ -39,6 +40,7 @@ class Load:
         seed: int,
         compression: str = "none",
     ) -> None:
+        super().__init__("load")
         self.rate = rate  # requests a second; may be changed meanwhile
         self.mix = mix
         self.partitions = partitions
@@ -52,12 +54,13 @@ class Load:
             tuple[Any, ...]
         ] = []  # stored, but the answer that said where was lost
         self._failed: list[str] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="load")
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
                 "enable.idempotence": True,
+                # two at once, and a new partition may take the second batch first, call the first
+                # a repetition and never store it (KAFKA-15591)
+                "max.in.flight": 1,
                 "linger.ms": 5,
                 "batch.size": mix.limit_bytes,  # a topic's limit counts whole batches
                 "message.max.bytes": mix.limit_bytes + 200_000,
@@ -68,22 +71,20 @@ class Load:
             }
         )
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
             self.stop()
         else:  # something else went wrong: that is what must be seen
-            self._stop.set()
-            self._thread.join()
+            self.end(error)
 
     def stop(self) -> None:
         """Send no more; returns when all is acknowledged and written down."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self.end()
         left = self._producer.flush(FLUSH_WITHIN_S)
         self._write()
         self._place()
@@ -176,10 +177,10 @@ class Load:
 
     def _run(self) -> None:
         owed, before = 0.0, time.monotonic()
-        while not self._stop.is_set():
+        while not self._stopping.is_set():
             now = time.monotonic()
             owed, before = min(owed + self.rate * (now - before), max(self.rate, 1.0)), now
-            while owed >= 1 and not self._stop.is_set():
+            while owed >= 1 and not self._stopping.is_set():
                 owed -= 1
                 self._draw()
             self._producer.poll(STEP_S)

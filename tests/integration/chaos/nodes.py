@@ -14,9 +14,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Self
+from types import TracebackType
+from typing import IO, Any
 
 import psutil
+
+from tests.integration.chaos.background import Background
 
 CHIMERA = (sys.executable, "-c", "from chimera.cli.main import main; main()")
 NODE = (*CHIMERA, "node")
@@ -141,28 +144,29 @@ def _is_executor(process: psutil.Process) -> bool:
         return False
 
 
-class Supervisor:
+class Supervisor(Background):
     """A context: keeps its nodes alive; all are gone when it is left."""
 
     def __init__(
         self, folder: Path, environment: Environment, command: Sequence[str] = NODE
     ) -> None:
+        super().__init__("supervisor")
         self.nodes: list[Node] = []
         self._folder = folder
         self._environment = environment
         self._command = command
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="supervisor")
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        for node in self.nodes:
-            node.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.end(error)
+        finally:
+            for node in self.nodes:
+                node.close()
 
     def add(self, *fail_points: Environment) -> Node:
         """Start another node; its first starts get `fail_points`, one each."""
@@ -186,7 +190,7 @@ class Supervisor:
         found = (event.get("event") for node in self.nodes for event in node.events())
         return Counter(event for event in found if event in names)
 
-    def _watch(self) -> None:
-        while not self._stop.wait(POLL_S):
+    def _run(self) -> None:
+        for _ in self._every(POLL_S):
             for node in list(self.nodes):
                 node.revive()

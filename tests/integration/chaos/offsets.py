@@ -11,7 +11,7 @@ confluent-kafka; a broker that does not answer raises `KafkaException`.
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 from confluent_kafka import (
     Consumer,
@@ -22,6 +22,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from tests.integration.chaos.background import Background
 from tests.integration.chaos.ledger import Ledger
 
 CALL_S = 20.0
@@ -139,26 +140,17 @@ class Offsets:
         return found
 
 
-class Sampler:
+class Sampler(Background):
     """A context: writes the group's committed offsets into the ledger, a few times a second."""
 
     def __init__(self, offsets: Offsets, topic: str, ledger: Ledger) -> None:
+        super().__init__("sampler")
         self._offsets = offsets
         self._topic = topic
         self._ledger = ledger
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sampler")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(SAMPLE_EVERY_S):
+        for _ in self._every(SAMPLE_EVERY_S):
             try:
                 found = self._offsets.committed(self._topic)
             except KafkaException:  # the broker is away: that is some campaigns' point

@@ -7,6 +7,7 @@ name this port (`listening`), or clients would go around it.
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 import threading
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from chimera.cli.ports import HOST, free_port
+from tests.integration.chaos.background import Background
 
 PRODUCE, FETCH, HEARTBEAT, INIT_PRODUCER_ID, END_TXN, TXN_OFFSET_COMMIT = 0, 1, 12, 22, 26, 28
 CHUNK = 65_536
@@ -59,10 +61,11 @@ def listening(direct: int, proxied: int, proxy: int, controller: int) -> Mapping
     }
 
 
-class Proxy:
+class Proxy(Background):
     """A context: listens on `port`, passes on to `upstream`; attributes and methods change what it does."""
 
     def __init__(self, upstream: int, port: int = 0) -> None:
+        super().__init__("proxy")
         self.port = port or free_port()
         self.latency_s = 0.0  # added to each request
         self.drop_after: int | None = None  # a connection is reset after so many bytes of requests
@@ -71,20 +74,17 @@ class Proxy:
         self._clients: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="proxy")
-        self._stop = asyncio.Event()
+        self._settled = threading.Event()  # whether it listens
+        self._listens = False
         self._passing = asyncio.Event()
         self._passing.set()
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        self._ready.wait()
+        super().__enter__()
+        self._settled.wait()
+        if not self._listens:
+            self.end()
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
 
     def stall(self) -> None:
         """From now on nothing passes, and nothing ends."""
@@ -103,13 +103,17 @@ class Proxy:
             _reset(client)
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._serve())
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve())
+        finally:
+            self._settled.set()
 
     async def _serve(self) -> None:
         server = await asyncio.start_server(self._connected, HOST, self.port)
-        self._ready.set()
-        await self._stop.wait()
+        self._listens = True
+        self._settled.set()
+        await asyncio.to_thread(self._stopping.wait)
         server.close()
         for task in self._tasks:
             task.cancel()
@@ -133,10 +137,9 @@ class Proxy:
         self._clients.add(client)
         back = self._spawn(self._answers(answers, client))
         try:
-            try:
+            # either side has gone: that ends the connection
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await self._requests(reader, client, broker)
-            except (OSError, asyncio.IncompleteReadError):
-                pass  # either side has gone: that ends the connection
             await asyncio.wait([back], timeout=LINGER_S)
         finally:
             self._clients.discard(client)

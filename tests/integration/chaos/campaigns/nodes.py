@@ -1,7 +1,7 @@
 """What happens to nodes: they die anywhere, wake as zombies, join and leave; and partitions grow."""
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from chimera.agents.failpoints import STEPS
 from tests.integration.chaos import nemeses
@@ -21,14 +21,13 @@ def crashes(arena: Arena, size: Size) -> None:
     steps = [(step, arena.rng.randint(1, VISITS)) for step in STEPS * size.crashes]
     arena.rng.shuffle(steps)
     nodes = arena.supervisor.nodes
-    hands = [
-        threading.Thread(target=_crash_node, args=(arena, node, steps[number :: len(nodes)]))
-        for number, node in enumerate(nodes)
-    ]
-    for hand in hands:
-        hand.start()
-    for hand in hands:
-        hand.join()
+    with ThreadPoolExecutor(len(nodes)) as hands:
+        crashed = [
+            hands.submit(_crash_node, arena, node, steps[number :: len(nodes)])
+            for number, node in enumerate(nodes)
+        ]
+    for one in crashed:
+        one.result()
     for _ in range(size.kills - len(steps)):
         time.sleep(arena.rng.uniform(*size.kill_every_s))
         nemeses.kill(arena, arena.rng.choice(nodes))
