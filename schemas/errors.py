@@ -17,6 +17,7 @@
     │   └── TooLarge            the request or its result is over the limit           too_large
     ├── ConfigurationError      a setting, a flag, or a file is wrong: says which, and what to do
     ├── ModelRefused            a model folder that may not be served: says why
+    ├── CompileFailed           a tier that could not be made: says why, and hides no other
     └── KafkaUnavailable        no broker, or one that cannot do what was asked of it
 
 `retriable` is a class attribute: policy reads it and needs no isinstance ladder. An error that
@@ -100,6 +101,10 @@ class ConfigurationError(ChimeraError):
 
 class ModelRefused(ChimeraError):
     """A model folder that may not be served; the message names the file and the reason."""
+
+
+class CompileFailed(ChimeraError):
+    """A tier's artifact that its compiler could not make; the message has the compiler's reason."""
 
 
 class KafkaUnavailable(ChimeraError):

@@ -209,6 +209,24 @@ class FetchSettings(Section):
     )
 
 
+class CompilingSettings(Section):
+    definitions: tuple[str, ...] = Field(
+        default=("chimera.workers.definitions",),
+        description="packages and modules whose torch modules a manifest may name; others are "
+        "refused, as importing one runs its code",
+    )
+    batch_sizes: tuple[int, ...] = Field(
+        default=(1, 32, 256),
+        description="rows of the batches that tiers are measured at, and TensorRT's profiles",
+    )
+    measure_s: float = Field(
+        default=1.0, gt=0, description="how long each tier is measured at each batch size"
+    )
+    int8: bool = Field(
+        default=True, description="try int8 on the processor too; it must be verified and faster"
+    )
+
+
 class ObservabilitySettings(Section):
     log_format: Literal["console", "json"] = Field(
         default="console", description="how logs are written"
@@ -234,6 +252,7 @@ class Settings(BaseSettings):
     batching: BatchingSettings = BatchingSettings()
     commit: CommitSettings = CommitSettings()
     fetch: FetchSettings = FetchSettings()
+    compiling: CompilingSettings = CompilingSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     stack: StackSettings = StackSettings()
 

@@ -15,10 +15,14 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from chimera.schemas.errors import ModelRefused
 
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+SAVED_DOMAINS = DOMAINS | {"com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"}
 
 
-def check(model: bytes, path: str) -> None:
+def check(model: bytes, path: str, domains: frozenset[str] = DOMAINS) -> None:
     """Refuse what must not be served; `path` is named in errors.
+
+    `domains`: those of ONNX itself; `SAVED_DOMAINS` only for a graph that ONNX Runtime saved for us,
+    whose fused operators are its own.
 
     Raises:
         ModelRefused: no ONNX file, external data, or an operator that ONNX does not define.
@@ -37,7 +41,7 @@ def check(model: bytes, path: str) -> None:
             raise ModelRefused(f"{path}: tensor {message.name!r} has external data")
         if (
             isinstance(message, onnx.NodeProto)
-            and message.domain not in DOMAINS
+            and message.domain not in domains
             and (message.domain, message.op_type) not in own
         ):
             raise ModelRefused(
