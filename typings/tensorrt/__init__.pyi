@@ -4,9 +4,11 @@ The signatures are those that the bindings in NVIDIA's wheels report of themselv
 tensorrt-cu13-bindings 10.16.1.11 and 11.4.0.106.
 """
 
-from collections.abc import Buffer, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import ClassVar
+
+from typing_extensions import Buffer
 
 class ILogger:
     class Severity(IntEnum):
@@ -96,7 +98,7 @@ class IExecutionContext:
     def execute_async_v3(self, stream_handle: int) -> bool: ...
 
 class ICudaEngine:
-    def create_execution_context(self) -> IExecutionContext | None: ...
+    def create_execution_context(self) -> IExecutionContext: ...
     def get_tensor_dtype(self, name: str) -> DataType: ...
 
 class Runtime:

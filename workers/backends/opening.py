@@ -75,7 +75,7 @@ def open_artifact(artifact: Artifact, place: Place) -> Backend:
 def _open_graph(artifact: Artifact, place: Place) -> Backend:
     from chimera.workers.backends.onnx_runtime import OnnxRuntime
 
-    tensorrt = {} if artifact.tier == "onnx-tensorrt" else None
+    tensorrt: dict[str, str] | None = {} if artifact.tier == "onnx-tensorrt" else None
     runtime = OnnxRuntime(place.device, place.threads, tensorrt=tensorrt)
     graph = (artifact.folder / GRAPH).read_bytes()
     return runtime.load_saved(artifact.manifest, graph, artifact.variant)

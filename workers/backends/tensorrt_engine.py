@@ -5,9 +5,8 @@ profile that takes its rows. NEVER RUN: no machine with TensorRT was at hand. It
 against `typings/tensorrt`; the tiers are experimental until a report from a device exists.
 """
 
-# pyright: reportUnknownMemberType=false
-# (torch's functions are typed in part)
-
+# pyright: reportUnknownMemberType=false, reportMissingModuleSource=false
+# (TensorRT is not installed; torch's functions are typed in part)
 
 import tensorrt as trt
 import torch
@@ -61,7 +60,7 @@ class _Engine:
         self._batches = manifest.batches
         self._inputs = [spec.name for spec in manifest.inputs]
         self._outputs = [spec.name for spec in manifest.outputs]
-        self._stream = torch.cuda.Stream(device)
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch types it not
         self._contexts = [self._context(index) for index in range(len(made.profiles))]
 
     def _context(self, profile: int) -> trt.IExecutionContext:
@@ -91,7 +90,8 @@ class _Engine:
         outputs: list[Tensor] = []
         for name in self._outputs:
             dtype = _TYPES[self._engine.get_tensor_dtype(name)]
-            shape = tuple(context.get_tensor_shape(name))
+            found = context.get_tensor_shape(name)
+            shape = [found[axis] for axis in range(len(found))]
             tensor = torch.empty(shape, dtype=dtype, device=self._device)
             context.set_tensor_address(name, tensor.data_ptr())
             outputs.append(tensor)

@@ -34,7 +34,7 @@ class TorchPackage:
         Raises:
             ModelRefused: it is no package, or one for another machine.
         """
-        index = -1 if self._device.index is None else self._device.index
+        index = self._device.index if self._device.type == "cuda" else -1
         try:
             package = inductor.aoti_load_package(
                 str(path), run_single_threaded=True, device_index=index

@@ -9,7 +9,7 @@ capture serves every compiled tier of a precision. `tests/workers/compiling/test
 
 import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -85,7 +85,7 @@ def _dynamic(spec: TensorSpec, batch: Dim | None) -> dict[int, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     logger = logging.getLogger(_CHATTY)
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -49,12 +49,11 @@ def to_fp16(graph: bytes) -> bytes:
     )
 
     try:
-        converted: Any = convert_float_to_float16(
-            onnx.ModelProto.FromString(graph), keep_io_types=True
-        )
+        convert: Any = convert_float_to_float16
+        converted = convert(onnx.ModelProto.FromString(graph), keep_io_types=True)
+        return bytes(converted.SerializeToString())
     except Exception as error:  # noqa: BLE001  # its exceptions share no other class
         raise CompileFailed(f"fp16: {_told(error)}") from None
-    return bytes(converted.SerializeToString())
 
 
 def _told(error: Exception) -> str:

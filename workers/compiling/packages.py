@@ -39,6 +39,5 @@ def compile_package(program: ExportedProgram, path: Path, threads: int) -> None:
 
 def has_compiler() -> bool:
     """Whether any C++ compiler that AOTInductor would take is on the path."""
-    named = config.cpp.cxx
-    candidates: Iterable[object] = named if isinstance(named, (tuple, list)) else (named,)
-    return any(isinstance(name, str) and shutil.which(name) for name in candidates)
+    candidates: Iterable[str | None] = config.cpp.cxx
+    return any(name is not None and shutil.which(name) for name in candidates)

@@ -6,6 +6,9 @@ was written from the signatures that NVIDIA's wheels 10 and 11 themselves report
 experimental until a report from a device exists.
 """
 
+# pyright: reportMissingModuleSource=false
+# (TensorRT is not installed)
+
 from pathlib import Path
 
 import tensorrt as trt

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chimera.schemas.compile_report import Precision
-from chimera.schemas.tiers import Tier
+from chimera.schemas.tensors import Array
+from chimera.schemas.tiers import BY_NAME, Tier
 from chimera.workers.backends.opening import Place
 from chimera.workers.compiling import exported, gpu
 from chimera.workers.compiling.source import Source
@@ -39,6 +40,10 @@ class Workshop:
     def has_definition(self) -> bool:
         return bool(self.source.manifest.definition)
 
+    def feeds(self) -> dict[int, tuple[Array, ...]]:
+        """Samples at each batch size that is measured."""
+        return {rows: self.source.inputs(rows) for rows in self.buckets}
+
     def place_of(self, tier: Tier) -> Place:
         if tier.device == "cpu":
             return self.place
@@ -51,7 +56,9 @@ class Workshop:
 
     def program(self, precision: Precision, tier: Tier) -> "ExportedProgram":
         """Raises CompileFailed, ModelRefused."""
-        return self._once(f"program {precision} {tier.device}", lambda: self._capture(precision, tier))
+        return self._once(
+            f"program {precision} {tier.device}", lambda: self._capture(precision, tier)
+        )
 
     def graph(self, precision: Precision) -> bytes:
         """Raises CompileFailed, ModelRefused."""
@@ -94,7 +101,5 @@ class Workshop:
             return graphs.to_fp16(self.graph("fp32"))
         if not self.has_definition:
             return self.source.content
-        from chimera.schemas.tiers import BY_NAME
-
         program = self.program("fp32", BY_NAME["torch-cpu"])
         return exported.to_onnx(program, self.source.manifest)

@@ -30,14 +30,15 @@ class Block(nn.Module):
         return x + narrowed
 
     def _attend(self, x: Tensor) -> Tensor:
-        parts = [self._split(layer(x)) for layer in (self.query, self.key, self.value)]
-        attended = scaled_dot_product_attention(*parts)
+        query, key, value = (self._split(layer(x)) for layer in (self.query, self.key, self.value))
+        attended = scaled_dot_product_attention(query, key, value)
         joined: Tensor = self.join(attended.transpose(1, 2).flatten(2))
         return joined
 
     def _split(self, x: Tensor) -> Tensor:
         """[rows, heads, length, width / heads]."""
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        rows, length, width = x.shape
+        return x.view(rows, length, self.heads, width // self.heads).transpose(1, 2)
 
 
 class Encoder(nn.Module):

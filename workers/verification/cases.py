@@ -40,7 +40,7 @@ def sizes(max_rows: int, measured: Sequence[int]) -> tuple[int, ...]:
     middle = max(1, max_rows // 2)
     buckets = {1, middle, max_rows, *(rows for rows in measured if rows <= max_rows)}
     free = (rows for rows in range(min(37, max_rows), 0, -1) if rows not in buckets)
-    return tuple(sorted({*buckets, *[rows for rows in (next(free, 1),)]}))
+    return tuple(sorted({*buckets, next(free, 1)}))
 
 
 def cases(manifest: Manifest, samples: Mapping[str, Array], rows: Sequence[int]) -> list[Case]:
@@ -76,7 +76,8 @@ def check_samples(manifest: Manifest, samples: Mapping[str, Array]) -> None:
         if array.dtype != dtype:
             raise ModelRefused(f"{where}: {spec.name!r} is {array.dtype}, should be {dtype}")
         fits = len(array.shape) == len(spec.shape) and all(
-            size == wanted or wanted < 0 for size, wanted in zip(array.shape, spec.shape, strict=True)
+            size == wanted or wanted < 0
+            for size, wanted in zip(array.shape, spec.shape, strict=True)
         )
         if not fits or not array.size:
             raise ModelRefused(
@@ -124,4 +125,5 @@ def _edge(name: str, array: Array) -> Array:
     target = min(largest * LARGE, limit / 2)
     if name == "denormal":
         target = float(np.finfo(array.dtype).smallest_subnormal) * 64
-    return (array / array.dtype.type(largest) * array.dtype.type(target)).astype(array.dtype)
+    scaled: Array = array / array.dtype.type(largest) * array.dtype.type(target)
+    return scaled.astype(array.dtype)

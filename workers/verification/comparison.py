@@ -53,9 +53,7 @@ def _form(spec: TensorSpec, wanted: Array, got: Array) -> str:
     return ""
 
 
-def _compare_one(
-    wanted: Array, got: Array, tolerance: Tolerance, edge: bool
-) -> tuple[Errors, str]:
+def _compare_one(wanted: Array, got: Array, tolerance: Tolerance, edge: bool) -> tuple[Errors, str]:
     if wanted.dtype.kind != "f":
         return _compare_exact(wanted, got, tolerance, edge)
     a, b = wanted.astype(np.float64), got.astype(np.float64)
@@ -89,7 +87,7 @@ def _compare_exact(
     wanted: Array, got: Array, tolerance: Tolerance, edge: bool
 ) -> tuple[Errors, str]:
     """Integers, booleans and text: equal or not."""
-    equal = float(np.mean(wanted == got)) if wanted.size else 1.0
+    equal = float(np.count_nonzero(wanted == got) / wanted.size) if wanted.size else 1.0
     errors = Errors(0.0, 0.0, 1.0, equal, 0)
     if equal < tolerance.min_agreement and not (edge and tolerance.edges == "finite"):
         return errors, f"{1 - equal:.1%} of {wanted.size} elements differ"

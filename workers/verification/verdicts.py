@@ -90,7 +90,7 @@ def _check(
     tolerance: Tolerance,
 ) -> Check:
     try:
-        found = [np.asarray(output) for output in backend.run(case.inputs)]
+        found: Sequence[Array] = [np.asarray(output) for output in backend.run(case.inputs)]
     except DeviceLost:
         raise
     except (ChimeraError, MemoryError) as error:
