@@ -4,12 +4,10 @@ On a GPU this was never run here: none was at hand. `tests/workers/compiling/tes
 the reason that stands in reports where there is none.
 """
 
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (torch's functions are typed in part)
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -33,6 +31,5 @@ def find(device: str) -> Gpu | str:
     index = int(device.partition(":")[2] or 0)
     if not torch.cuda.is_available() or index >= torch.cuda.device_count():
         return f"no GPU {device}"
-    properties: Callable[[int], Any] = torch.cuda.get_device_properties
-    found = properties(index)
+    found = torch.cuda.get_device_properties(index)
     return Gpu(f"cuda:{index}", found.name, (found.major, found.minor), torch.version.cuda)

@@ -31,10 +31,15 @@ def compile_package(program: ExportedProgram, path: Path, threads: int) -> None:
     try:
         with torch.no_grad(), fresh_cache():
             inductor.aoti_compile_and_package(
-                program, package_path=str(path), inductor_configs={"cpp.threads": threads}
+                program, package_path=str(path), inductor_configs=_options(threads)
             )
     except Exception as error:  # noqa: BLE001  # its exceptions share no other class
         raise CompileFailed(f"AOTInductor: {first_line(error)}") from None
+
+
+def _options(threads: int) -> dict[str, object]:
+    """Headers that are compiled ahead pay only with a cache: 9 s of processor time, not 13."""
+    return {"cpp.threads": threads, "aot_inductor.precompile_headers": False}
 
 
 def has_compiler() -> bool:

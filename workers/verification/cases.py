@@ -56,7 +56,10 @@ def cases(manifest: Manifest, samples: Mapping[str, Array], rows: Sequence[int])
             *(("lowest", "highest") if kinds & {"int", "uint", "bool"} else ()),
         ]
         for name in names:
-            edged = (_edge(name, array) for array in plain)
+            edged = (
+                _edge(name, array, samples.get(spec.name, array))
+                for spec, array in zip(manifest.inputs, plain, strict=True)
+            )
             found.append(Case(name, size, tuple(edged)))
     return found
 
@@ -106,11 +109,11 @@ def _rows_of(
     return random.integers(0, 2, shape).astype(datatype.dtype)
 
 
-def _edge(name: str, array: Array) -> Array:
-    """An input at its edge; one of a kind that has no such edge stays as it is."""
+def _edge(name: str, array: Array, samples: Array) -> Array:
+    """An input at the edge of all samples; one of a kind that has no such edge stays as it is."""
     kind = array.dtype.kind
     if kind in "iub" and name in ("lowest", "highest"):
-        return np.full_like(array, array.min() if name == "lowest" else array.max())
+        return np.full_like(array, samples.min() if name == "lowest" else samples.max())
     if kind != "f" or name in ("lowest", "highest"):
         return array
     if name == "zeros":
@@ -122,7 +125,7 @@ def _edge(name: str, array: Array) -> Array:
         return spoilt
     largest = float(np.max(np.abs(array), initial=0.0)) or 1.0
     limit = float(np.finfo(array.dtype).max)
-    target = min(largest * LARGE, limit / 2)
+    target = min(float(np.max(np.abs(samples), initial=0.0)) * LARGE or 1.0, limit / 2)
     if name == "denormal":
         target = float(np.finfo(array.dtype).smallest_subnormal) * 64
     scaled: Array = array / array.dtype.type(largest) * array.dtype.type(target)

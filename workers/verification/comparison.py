@@ -59,9 +59,9 @@ def _compare_one(wanted: Array, got: Array, tolerance: Tolerance, edge: bool) ->
     a, b = wanted.astype(np.float64), got.astype(np.float64)
     mismatches = int(np.count_nonzero(_special(a) != _special(b)))
     both = np.isfinite(a) & np.isfinite(b)
-    scale = float(np.max(np.abs(a[both]), initial=0.0))
-    difference = np.abs(a - b, where=both, out=np.zeros_like(a))
-    size = np.abs(a, where=both, out=np.zeros_like(a))
+    size, other = np.where(both, a, 0.0), np.where(both, b, 0.0)
+    difference, size = np.abs(size - other), np.abs(size)
+    scale = float(np.max(size, initial=0.0))
     allowed = tolerance.max_abs * max(1.0, scale) + tolerance.max_rel * size
     errors = Errors(
         float(np.max(difference, initial=0.0)),
