@@ -8,6 +8,7 @@ from chimera.cli import (
     doctor,
     down,
     infer,
+    models,
     node,
     offsets,
     settings,
@@ -34,6 +35,7 @@ app.command()(down.down)
 app.command()(settings.settings)
 app.add_typer(offsets.app, name="offsets")
 app.add_typer(topics.app, name="topics")
+app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")
 
 

@@ -5,6 +5,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -46,7 +47,7 @@ def weights(raw: bytes, change: Callable[[Arrays], None]) -> bytes:
     """A safetensors file with other numbers."""
     size = int(struct.unpack("<Q", raw[:8])[0])
     data = bytearray(raw[8 + size :])
-    entries = {name: entry for name, entry in json.loads(raw[8 : 8 + size]).items()}
+    entries: dict[str, Any] = json.loads(raw[8 : 8 + size])
     state = {
         name: np.frombuffer(data, "<f4", offset=entry["data_offsets"][0], count=_count(entry))
         .reshape(entry["shape"])
