@@ -3,6 +3,8 @@
 # pyright: reportUnknownMemberType=false
 # (torch's functions are typed in part)
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -21,9 +23,9 @@ from tests.workers.rig import manifest
 X = np.random.default_rng(0).standard_normal((4, 6)).astype("f4")
 
 
-def eager(**fields: object) -> TorchCall:
+def eager() -> TorchCall:
     runtime = TorchEager("cpu", 1, two_heads.ALLOWED)
-    return runtime.load(two_heads.manifest(**fields), two_heads.weights())
+    return runtime.load(two_heads.manifest(), two_heads.weights())
 
 
 def test_eager_runs_the_module_as_it_is_written() -> None:
@@ -43,7 +45,7 @@ def test_memory_that_may_not_be_written_to_is_taken() -> None:
 
 @pytest.mark.parametrize("datatype", [name for name in DATATYPES if name != "BYTES"])
 def test_every_datatype_of_numbers_goes_through(datatype: str) -> None:
-    specs = {
+    specs: dict[str, Any] = {
         "inputs": (TensorSpec("x", datatype, (-1, 2)),),
         "outputs": (TensorSpec("y", datatype, (-1, 2)),),
     }

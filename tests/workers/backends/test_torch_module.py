@@ -53,20 +53,18 @@ def test_arguments_that_the_factory_does_not_take_are_refused() -> None:
         loaded(arguments={"colour": 1})
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda state: state.pop("slope"), "lacks"),
-        (lambda state: state.update(more=state["slope"]), "also has"),
-        (lambda state: state.update(slope=state["slope"][:3]), "slope"),
-        (lambda state: state.update(slope=state["slope"].astype("f2")), "float16"),
-    ],
-)
-def test_weights_that_do_not_fit_are_refused(change: Any, reason: str) -> None:
+def test_weights_that_do_not_fit_are_refused() -> None:
     state = load(WEIGHTS)
-    change(state)
-    with pytest.raises(ModelRefused, match=reason):
-        loaded(save(state))
+    slope = state["slope"]
+    without = {name: array for name, array in state.items() if name != "slope"}
+    for reason, wrong in {
+        "lacks": without,
+        "also has": {**state, "more": slope},
+        "slope": {**state, "slope": slope[:3]},
+        "float16": {**state, "slope": slope.astype("f2")},
+    }.items():
+        with pytest.raises(ModelRefused, match=reason):
+            loaded(save(wrong))
 
 
 def test_arguments_decide_what_fits() -> None:

@@ -61,19 +61,19 @@ def package(folder: Path, old: Arrays, new: Arrays) -> None:
     """Native code with other constants built in; each tensor is found by its bytes."""
     path = folder / PACKAGE
     with zipfile.ZipFile(path) as archive:
-        files = [(info, archive.read(info)) for info in archive.infolist()]
+        files = [(info.filename, archive.read(info)) for info in archive.infolist()]
     marks = {name: b"\0mark" + name.encode() for name in old}
     for name in old:  # in two steps, as two tensors may be exchanged
         found = sum(content.count(old[name].tobytes()) for _, content in files)
         assert found == 1, f"{name} stands in the package {found} times"
-    for stage in range(2):
-        for name in old:
-            before = old[name].tobytes() if stage == 0 else _padded(marks[name], old[name])
-            after = _padded(marks[name], old[name]) if stage == 0 else new[name].tobytes()
-            files = [(info, content.replace(before, after)) for info, content in files]
+    marked = {name: _padded(marks[name], old[name]) for name in old}
+    changes = [(old[name].tobytes(), marked[name]) for name in old]
+    changes += [(marked[name], new[name].tobytes()) for name in old]
+    for before, after in changes:
+        files = [(name, content.replace(before, after)) for name, content in files]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for info, content in files:
-            archive.writestr(zipfile.ZipInfo(info.filename), content)
+        for name, content in files:
+            archive.writestr(zipfile.ZipInfo(name), content)
 
 
 def graph(folder: Path, change: Callable[[onnx.ModelProto], None]) -> None:

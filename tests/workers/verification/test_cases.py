@@ -82,7 +82,7 @@ def test_without_samples_there_are_inputs_of_every_datatype(datatype: str) -> No
 
 
 def test_model_without_batches_gets_its_samples_as_they_are() -> None:
-    specs = {
+    specs: dict[str, Any] = {
         "inputs": (TensorSpec("x", "FP32", (3, 2)),),
         "outputs": (TensorSpec("y", "FP32", (3,)),),
     }
