@@ -2,8 +2,9 @@
 
 What counts is the measured 99th percentile at the batch sizes in use: each size counts the same,
 however long it takes, so that a tier is judged by its ratio to the others. The design's order breaks
-ties and ranks what was verified and never measured. A pure function, as a report is all it needs;
-`tests/workers/test_choice.py` has its properties.
+ties and ranks what was verified and never measured. An experimental tier is here like any other: that
+it is verified is the report from a device that it lacked. A pure function, as a report is all it
+needs; `tests/workers/test_choice.py` has its properties.
 """
 
 import math

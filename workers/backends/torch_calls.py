@@ -55,7 +55,7 @@ class TorchCall:
         self.tier = tier
         self._call = call
         self._device = device
-        self._narrow = [spec.datatype == "BF16" for spec in manifest.inputs]
+        self._narrow = are_bf16(manifest)
         self._dtypes = [DATATYPES[spec.datatype].dtype for spec in manifest.outputs]
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
@@ -84,6 +84,11 @@ class TorchCall:
             tensor = tensor.float()
         array: Array = tensor.cpu().numpy()
         return array.astype(self._dtypes[at], copy=False) if at < len(self._dtypes) else array
+
+
+def are_bf16(manifest: Manifest) -> list[bool]:
+    """Of each input, whether it travels as float32 and is narrowed for torch."""
+    return [spec.datatype == "BF16" for spec in manifest.inputs]
 
 
 def translate(error: Exception) -> ChimeraError:

@@ -20,7 +20,7 @@ from torch.export import Dim, ExportedProgram
 from chimera.schemas.errors import CompileFailed
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.tensors import Array
-from chimera.workers.backends.torch_calls import first_line
+from chimera.workers.backends.torch_calls import are_bf16, first_line
 
 EXAMPLE_ROWS = 2  # a batch of one would be taken for a constant
 _CHATTY = "torch.onnx._internal.exporter._registration"  # names each library that is not installed
@@ -42,7 +42,10 @@ def capture(
     batch = Dim("batch", min=1, max=max_rows) if manifest.batches and max_rows > 1 else None
     shapes = tuple(_dynamic(spec, batch) for spec in manifest.inputs)
     device = next((one.device for one in module.parameters()), torch.device("cpu"))
-    tensors = tuple(torch.from_numpy(array.copy()).to(device) for array in example)
+    tensors = tuple(
+        torch.from_numpy(array.copy()).to(device, torch.bfloat16 if narrow else None)
+        for array, narrow in zip(example, are_bf16(manifest), strict=True)
+    )
     if batch is None:
         tensors = tuple(t[:1] if manifest.batches else t for t in tensors)
     try:

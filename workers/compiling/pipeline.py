@@ -27,10 +27,11 @@ from chimera.schemas.tiers import BY_NAME, TIERS
 from chimera.workers import measurement
 from chimera.workers.backends.opening import Place
 from chimera.workers.backends.protocol import Backend
-from chimera.workers.compiling import gpu, targets
+from chimera.workers.compiling import gpu
 from chimera.workers.compiling.attempts import Attempt, Bench, Progress, Step
 from chimera.workers.compiling.costs import pays_after
 from chimera.workers.compiling.source import read_source
+from chimera.workers.compiling.targets import machine
 from chimera.workers.compiling.workshop import Workshop
 from chimera.workers.verification.cases import sizes
 from chimera.workers.verification.verdicts import expect
@@ -50,7 +51,7 @@ class Targets:
 
 def compile(
     folder: Path,
-    targets_: Targets,
+    targets: Targets,
     out: Path,
     settings: CompilingSettings,
     progress: Progress = lambda step: None,
@@ -62,7 +63,7 @@ def compile(
         ChimeraError: its reference cannot run its samples.
     """
     started_s, made_at_ms = time.monotonic(), time.time_ns() // 1_000_000
-    workshop = prepare(folder, targets_, settings)
+    workshop = prepare(folder, targets, settings)
     manifest = workshop.source.manifest
     progress(Step("reference", "making"))
     reference = _reference(workshop)
@@ -70,7 +71,7 @@ def compile(
     expected = expect(manifest, reference, workshop.source.cases(rows))
     out.mkdir(parents=True, exist_ok=True)
     bench = Bench(workshop, expected, out, progress)
-    wanted = targets_.tiers or tuple(BY_NAME)
+    wanted = targets.tiers or tuple(BY_NAME)
     attempts = [one for tier in TIERS for one in bench.attempts(tier, wanted=tier.name in wanted)]
     reports = _measured(attempts, workshop, settings.measure_s, progress)
     report = CompileReport(
@@ -80,7 +81,7 @@ def compile(
         reference.tier,
         made_at_ms,
         round(time.monotonic() - started_s, 3),
-        targets.machine(),
+        machine(),
         workshop.max_rows,
         tuple(reports),
         expected.left_out,
@@ -89,16 +90,16 @@ def compile(
     return report
 
 
-def prepare(folder: Path, targets_: Targets, settings: CompilingSettings) -> Workshop:
+def prepare(folder: Path, targets: Targets, settings: CompilingSettings) -> Workshop:
     """Everything is read and nothing made. Raises ModelRefused."""
     source = read_source(folder)
     manifest = source.manifest
-    largest = (manifest.max_batch_size or targets_.max_rows) if manifest.batches else 1
+    largest = (manifest.max_batch_size or targets.max_rows) if manifest.batches else 1
     buckets = {*settings.batch_sizes, *manifest.preferred_batch_size}
     return Workshop(
         source,
-        Place("cpu", targets_.threads, settings.definitions),
-        gpu.find(targets_.device),
+        Place("cpu", targets.threads, settings.definitions),
+        gpu.find(targets.device),
         largest,
         tuple(sorted(rows for rows in buckets if rows <= largest)) or (largest,),
         settings.int8,
