@@ -13,7 +13,7 @@ from chimera.schemas.compile_report import CompileReport, TierReport
 from chimera.schemas.tiers import BY_NAME
 from chimera.workers.choice import choose
 
-PAGE = 160  # columns where there is no terminal to ask
+PAGE = 200  # columns where there is no terminal to ask
 
 
 def show(report: CompileReport, console: Console) -> None:
@@ -59,7 +59,7 @@ def p50_p99(tier: TierReport, rows: int) -> tuple[float, float] | None:
 
 def _table(report: CompileReport, sizes: Sequence[int]) -> Table:
     table = Table(
-        "tier",
+        Column("tier", no_wrap=True),
         "precision",
         *(_right(name) for name in ("compile s", "load ms", "first ms", "warm-up ms")),
         *(_right(f"p50/p99 ms @{rows}") for rows in sizes),
