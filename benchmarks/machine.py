@@ -35,7 +35,7 @@ def describe(broker: Broker) -> dict[str, Any]:
         "kafka": broker.version(),
         "kafka_settings": broker.settings(),
         "libraries": _versions(),
-        "commit": _commit(),
+        "commit": commit(),
         "load_average": [round(one, 2) for one in os.getloadavg()],
     }
 
@@ -66,7 +66,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _commit() -> str:
+def commit() -> str:
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     return done.stdout.strip() or "unknown"

@@ -10,6 +10,7 @@ from chimera.cli import (
     down,
     infer,
     keys,
+    models,
     node,
     offsets,
     settings,
@@ -38,6 +39,7 @@ app.add_typer(offsets.app, name="offsets")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
 app.add_typer(db.app, name="db")
+app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")
 
 

@@ -20,6 +20,7 @@
     │   ├── SignatureInvalid    not signed, or not by a trusted key, or something else was
     │   ├── ArtifactMissing     nothing is stored under this digest
     │   └── ArtifactDamaged     what is stored is no longer what its digest says
+    ├── CompileFailed           a tier that could not be made: says why, and hides no other
     ├── ArtifactsUnavailable    the store of artifacts does not answer, or not as it should
     ├── KafkaUnavailable        no broker, or one that cannot do what was asked of it
     ├── PostgresUnavailable     no registry answers in time, or its embedded server does not start
@@ -123,6 +124,10 @@ class ArtifactDamaged(ModelRefused):
 
 class ArtifactsUnavailable(ChimeraError):
     """The store of artifacts failed; the message has its own words. Later it may work."""
+
+
+class CompileFailed(ChimeraError):
+    """A tier's artifact that its compiler could not make; the message has the compiler's reason."""
 
 
 class KafkaUnavailable(ChimeraError):

@@ -313,9 +313,9 @@ class ArtifactsSettings(Section):
         " under way has stored them before it names them",
     )
     definitions: tuple[str, ...] = Field(
-        default=(),
+        default=("chimera.workers.definitions.mlp:*", "chimera.workers.definitions.encoder:*"),
         description="torch definitions that a manifest may name: package.module:name, or"
-        " package.module:* for all of a module; empty: none",
+        " package.module:* for all of a module; importing one runs its code",
     )
     operator_domains: tuple[str, ...] = Field(
         default=(),
@@ -342,6 +342,19 @@ class ArtifactsSettings(Section):
         default=536_870_912,
         ge=1 << 28,
         description="address space of the inspection, and three times the largest ONNX file",
+    )
+
+
+class CompilingSettings(Section):
+    batch_sizes: tuple[int, ...] = Field(
+        default=(1, 32, 256),
+        description="rows of the batches that tiers are measured at, and TensorRT's profiles",
+    )
+    measure_s: float = Field(
+        default=1.0, gt=0, description="how long each tier is measured at each batch size"
+    )
+    int8: bool = Field(
+        default=True, description="try int8 on the processor too; it must be verified and faster"
     )
 
 
@@ -372,6 +385,7 @@ class Settings(BaseSettings):
     dispatch: DispatchSettings = DispatchSettings()
     commit: CommitSettings = CommitSettings()
     fetch: FetchSettings = FetchSettings()
+    compiling: CompilingSettings = CompilingSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     stack: StackSettings = StackSettings()
     keys: KeysSettings = KeysSettings()

@@ -1,4 +1,4 @@
-"""The folder of models: `<name>/<version>/{model.onnx,manifest.json}`, found and checked.
+"""The folder of models: `<name>/<version>/{manifest.json, its files}`, found and checked.
 
 Light enough for a node: it reads manifests and file names, hashes, and knows no ONNX. Whatever could
 run code or read elsewhere is refused with its reason, and the others are served: links, pickled
@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -20,7 +20,7 @@ import msgspec
 
 from chimera.schemas import manifest as manifests
 from chimera.schemas.errors import ModelRefused
-from chimera.schemas.manifest import Manifest
+from chimera.schemas.manifest import File, Manifest
 from chimera.schemas.placements import Placement
 
 MODEL_FILE, MANIFEST_FILE = manifests.GRAPH_FILE, manifests.MANIFEST_FILE
@@ -131,30 +131,45 @@ def read_model(version: Version) -> bytes:
     Raises:
         ModelRefused: missing, too large, or another file.
     """
-    path = version.folder / MODEL_FILE
-    model = read_file(path, MAX_MODEL_BYTES)
-    digest = hashlib.sha256(model).hexdigest()
-    if digest != version.manifest.sha256:
-        raise ModelRefused(
-            f"{path}: SHA-256 is {digest}, the manifest names {version.manifest.sha256}"
-        )
-    return model
+    return _read_known(version.folder / version.manifest.source, version.manifest.sha256)
 
 
-def write_model(models_dir: Path, model: bytes, manifest: Manifest) -> Path:
-    """Create a version's folder, whole or not at all; the manifest's digest is filled in.
+def read_named(version: Version, name: str) -> bytes:
+    """The bytes of one of the version's other files, which are what the manifest says.
+
+    Raises:
+        ModelRefused: the manifest does not name it; or as `read_model`.
+    """
+    path = version.folder / name
+    known = version.manifest.files.get(name)
+    if known is None or path.name != name:
+        raise ModelRefused(f"{path}: is none of the manifest's files")
+    return _read_known(path, known.sha256)
+
+
+def write_model(
+    models_dir: Path, model: bytes, manifest: Manifest, others: Mapping[str, bytes] = {}
+) -> Path:
+    """Create a version's folder, whole or not at all; the manifest's digests are filled in.
+
+    `others` are files beside the source, such as sample inputs, by their names.
 
     Raises:
         ModelRefused: the version is there already, or a name is none.
     """
-    manifest = msgspec.structs.replace(manifest, sha256=hashlib.sha256(model).hexdigest())
+    files = {manifest.source: model, **others}
+    digests = {name: File(_sha256(content), len(content)) for name, content in files.items()}
+    manifest = msgspec.structs.replace(
+        manifest, sha256=_sha256(model), files=digests if others else {}
+    )
     manifests.decode(manifests.encode(manifest), MANIFEST_FILE)
     folder = models_dir / manifest.name / manifest.version
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = models_dir / manifest.name / f".{manifest.version}.{secrets.token_hex(4)}"
     draft.mkdir()
     try:
-        (draft / MODEL_FILE).write_bytes(model)
+        for name, content in files.items():
+            (draft / Path(name).name).write_bytes(content)
         (draft / MANIFEST_FILE).write_bytes(manifests.encode(manifest))
         draft.rename(folder)
     except OSError as error:
@@ -172,6 +187,17 @@ def version_order(version: str) -> tuple[tuple[int, str], ...]:
     """A key to sort versions by: 9 before 10, 1.2 before 1.10, words before numbers."""
     parts = re.findall(r"[0-9]+|[^0-9]+", version)
     return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
+
+
+def _read_known(path: Path, sha256: str) -> bytes:
+    content = read_file(path, MAX_MODEL_BYTES)
+    if (digest := _sha256(content)) != sha256:
+        raise ModelRefused(f"{path}: SHA-256 is {digest}, the manifest names {sha256}")
+    return content
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -126,3 +127,48 @@ def test_gpu_that_is_not_there_is_a_wrong_setting() -> None:
 def test_device_that_is_none_is_a_wrong_setting() -> None:
     with pytest.raises(ConfigurationError, match="tpu"):
         OnnxRuntime("tpu:0", 1)
+
+
+def test_saved_graph_runs_as_the_one_it_was_made_of(runtime: OnnxRuntime, tmp_path: Path) -> None:
+    """Fused operators are the runtime's own: a graph from elsewhere may not have them."""
+    model = gelu()
+    specs: dict[str, Any] = {
+        "inputs": (TensorSpec("x", "FP32", (-1, 2)),),
+        "outputs": (TensorSpec("y", "FP32", (-1, 2)),),
+    }
+    made_of = manifest("gelu", **specs)
+    runtime.save_optimised(made_of, model, tmp_path / "graph.onnx")
+    saved = (tmp_path / "graph.onnx").read_bytes()
+    x = np.array([[1, -2], [3, 0.5]], "f4")
+    (wanted,) = runtime.load_plain(made_of, model).run([x])
+    loaded = runtime.load_saved(made_of, saved, "onnx-cpu")
+    assert np.allclose(loaded.run([x])[0], wanted, atol=1e-6)
+    assert loaded.tier == "onnx-cpu"
+    with pytest.raises(ModelRefused, match=r"com\.microsoft"):
+        runtime.load(made_of, saved)
+
+
+def gelu() -> bytes:
+    """x * (1 + erf(x / 1.4142)) / 2 in five operators, which the runtime joins into one."""
+
+    def graph() -> onnx.GraphProto:
+        make, number = helper.make_node, helper.make_tensor
+        return helper.make_graph(
+            [
+                make("Div", ["x", "root"], ["a"]),
+                make("Erf", ["a"], ["b"]),
+                make("Add", ["b", "one"], ["c"]),
+                make("Mul", ["x", "c"], ["d"]),
+                make("Mul", ["d", "half"], ["y"]),
+            ],
+            "gelu",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
+            [
+                number("root", TensorProto.FLOAT, [], [2**0.5]),
+                number("one", TensorProto.FLOAT, [], [1.0]),
+                number("half", TensorProto.FLOAT, [], [0.5]),
+            ],
+        )
+
+    return onnx_model(graph)

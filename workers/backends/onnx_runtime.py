@@ -1,26 +1,31 @@
 """ONNX Runtime: a model file on one CUDA device or on the processor, without torch.
 
-A file is loaded from memory, never by its path, after `onnx_check` has passed it. Whether CUDA works
-is asked of a session, as the GPU build imports well where there is none. Pools of memory are kept
-small: an executor's resident size is a promise. `tests/workers/test_onnx_runtime.py`.
+A file is loaded from memory, never by its path, after `onnx_check` has passed it. A graph that was
+optimised and saved here is loaded as it is, and may have the runtime's own operators. Whether CUDA
+works is asked of a session, as the GPU build imports well where there is none. Pools of memory are
+kept small: an executor's resident size is a promise. `tests/workers/test_onnx_runtime.py`. The
+TensorRT provider was never run here: no machine with it was at hand.
 """
 
 # pyright: reportMissingTypeStubs=false
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]  # ships no type information
 
 from chimera.schemas.errors import ConfigurationError, ModelFailed, ModelRefused, OutOfMemory
-from chimera.schemas.manifest import Manifest, TensorSpec
+from chimera.schemas.manifest import GRAPH_FILE, Manifest, TensorSpec
 from chimera.schemas.tensors import Array
 from chimera.workers.backends import onnx_check
+from chimera.workers.backends.onnx_check import Caps
 from chimera.workers.backends.protocol import DeviceLost
 
 _ort: Any = onnxruntime
+SAVED = Caps(domains=onnx_check.SAVED)
 
 _TYPES = {
     "tensor(bool)": "BOOL",
@@ -54,8 +59,14 @@ _LOST = (
 class OnnxRuntime:
     """Loads models on `device`: `cpu` or `cuda:<index>`."""
 
-    def __init__(self, device: str, threads: int) -> None:
-        """Raises ConfigurationError: there is no such device, or it cannot be used."""
+    def __init__(
+        self, device: str, threads: int, *, tensorrt: Mapping[str, str] | None = None
+    ) -> None:
+        """`tensorrt`: options of that provider, which then comes before CUDA.
+
+        Raises:
+            ConfigurationError: there is no such device, or it cannot be used.
+        """
         self._kind, _, index = device.partition(":")
         self._threads = threads
         self._providers: list[Any] = ["CPUExecutionProvider"]
@@ -63,8 +74,14 @@ class OnnxRuntime:
             _load_cuda()
             if (reason := _why_not(int(index or 0))) is not None:
                 raise ConfigurationError(f"device {device}: cannot be used: {reason}")
-            options = {"device_id": index or "0", "cudnn_conv_algo_search": "HEURISTIC"}
+            options = {
+                "device_id": index or "0",
+                "cudnn_conv_algo_search": "HEURISTIC",
+                "use_tf32": "0",  # on by default, with ten bits of mantissa: fp32 would be none
+            }
             self._providers.insert(0, ("CUDAExecutionProvider", options))
+            if tensorrt is not None:
+                self._providers.insert(0, ("TensorrtExecutionProvider", dict(tensorrt)))
         elif self._kind != "cpu":
             raise ConfigurationError(f"device {device!r}: should be cpu or cuda:<index>")
 
@@ -74,21 +91,54 @@ class OnnxRuntime:
 
     def load(self, manifest: Manifest, model: bytes) -> "OnnxModel":
         """See `Loader`. Raises ModelRefused."""
-        path = f"{manifest.name}/{manifest.version}/model.onnx"
-        onnx_check.check(model, path)
+        return self._load(manifest, model, f"onnx-{self._kind}", self._options())
+
+    def load_saved(self, manifest: Manifest, graph: bytes, tier: str) -> "OnnxModel":
+        """A graph that `save_optimised` made: it is not optimised again. Raises ModelRefused."""
+        options = self._options()
+        options.graph_optimization_level = _ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return self._load(manifest, graph, tier, options, SAVED)
+
+    def load_plain(self, manifest: Manifest, model: bytes) -> "OnnxModel":
+        """The file as it is written, nothing fused: a reference. Raises ModelRefused."""
+        options = self._options()
+        options.graph_optimization_level = _ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return self._load(manifest, model, f"onnx-{self._kind}-plain", options)
+
+    def save_optimised(self, manifest: Manifest, model: bytes, path: Path) -> None:
+        """Optimise a graph for this device and this machine, and write it to `path`.
+
+        Raises:
+            ModelRefused: it cannot be loaded.
+        """
+        options = self._options()
+        options.graph_optimization_level = _ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.optimized_model_filepath = str(path)
+        self._load(manifest, model, "", options, SAVED)
+
+    def _load(
+        self,
+        manifest: Manifest,
+        model: bytes,
+        tier: str,
+        options: Any,
+        caps: Caps | None = None,
+    ) -> "OnnxModel":
+        path = f"{manifest.name}/{manifest.version}/{GRAPH_FILE}"
+        onnx_check.check(model, path, caps)
         try:
-            session = _ort.InferenceSession(model, self._options(), self._providers)
+            session = _ort.InferenceSession(model, options, self._providers)
         except Exception as error:  # noqa: BLE001  # its exceptions share no other class
             raise ModelRefused(f"{path}: {_first_line(error)}") from None
-        if self._kind == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
-            raise ModelRefused(f"{path}: CUDA could not be used for it")
+        if (wanted := self.providers[0]) not in session.get_providers():
+            raise ModelRefused(f"{path}: {wanted} could not be used for it")
         _require_specs(path, manifest.inputs, session.get_inputs())
         if extra := {node.name for node in session.get_inputs()} - {
             s.name for s in manifest.inputs
         }:
             raise ModelRefused(f"{path}: also has the inputs {sorted(extra)}")
         _require_specs(path, manifest.outputs, session.get_outputs())
-        return OnnxModel(session, manifest, f"onnx-{self._kind}")
+        return OnnxModel(session, manifest, tier)
 
     def _options(self) -> Any:
         options: Any = _ort.SessionOptions()

@@ -1,0 +1,45 @@
+"""Compiles one version in a process of its own.
+
+    python -m chimera.workers.compiling FOLDER OUT [TIER ...]
+
+Standard output gets one JSON line a step; the report lies in OUT. Whoever starts it reads steps until
+it ends; exit status 1 means that the version was refused, with the reason on standard error. An end by
+a signal is a compiler's or an artifact's crash, and leaves no report.
+`tests/workers/compiling/test_pipeline.py` starts it.
+"""
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from chimera.schemas.errors import ChimeraError
+from chimera.schemas.settings import load
+from chimera.workers.compiling.attempts import Step
+from chimera.workers.compiling.pipeline import Targets, compile
+
+
+def main(arguments: list[str]) -> int:
+    folder, out, *tiers = arguments
+    try:
+        settings = load()
+        targets = Targets(
+            tuple(tiers),
+            threads=settings.serving.threads,
+            max_rows=settings.batching.max_batch_size,
+            definitions=settings.artifacts.definitions,
+        )
+        compile(Path(folder), targets, Path(out), settings.compiling, _tell)
+    except ChimeraError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _tell(step: Step) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(step) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Torch modules that a manifest may name as its definition; the settings' allow-list begins here."""

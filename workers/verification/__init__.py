@@ -1,0 +1,1 @@
+"""Compares what was compiled with the reference: cases, errors, verdicts. Knows no runtime."""
