@@ -12,9 +12,10 @@ from chimera.agents.intake import Rules, case_of
 from chimera.agents.outcomes import Case, Error, Later
 from chimera.schemas import headers as names
 from chimera.schemas.errors import RequestError
+from chimera.schemas.manifest import Ordering
 from chimera.schemas.request_heads import identify
 from chimera.schemas.stored import Stored
-from chimera.schemas.work import Failure, Ordering
+from chimera.schemas.work import Failure
 from chimera.topics import retry
 from chimera.topics.retry import RetryInLane
 

@@ -91,14 +91,15 @@ class Child:
 
     def kill(self) -> None:
         """End it at once (SIGKILL) and wait until it is gone."""
-        self._signal(signal.SIGKILL)
+        self.signal(signal.SIGKILL)
         self._ended.wait()
 
     def terminate(self) -> None:
         """Ask it to end (SIGTERM) and do not wait."""
-        self._signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
 
-    def _signal(self, number: int) -> None:
+    def signal(self, number: int) -> None:
+        """Send it this signal, unless it has ended."""
         if not self._ended.is_set():
             self._running.send_signal(number)
 

@@ -49,7 +49,14 @@ def doctor(
 async def _examine(settings: "Settings", bootstrap: str | None) -> "list[Finding]":
     import asyncio
 
-    from chimera.cli import doctor_cluster, doctor_devices, doctor_host, logs, stack_state
+    from chimera.cli import (
+        doctor_cluster,
+        doctor_devices,
+        doctor_host,
+        doctor_postgres,
+        logs,
+        stack_state,
+    )
 
     quiet = settings.observability.model_copy(update={"log_level": "error"})
     logs.configure(quiet)
@@ -57,4 +64,11 @@ async def _examine(settings: "Settings", bootstrap: str | None) -> "list[Finding
     host = await asyncio.to_thread(lambda: list(doctor_host.check(settings, stack_runs=runs)))
     devices = await asyncio.to_thread(lambda: list(doctor_devices.check(settings)))
     executors = await doctor_devices.check_executors(settings)
-    return [*host, *devices, *executors, *await doctor_cluster.check(settings, bootstrap)]
+    registry = await doctor_postgres.check(settings.postgres)
+    return [
+        *host,
+        *devices,
+        *executors,
+        *registry,
+        *await doctor_cluster.check(settings, bootstrap),
+    ]

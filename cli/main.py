@@ -4,10 +4,12 @@ import typer
 
 from chimera.cli import (
     bench,
+    db,
     demo,
     doctor,
     down,
     infer,
+    keys,
     models,
     node,
     offsets,
@@ -34,8 +36,10 @@ app.command()(status.status)
 app.command()(down.down)
 app.command()(settings.settings)
 app.add_typer(offsets.app, name="offsets")
+app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
 app.add_typer(models.app, name="models")
+app.add_typer(db.app, name="db")
 app.add_typer(bench.app, name="bench")
 
 

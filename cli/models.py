@@ -48,7 +48,11 @@ def compile_version(
         from chimera.workers.compiling.pipeline import Targets, compile
 
         targets = Targets(
-            wanted, device, settings.serving.threads, settings.batching.max_batch_size
+            wanted,
+            device,
+            settings.serving.threads,
+            settings.batching.max_batch_size,
+            settings.artifacts.definitions,
         )
         report = compile(folder.absolute(), targets, target, settings.compiling, _tell)
     except ChimeraError as error:

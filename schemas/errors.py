@@ -16,9 +16,16 @@
     │   ├── WorkerCrashed       it killed its executor, again and again               worker_crashed
     │   └── TooLarge            the request or its result is over the limit           too_large
     ├── ConfigurationError      a setting, a flag, or a file is wrong: says which, and what to do
-    ├── ModelRefused            a model folder that may not be served: says why
+    ├── ModelRefused            a model's files that may not be served: says why
+    │   ├── SignatureInvalid    not signed, or not by a trusted key, or something else was
+    │   ├── ArtifactMissing     nothing is stored under this digest
+    │   └── ArtifactDamaged     what is stored is no longer what its digest says
     ├── CompileFailed           a tier that could not be made: says why, and hides no other
-    └── KafkaUnavailable        no broker, or one that cannot do what was asked of it
+    ├── ArtifactsUnavailable    the store of artifacts does not answer, or not as it should
+    ├── KafkaUnavailable        no broker, or one that cannot do what was asked of it
+    ├── PostgresUnavailable     no registry answers in time, or its embedded server does not start
+    ├── VersionTaken            another manifest is registered under that name and version
+    └── DeploymentRefused       a change of what serves that makes no sense now: says why
 
 `retriable` is a class attribute: policy reads it and needs no isinstance ladder. An error that
 crosses a process or a topic travels as its code and message, never as a pickled object.
@@ -100,7 +107,23 @@ class ConfigurationError(ChimeraError):
 
 
 class ModelRefused(ChimeraError):
-    """A model folder that may not be served; the message names the file and the reason."""
+    """A model's files that may not be served; the message names the file and the reason."""
+
+
+class SignatureInvalid(ModelRefused):
+    """Not signed, not by a key that is trusted here, or it was something else that was signed."""
+
+
+class ArtifactMissing(ModelRefused):
+    """Nothing is stored under a digest that is asked for."""
+
+
+class ArtifactDamaged(ModelRefused):
+    """What is stored under a digest is something else; it is never handed out."""
+
+
+class ArtifactsUnavailable(ChimeraError):
+    """The store of artifacts failed; the message has its own words. Later it may work."""
 
 
 class CompileFailed(ChimeraError):
@@ -109,6 +132,18 @@ class CompileFailed(ChimeraError):
 
 class KafkaUnavailable(ChimeraError):
     """No broker answers, or the one that does cannot do what was asked of it."""
+
+
+class PostgresUnavailable(ChimeraError):
+    """No Postgres answers in time, or the embedded one does not start; trying later may help."""
+
+
+class VersionTaken(ChimeraError):
+    """Another manifest is registered under that name and version; a version never changes."""
+
+
+class DeploymentRefused(ChimeraError):
+    """Nothing to promote, nothing to go back to; the message names the model and what it lacks."""
 
 
 REQUEST_ERRORS: tuple[type[RequestError], ...] = (

@@ -1,15 +1,13 @@
-"""Records that Chimera writes for itself: each carries `v`, the version of its form.
+"""Records between nodes: what a node must know of requests that it did not compute itself.
 
-A reader takes the present version and the one before, ignores fields that it does not know, and
-refuses the rest, so that nodes of two neighbouring releases can share a cluster.
-`tests/schemas/golden` keeps a file of every version ever written; `test_internal.py` reads them all.
+Their form and the rules for its versions are those of `schemas/versioned.py`. `test_internal.py`.
 """
 
 from typing import Annotated
 
 import msgspec
 
-from chimera.schemas.errors import Malformed, SchemaInvalid
+from chimera.schemas.versioned import Form
 
 ATTEMPT_VERSION = 1
 
@@ -22,41 +20,6 @@ class Attempt(msgspec.Struct, frozen=True):
     v: int = ATTEMPT_VERSION
 
 
-class _Versioned(msgspec.Struct):
-    v: int
-
-
-_VERSIONED = msgspec.json.Decoder(_Versioned)
-_ATTEMPT = msgspec.json.Decoder(Attempt)
-
-
-def encode_attempt(attempt: Attempt) -> bytes:
-    """The record's value, as JSON."""
-    return msgspec.json.encode(attempt)
-
-
-def decode_attempt(value: bytes) -> Attempt:
-    """Read a value of this version or the one before.
-
-    Raises:
-        Malformed: not JSON.
-        SchemaInvalid: another version, or a field is missing or of the wrong type.
-    """
-    _require_version("attempt", value, ATTEMPT_VERSION)
-    try:
-        return _ATTEMPT.decode(value)
-    except msgspec.ValidationError as error:
-        raise SchemaInvalid(f"attempt: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(f"attempt: {error}") from None
-
-
-def _require_version(record: str, value: bytes, current: int) -> None:
-    try:
-        version = _VERSIONED.decode(value).v
-    except msgspec.ValidationError as error:
-        raise SchemaInvalid(f"{record}: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(f"{record}: {error}") from None
-    if version not in (current, current - 1) or version < 1:
-        raise SchemaInvalid(f"{record}: version {version}, this release reads up to {current}")
+_FORM = Form[Attempt]("attempt", Attempt, ATTEMPT_VERSION)
+encode_attempt = _FORM.encode
+decode_attempt = _FORM.decode

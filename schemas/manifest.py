@@ -2,30 +2,35 @@
 
 It lies as `manifest.json` beside the version's files, in the folder that bears the model's name and
 version. A version's source is an ONNX graph, or the weights of a torch module whose definition is
-named by its import path; what is compiled from it later is not part of the manifest. Shapes are the model's own with its batch dimension, -1 where a size varies; names follow
-the Open Inference Protocol's metadata and Triton's configuration. Readers ignore fields that they
-do not know. `tests/workers/test_models.py` reads good and bad ones.
+named by its import path; what is compiled from it later is not part of the manifest. Shapes are the
+model's own with its batch dimension, -1 where a size varies; names follow the Open Inference
+Protocol's metadata and Triton's configuration. Readers ignore fields that they do not know. Its
+signature lies beside it; a version's digest is the SHA-256 of the manifest's bytes.
+`tests/workers/test_models.py` and `tests/schemas/test_manifest.py` read good and bad ones.
 """
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
+from chimera.schemas.definitions import is_definition
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.tensors import DATATYPES
-from chimera.schemas.work import Ordering
 
 MANIFEST_VERSION = 1
 MAX_BATCH_ROWS = 65_536
+MAX_FILES = 64
 GRAPH_FILE, WEIGHTS_FILE = "model.onnx", "model.safetensors"
+MANIFEST_FILE, SIGNATURE_FILE = "manifest.json", "manifest.sig"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
+Ordering = Literal["key", "none"]
 Size = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
 Rows = Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH_ROWS)]
 MaxRows = Annotated[int, msgspec.Meta(ge=0, le=MAX_BATCH_ROWS)]
 Text = Annotated[str, msgspec.Meta(max_length=255)]
-Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Argument = bool | int | float | str | None | tuple[int, ...]
 
 
@@ -57,7 +62,9 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     max_queue_delay_us: Annotated[int, msgspec.Meta(ge=0, le=60_000_000)] | None = None
     preferred_batch_size: Annotated[tuple[Rows, ...], msgspec.Meta(max_length=64)] = ()
     labels: tuple[Text, ...] = ()  # of the classes, in order, for people
-    files: dict[str, File] = {}  # by name, the source among them; none: it is model.onnx alone
+    files: Annotated[
+        dict[str, File], msgspec.Meta(max_length=MAX_FILES)
+    ] = {}  # by name, the source among them; none: it is model.onnx alone
     definition: Text = ""  # torch only: package.module:factory, from the settings' allow-list
     arguments: dict[str, Argument] = {}  # torch only: the factory's keyword arguments
     samples: Text = ""  # the file (safetensors) with sample inputs, by their names
@@ -85,6 +92,14 @@ def encode(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n"
 
 
+def encode_draft(manifest: Manifest) -> bytes:
+    """The same without digests: to be packed, which fills them in."""
+    fields = msgspec.json.decode(encode(manifest), type=dict[str, object])
+    for field in ("sha256", "files"):
+        fields.pop(field, None)
+    return msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n"
+
+
 def decode(raw: bytes, path: str) -> Manifest:
     """Read and check a manifest; `path` is named in errors.
 
@@ -106,9 +121,50 @@ def decode(raw: bytes, path: str) -> Manifest:
         for spec in specs:
             if spec.datatype not in DATATYPES:
                 raise ModelRefused(f"{path}: {spec.name}: unknown datatype {spec.datatype!r}")
+    _require_files(manifest, path)
+    _require_definition(manifest, path)
     return manifest
 
 
 def is_name(text: str) -> bool:
     """Whether a model or a version may be called so: it becomes a folder and a label."""
     return _NAME.fullmatch(text) is not None
+
+
+def is_file_name(text: str) -> bool:
+    """Whether one of a version's files may be called so: no path, no draft, none of our own."""
+    return is_name(text) and text.casefold() not in (MANIFEST_FILE, SIGNATURE_FILE)
+
+
+def _require_files(manifest: Manifest, path: str) -> None:
+    """The files have plain names that differ on every file system; source and samples are there."""
+    for name in manifest.files:
+        if not is_file_name(name):
+            raise ModelRefused(f"{path}: files: {name!r} is no plain file name")
+    if len({name.casefold() for name in manifest.files}) < len(manifest.files):
+        raise ModelRefused(f"{path}: files: two names differ in case alone")
+    source = manifest.files.get(manifest.source)
+    if manifest.files and source is None:
+        raise ModelRefused(f"{path}: files: {manifest.source}, the source, is not among them")
+    if source is not None and source.sha256 != manifest.sha256:
+        raise ModelRefused(f"{path}: files: {manifest.source} has not the digest that sha256 has")
+    if manifest.samples and not manifest.samples.endswith(".safetensors"):
+        raise ModelRefused(f"{path}: samples: {manifest.samples!r} is no .safetensors file")
+    if manifest.samples and manifest.samples not in manifest.files:
+        raise ModelRefused(f"{path}: samples: {manifest.samples!r} is not among the files")
+
+
+def _require_definition(manifest: Manifest, path: str) -> None:
+    """Weights and definition come together; whether it may be imported is the settings' to say."""
+    if not manifest.definition:
+        if manifest.arguments:
+            raise ModelRefused(f"{path}: arguments are a definition's, and there is none")
+        return
+    if not is_definition(manifest.definition):
+        raise ModelRefused(
+            f"{path}: definition {manifest.definition!r} should be package.module:factory"
+        )
+    if not manifest.files:
+        raise ModelRefused(f"{path}: a definition needs its weights among the files")
+    if wrong := [name for name in manifest.arguments if not name.isidentifier()]:
+        raise ModelRefused(f"{path}: arguments: {wrong[0]!r} is no name of an argument")

@@ -83,6 +83,47 @@ class KafkaSettings(Section):
     )
 
 
+class PostgresSettings(Section):
+    dsn: SecretStr | None = Field(
+        default=None,
+        description="postgresql://role:password@host:port/database of the application role, on a "
+        "server of your own; unset: the embedded one; never logged",
+    )
+    owner_dsn: SecretStr | None = Field(
+        default=None,
+        description="the same for the role that owns the tables, which only `chimera db` uses; "
+        "unset: the embedded one's, or none where dsn names a server of your own",
+    )
+    embedded_dir: Path = Field(
+        default=Path(".chimera/postgres"),
+        description="data and secrets of the embedded Postgres; survives restarts",
+    )
+    embedded_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description="fixed port of the embedded Postgres; unset: a free one",
+    )
+    pool_max: int = Field(
+        default=8,
+        ge=1,
+        description="connections of one process; all of them together stay below the server's "
+        "max_connections (100)",
+    )
+    connect_timeout_ms: int = Field(
+        default=5_000, ge=1, description="one attempt to connect, or the wait for a free connection"
+    )
+    command_timeout_ms: int = Field(
+        default=10_000, ge=1, description="one statement; longer than any of the registry's takes"
+    )
+    retry_for_ms: int = Field(
+        default=30_000,
+        ge=0,
+        description="how long a lost server is tried again, with growing pauses; longer than its "
+        "restart takes",
+    )
+
+
 class StackSettings(Section):
     dir: Path = Field(
         default=Path(".chimera"),
@@ -169,6 +210,32 @@ class BatchingSettings(Section):
     )
 
 
+class DispatchSettings(Section):
+    window_ms: int = Field(
+        default=30_000, ge=1, description="a tier is judged by its calls of this time"
+    )
+    window_calls: int = Field(default=100, ge=1, description="and by at most so many of them")
+    minimum_calls: int = Field(
+        default=10, ge=1, description="fewer calls do not open a tier's circuit breaker"
+    )
+    error_rate: float = Field(
+        default=0.5, gt=0, le=1, description="share of failed calls that opens it"
+    )
+    slow_rate: float = Field(
+        default=0.8, gt=0, le=1, description="share of slow calls that opens it"
+    )
+    slow_factor: float = Field(
+        default=5.0,
+        gt=1,
+        description="a call is slow that takes so many times its tier's measured p99; a busy "
+        "machine doubles it without any fault of the tier",
+    )
+    open_ms: int = Field(
+        default=1_000, ge=1, description="an open tier gets a probe after this; doubles each time"
+    )
+    max_open_ms: int = Field(default=60_000, ge=1, description="but not past this")
+
+
 class CommitSettings(Section):
     linger_ms: float = Field(
         default=2.0,
@@ -209,12 +276,76 @@ class FetchSettings(Section):
     )
 
 
-class CompilingSettings(Section):
-    definitions: tuple[str, ...] = Field(
-        default=("chimera.workers.definitions",),
-        description="packages and modules whose torch modules a manifest may name; others are "
-        "refused, as importing one runs its code",
+class KeysSettings(Section):
+    signing_file: Path = Field(
+        default=Path(".chimera/keys/signing.pem"),
+        description="private key (Ed25519, PEM, mode 0600) that signs manifests and compiled"
+        " programs; made by `chimera keys init`",
     )
+    signing: SecretStr | None = Field(
+        default=None,
+        description="the private key itself, as PEM; wins over the file; never logged",
+    )
+    trusted: tuple[str, ...] = Field(
+        default=(),
+        description="public keys (ed25519:...) whose signatures also count, for machines that only"
+        " verify and while a key is replaced; our own always counts",
+    )
+    trusted_dir: Path = Field(
+        default=Path(".chimera/keys/trusted"),
+        description="folder of more such keys, one in each *.pub; may be missing",
+    )
+
+
+class ArtifactsSettings(Section):
+    url: str = Field(
+        default=".chimera/artifacts",
+        description="where models' files rest: a folder, or any URL that fsspec opens",
+    )
+    cache_dir: Path = Field(
+        default=Path(".chimera/cache/artifacts"),
+        description="read-only copies of what rests elsewhere; verified at each use",
+    )
+    grace_s: int = Field(
+        default=86_400,
+        ge=0,
+        description="files that nothing refers to are kept for this long: a registration that is"
+        " under way has stored them before it names them",
+    )
+    definitions: tuple[str, ...] = Field(
+        default=(),
+        description="torch definitions that a manifest may name: package.module:name, or"
+        " package.module:* for all of a module; empty: none",
+    )
+    operator_domains: tuple[str, ...] = Field(
+        default=(),
+        description="domains of ONNX operators that are taken beside ONNX's own, exactly",
+    )
+    max_graph_nodes: int = Field(
+        default=50_000,
+        ge=1,
+        description="nodes of an ONNX graph, subgraphs and expanded functions counted",
+    )
+    max_tensors: int = Field(
+        default=50_000, ge=1, description="tensors in one ONNX or safetensors file"
+    )
+    max_file_bytes: int = Field(
+        default=34_359_738_368, ge=1, description="of one file of a version; ONNX: 2 GiB at most"
+    )
+    inspection_cpu_s: int = Field(
+        default=5,
+        ge=1,
+        description="processor seconds that one inspection may take, and one more for each"
+        " 128 MiB; after four times as much on the clock it is ended",
+    )
+    inspection_memory_bytes: int = Field(
+        default=536_870_912,
+        ge=1 << 28,
+        description="address space of the inspection, and three times the largest ONNX file",
+    )
+
+
+class CompilingSettings(Section):
     batch_sizes: tuple[int, ...] = Field(
         default=(1, 32, 256),
         description="rows of the batches that tiers are measured at, and TensorRT's profiles",
@@ -248,13 +379,17 @@ class Settings(BaseSettings):
     )
 
     kafka: KafkaSettings = KafkaSettings()
+    postgres: PostgresSettings = PostgresSettings()
     serving: ServingSettings = ServingSettings()
     batching: BatchingSettings = BatchingSettings()
+    dispatch: DispatchSettings = DispatchSettings()
     commit: CommitSettings = CommitSettings()
     fetch: FetchSettings = FetchSettings()
     compiling: CompilingSettings = CompilingSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     stack: StackSettings = StackSettings()
+    keys: KeysSettings = KeysSettings()
+    artifacts: ArtifactsSettings = ArtifactsSettings()
 
     @classmethod
     def settings_customise_sources(

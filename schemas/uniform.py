@@ -11,6 +11,9 @@ single requests still gets them, by index. For anything else `read` returns None
 from collections.abc import Iterator, Sequence
 from typing import overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from chimera.schemas.inference import NO_EXTRA, Request
 from chimera.schemas.request_batches import KEPT
 from chimera.schemas.request_templates import Shared, cut
@@ -49,6 +52,12 @@ class Uniform(Sequence[Request]):
         tensor = Tensor(self.input, datatype, shape, self.flat, start, start + count)
         inputs = {self.input: tensor}
         return Request(model, version, self.ids[at].decode(), inputs, outputs, binary, parameters)
+
+    def take(self, places: NDArray[np.intp]) -> "Uniform":
+        """Those at these places, in their order."""
+        flat: Array = self.flat.reshape(len(self.ids), -1)[places].reshape(-1)
+        ids = [self.ids[at] for at in places.tolist()]
+        return Uniform(self.shared, self.input, self.layout, ids, flat)
 
     def __iter__(self) -> Iterator[Request]:
         return (self[at] for at in range(len(self.ids)))

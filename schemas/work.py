@@ -12,13 +12,11 @@ frames of `workers/frames.py`; `tests/workers/test_frames.py` takes them there a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import msgspec
 
 from chimera.schemas.batches import Encoded
-
-Ordering = Literal["key", "none"]
+from chimera.schemas.manifest import Ordering
 
 
 @dataclass(slots=True)

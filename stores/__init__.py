@@ -1,1 +1,1 @@
-"""Where it rests: databases and artifacts (nothing yet; the registry comes first)."""
+"""Where it rests: the registry in Postgres; artifacts of models, and the keys that vouch for them."""

@@ -55,6 +55,9 @@ def _carried(catalogue: Catalogue) -> dict[str, tuple[Message, ...]]:
         catalogue.dead_letters.name: (messages.DEAD_LETTER,),
         catalogue.results.name: (messages.RESPONSE, messages.ERROR),
         catalogue.attempts.name: (messages.ATTEMPT,),
+        catalogue.model_commands.name: messages.MODEL_COMMANDS,
+        catalogue.model_events.name: messages.MODEL_EVENTS,
+        catalogue.model_state.name: (messages.MODEL_STATE,),
     }
     return {topic.name: known.get(topic.name, (messages.RESERVED,)) for topic in catalogue}
 
@@ -109,31 +112,47 @@ def _message(message: Message) -> Json:
 
 
 def _operations(catalogue: Catalogue, carried: dict[str, tuple[Message, ...]]) -> Json:
-    def operation(action: str, topic: Topic, summary: str) -> Json:
-        return {
+    def operation(action: str, topic: Topic, summary: str, reply: Json | None = None) -> Json:
+        found: Json = {
             "action": action,
-            "channel": {"$ref": f"#/channels/{topic.name}"},
+            "channel": _channel_of(topic),
             "summary": summary,
             "messages": [_in_channel(topic, message) for message in carried[topic.name]],
         }
+        return found | ({"reply": reply} if reply else {})
 
-    receive = operation("receive", catalogue.requests, "answer a request")
-    receive["reply"] = {
-        "channel": {"$ref": f"#/channels/{catalogue.results.name}"},
-        "messages": [_in_channel(catalogue.results, it) for it in carried[catalogue.results.name]],
+    answer = _reply(catalogue.results, carried[catalogue.results.name])
+    event = _reply(catalogue.model_events, carried[catalogue.model_events.name][:1])
+    commands, state = catalogue.model_commands, catalogue.model_state
+    found = {
+        "receiveRequest": operation("receive", catalogue.requests, "answer a request", answer),
+        "receiveModelCommand": operation("receive", commands, "do what an operator wants", event),
+        "receiveModelState": operation("receive", state, "serve what it says"),
     }
     sent = {
         "sendResult": (catalogue.results, "the outcome, to the partition of the request's number"),
         "sendDeadLetter": (catalogue.dead_letters, "a copy for operators, beside the outcome"),
         "sendAttempt": (catalogue.attempts, "before a suspect request is computed again"),
+        "sendModelEvent": (catalogue.model_events, "what happened to a model"),
+        "sendModelState": (state, "which versions serve from now on"),
     }
-    found = {"receiveRequest": receive}
     found |= {name: operation("send", topic, text) for name, (topic, text) in sent.items()}
     for topic in catalogue.retries:
         name = topic.name.rpartition(".")[2]
         found[f"sendRetry.{name}"] = operation("send", topic, "put off a request")
         found[f"receiveRetry.{name}"] = operation("receive", topic, "try it again when it is due")
     return found
+
+
+def _reply(topic: Topic, carried: tuple[Message, ...]) -> Json:
+    return {
+        "channel": _channel_of(topic),
+        "messages": [_in_channel(topic, message) for message in carried],
+    }
+
+
+def _channel_of(topic: Topic) -> Json:
+    return {"$ref": f"#/channels/{topic.name}"}
 
 
 def _in_channel(topic: Topic, message: Message) -> Json:

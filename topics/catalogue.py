@@ -200,20 +200,18 @@ def catalogue(settings: Settings) -> Catalogue:
         ),
         model_commands=topic(
             "models.commands",
-            "the model's name",
-            "deploy, promote, roll back, resume",
+            "<tenant>/<model>",
+            "register, compile, deploy, promote, roll back, pause, resume",
             days=90,
-            in_use=False,
         ),
         model_events=topic(
-            "models.events", "the model's name", "what happened to a model", days=90, in_use=False
+            "models.events", "<tenant>/<model>", "what happened to a model", days=90
         ),
         model_state=topic(
             "models.state",
-            "the model's name",
-            "which version serves, with its digest",
+            "<tenant>/<model>",
+            "which versions serve, with weights, digests and tiers; none: the model is gone",
             cleanup="compact",
-            in_use=False,
         ),
         training_triggers=topic(
             "training.triggers",

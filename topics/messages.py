@@ -15,6 +15,9 @@ from chimera.schemas import claims
 from chimera.schemas import headers as names
 from chimera.schemas.errors import BY_CODE
 from chimera.schemas.internal import Attempt
+from chimera.schemas.model_commands import COMMANDS, Command
+from chimera.schemas.model_events import EVENTS, Event
+from chimera.schemas.model_state import ModelState
 from chimera.schemas.tensors import DATATYPES
 from chimera.topics.dead_letters import CONNECT, VALUE_BYTES, VALUE_SHA256
 
@@ -115,7 +118,9 @@ SCHEMAS: dict[str, Schema] = {
         ("model_name", "id", "error", "parameters"),
     ),
     "ErrorCode": {"type": "string", "enum": list(BY_CODE)},
-    "Attempt": msgspec.json.schema(Attempt)["$defs"]["Attempt"],
+    **msgspec.json.schema_components(
+        (Attempt, *COMMANDS, *EVENTS, ModelState), ref_template="#/components/schemas/{name}"
+    )[1],
 }
 
 _REQUEST = {
@@ -222,6 +227,21 @@ ATTEMPT = Message(
     summary="how many executors a request has killed; a null value: it is decided",
     payload=_reference("Attempt"),
 )
+
+
+def _record(kind: type[Command | Event | ModelState], summary: str = "") -> Message:
+    """A record of a struct of ours, by the struct's own name and first line."""
+    name = kind.__name__
+    return Message(
+        name=name,
+        summary=summary or SCHEMAS[name]["description"].rstrip("."),
+        payload=_reference(name),
+    )
+
+
+MODEL_COMMANDS = tuple(_record(kind) for kind in COMMANDS)
+MODEL_EVENTS = tuple(_record(kind) for kind in EVENTS)
+MODEL_STATE = _record(ModelState, "which versions serve now; a null value: the model is gone")
 RESERVED = Message(
     name="Reserved", summary="nothing is written here yet", content_type="application/octet-stream"
 )

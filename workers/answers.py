@@ -83,7 +83,7 @@ def of_batch(
         story = BatchStory(
             manifest.name,
             manifest.version,
-            manifest.sha256,
+            served.digest,
             served.backend.tier,
             batch.rows,
             batch.compute_us,

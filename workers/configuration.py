@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from chimera.schemas.batches import BATCH_BYTES, ENVELOPE_BYTES, FRAMING_BYTES, Compression
+from chimera.schemas.placements import Orders
 
 if TYPE_CHECKING:
     from chimera.schemas.settings import Settings
@@ -31,13 +32,20 @@ class Configuration(msgspec.Struct, frozen=True):
     compression: Compression = "none"
     claim_prefixes: tuple[str, ...] = ()
     memory_bytes: int | None = None
+    orders: Orders | None = None  # None: the whole folder of models, the highest versions answer
     refused: tuple[str, ...] = ()  # name/version of models that ended executors while loading
     log_format: str = "console"
     log_level: str = "info"
 
 
 def configuration(
-    settings: "Settings", slot: str, device: str, *, node_pid: int, refused: tuple[str, ...] = ()
+    settings: "Settings",
+    slot: str,
+    device: str,
+    *,
+    node_pid: int,
+    orders: Orders | None = None,
+    refused: tuple[str, ...] = (),
 ) -> Configuration:
     """The configuration of the executor in `slot` on `device`."""
     serving, batching = settings.serving, settings.batching
@@ -57,6 +65,7 @@ def configuration(
         settings.commit.compression,
         serving.claim_prefixes,
         serving.executor_memory_bytes if device == "cpu" else None,  # CUDA maps terabytes
+        orders,
         refused,
         settings.observability.log_format,
         settings.observability.log_level,

@@ -13,6 +13,7 @@ from chimera.workers.pieces import part
 
 EX_MEMORY = 71  # an executor ends so when memory fails it outside of any batch
 HUNG, CRASHED, OUT_OF_MEMORY = "hung", "crashed", "out_of_memory"
+RETIRED = "retired"  # it was told to go: nobody is suspected
 
 
 class Legacy(NamedTuple):
@@ -46,8 +47,8 @@ def legacy(abandoned: Sequence[Work | Block], suspects: Mapping[int, set[int]]) 
 
 def reason(kill_reason: str, status: int, *, oom_kills: int) -> str:
     """Why a process ended: killed by us, with a status (negative: a signal), `oom_kills` since."""
-    if kill_reason == HUNG:
-        return HUNG
+    if kill_reason in (HUNG, RETIRED):
+        return kill_reason
     if status == EX_MEMORY or (status == -signal.SIGKILL and oom_kills > 0):
         return OUT_OF_MEMORY
     return CRASHED

@@ -38,7 +38,7 @@ from chimera.workers.deaths import EX_MEMORY
 from chimera.workers.frames import BrokenFrame, Kind
 from chimera.workers.link import Closed, Link
 from chimera.workers.loop import BEAT_S, Loop
-from chimera.workers.models import find
+from chimera.workers.models import find, find_placed
 from chimera.workers.repertoire import load
 from chimera.workers.settling import Settling
 from chimera.workers.suspects import Board
@@ -107,9 +107,11 @@ def _start(link: Link, board: Board, make_loader: MakeLoader, started_ns: int) -
         link.send(frames.frame(Kind.STARTED, msgspec.json.encode(failed)))
         raise
     default = Policy(configuration.max_batch_size, configuration.max_queue_delay_us)
-    repertoire, loaded = load(
-        find(Path(configuration.models_dir)), loader, default, board, configuration.refused
-    )
+    orders = configuration.orders
+    found = find_placed(orders.placements) if orders else find(Path(configuration.models_dir))
+    repertoire, loaded = load(found, loader, default, board, configuration.refused)
+    if orders:
+        repertoire.direct(orders.traffic)
     computation = Computation(board, configuration.max_result_bytes)
     loop = Loop(link, board, repertoire, computation, Settling(claims, link.wake), configuration)
     gc.collect()

@@ -26,6 +26,7 @@ import msgspec
 
 from chimera.schemas.batches import Encoded
 from chimera.schemas.errors import REQUEST_ERRORS, ChimeraError
+from chimera.schemas.placements import Traffic
 from chimera.schemas.work import BatchStory, Block, Outcomes, Results, Work
 
 MAX_BODY_BYTES = 1 << 28  # a sender splits long before; a larger figure is a broken stream
@@ -55,6 +56,7 @@ class Kind(IntEnum):
     BLOCK = 6
     RESULTS = 7
     UNREAD = 8
+    DIRECT = 9  # JSON
 
 
 _KINDS = {int(kind): kind for kind in Kind}
@@ -75,12 +77,17 @@ class Answered:
 _EXTRAS_OUT = msgspec.json.Encoder()
 _EXTRAS_IN = msgspec.json.Decoder(dict[int, dict[str, str]])
 _STORY_IN = msgspec.json.Decoder(BatchStory)
+_TRAFFIC_IN = msgspec.json.Decoder(Traffic)
 _STORIES_IN = msgspec.json.Decoder(tuple[BatchStory, ...])
 
 
 def frame(kind: Kind, body: bytes = b"") -> bytes:
     """A frame whose body is one piece: configuration or report."""
     return HEADER.pack(_MAGIC, kind, len(body)) + body
+
+
+def frame_direct(traffic: Traffic) -> bytes:
+    return frame(Kind.DIRECT, msgspec.json.encode(traffic))
 
 
 def frame_forget(lane: int) -> bytes:
@@ -208,6 +215,14 @@ def read_forget(body: bytes) -> int:
         raise BrokenFrame(f"forget: {len(body)} bytes")
     lane: int = _FORGET.unpack(body)[0]
     return lane
+
+
+def read_traffic(body: bytes) -> Traffic:
+    """Raises BrokenFrame."""
+    try:
+        return _TRAFFIC_IN.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BrokenFrame(f"traffic: {error}") from None
 
 
 def read_work(body: bytes) -> tuple[int, Work]:

@@ -21,6 +21,7 @@ import msgspec
 import structlog
 
 from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.placements import Traffic
 from chimera.schemas.work import Block, Outcomes, Results, Started, Work
 from chimera.workers import frames
 from chimera.workers.configuration import Configuration
@@ -77,6 +78,8 @@ class Handle(asyncio.Protocol):
         self.configuration = configuration
         self.started: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
         self.ended = asyncio.Event()
+        self.idle = asyncio.Event()  # it has answered all that it was given, or never will
+        self.idle.set()
         self.records = self.bytes = 0  # in flight
         self.answered = 0
         self.kill_reason = ""
@@ -170,7 +173,12 @@ class Handle(asyncio.Protocol):
         self._lanes[given.lane] = self._lanes.get(given.lane, 0) + count
         self.records += count
         self.bytes += size
+        self.idle.clear()
         self._write(frame)
+
+    def direct(self, traffic: Traffic) -> None:
+        """From its next batch on, these versions answer."""
+        self._write(frames.frame_direct(traffic))
 
     def forget(self, lane: int) -> None:
         """Drop a lane's works; its answers that are under way go nowhere."""
@@ -217,6 +225,7 @@ class Handle(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended.set()
+        self.idle.set()
 
     def _take(self, kind: Kind, body: bytes) -> None:
         if kind is Kind.OUTCOMES:
@@ -279,6 +288,8 @@ class Handle(asyncio.Protocol):
         if flight.left <= 0:
             self.bytes -= flight.bytes
             del self._flights[serial]
+            if not self._flights:
+                self.idle.set()
         if self._lanes[lane] <= 0:
             del self._lanes[lane]
 

@@ -8,6 +8,7 @@ and a fast model's request does not wait behind works of a slow one.
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from chimera.schemas import request_batches, uniform
 from chimera.schemas.errors import DeadlineExceeded, OutOfMemory, RequestError
@@ -19,6 +20,7 @@ from chimera.workers.computation import Computation
 from chimera.workers.configuration import Configuration
 from chimera.workers.frames import BrokenFrame, Kind
 from chimera.workers.link import Link
+from chimera.workers.picking import Picks, Places
 from chimera.workers.repertoire import Repertoire, Served
 from chimera.workers.routes import Route, Routes, Shape
 from chimera.workers.settling import Settling
@@ -43,6 +45,7 @@ class Loop:
     ) -> None:
         self._link = link
         self._board = board
+        self._repertoire = repertoire
         self._routes = Routes(repertoire)
         self._computation = computation
         self._settling = settling
@@ -84,6 +87,9 @@ class Loop:
                 self._decode(held)
         elif kind is Kind.BLOCK:
             self._take_block(*frames.read_block(body))
+        elif kind is Kind.DIRECT:
+            self._repertoire.direct(frames.read_traffic(body))
+            self._routes.forget()
         elif kind is Kind.FORGET:
             lane = frames.read_forget(body)
             self._queues.discard(lambda waiting: _lane(waiting) == lane)
@@ -96,16 +102,17 @@ class Loop:
             self._link.send(frames.frame_unread(serial))
             return
         held = Held(serial, *found)
-        task = self._read_as_columns(held)
-        if task is None:
+        tasks = self._read_as_columns(held)
+        if tasks is None:
             self._decode(held)
             return
-        served = task.route.served
-        run: Run[Task | Held] = Run(task, len(task), 1, held.work.entered_ns // 1000)
-        self._queues.add(served, task.route.shape, served.policy, run)
+        for task in tasks:
+            served = task.route.served
+            run: Run[Task | Held] = Run(task, len(task), 1, held.work.entered_ns // 1000)
+            self._queues.add(served, task.route.shape, served.policy, run)
 
-    def _read_as_columns(self, held: Held) -> Task | None:
-        """A block's requests as one task, if they are that much alike and a model takes them."""
+    def _read_as_columns(self, held: Held) -> list[Task] | None:
+        """A block's requests, if they are that much alike and a model takes them: one task a version."""
         work = held.work
         self._board.mark(Doing.DECODING, [(work.lane, work.offsets)])
         try:
@@ -115,10 +122,15 @@ class Loop:
         self._board.clear()
         if found is None:
             return None
-        route = self._routes.find(found[0])
-        if isinstance(route, RequestError) or route.rows != 1 or not route.served.batches:
-            return None
-        return Task(held, route, range(len(found)), work.offsets, found)
+        first = found[0]
+        tasks: list[Task] = []
+        for version, places in Picks(self._repertoire, work).parts(first.model, first.version):
+            route = self._routes.find(first, version)
+            if isinstance(route, RequestError) or route.rows != 1 or not route.served.batches:
+                return None
+            whole = Task(held, route, range(len(found)), work.offsets, found)
+            tasks.append(whole if places is None else _of_columns(whole, found, places))
+        return tasks
 
     def _decode(self, held: Held) -> None:
         work = held.work
@@ -149,6 +161,7 @@ class Loop:
         Errors are answered at once; claim checks are settled first, and come back later.
         """
         work = held.work
+        picks = Picks(self._repertoire, work)
         sorted_: dict[tuple[Route, int], tuple[list[int], list[Request]]] = {}
         refused: list[tuple[int, RequestError, Failure]] = []
         for index, request in zip(indexes, found, strict=True):
@@ -158,7 +171,8 @@ class Loop:
             if request.claims:
                 self._settling.settle(held, index, request)
                 continue
-            route = self._routes.find(request)
+            version = picks.version(request.model, request.version, index)
+            route = self._routes.find(request, version)
             if isinstance(route, RequestError):
                 failure = Failure(request.model, request.version or "", request.id, str(route))
                 refused.append((index, route, failure))
@@ -256,6 +270,12 @@ def _decode(work: Work, indexes: range) -> list[Request | RequestError]:
             return [OutOfMemory(f"{name_of(work, start)}: its data do not fit into memory")]
     middle = (start + stop) // 2
     return _decode(work, range(start, middle)) + _decode(work, range(middle, stop))
+
+
+def _of_columns(whole: Task, columns: uniform.Uniform, places: Places) -> Task:
+    indexes = places.tolist()
+    offsets = [whole.offsets[at] for at in indexes]
+    return replace(whole, indexes=indexes, offsets=offsets, requests=columns.take(places))
 
 
 def _lane(waiting: Task | Held) -> int:

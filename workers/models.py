@@ -20,9 +20,10 @@ import msgspec
 
 from chimera.schemas import manifest as manifests
 from chimera.schemas.errors import ModelRefused
-from chimera.schemas.manifest import GRAPH_FILE, File, Manifest
+from chimera.schemas.manifest import File, Manifest
+from chimera.schemas.placements import Placement
 
-MODEL_FILE, MANIFEST_FILE = GRAPH_FILE, "manifest.json"
+MODEL_FILE, MANIFEST_FILE = manifests.GRAPH_FILE, manifests.MANIFEST_FILE
 MAX_MODEL_BYTES = 2 << 30  # protobuf's own limit: larger ones need external data
 MAX_MANIFEST_BYTES = 1 << 20
 _PICKLED = frozenset(
@@ -51,6 +52,7 @@ class Version:
 
     folder: Path
     manifest: Manifest
+    digest: str  # what results name it by
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,25 @@ def find(models_dir: Path) -> Found:
     for model in _folders(models_dir):
         for folder in _folders(model):
             try:
-                versions.append(Version(folder, read_manifest(folder)))
+                manifest = read_manifest(folder)
             except ModelRefused as error:
                 refusals.append(Refusal(model.name, folder.name, str(error)))
+            else:
+                versions.append(Version(folder, manifest, manifest.sha256))
     versions.sort(key=lambda found: (found.manifest.name, version_order(found.manifest.version)))
+    return Found(tuple(versions), tuple(refusals))
+
+
+def find_placed(placements: Iterable[Placement]) -> Found:
+    """The versions that a node was told to hold, each from its own folder."""
+    versions: list[Version] = []
+    refusals: list[Refusal] = []
+    for placement in placements:
+        folder = Path(placement.folder)
+        try:
+            versions.append(Version(folder, read_manifest(folder), placement.digest))
+        except (ModelRefused, OSError) as error:
+            refusals.append(Refusal(placement.model, placement.version, str(error)))
     return Found(tuple(versions), tuple(refusals))
 
 
@@ -98,7 +115,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise ModelRefused(f"{entry.path}: a symbolic link could lead anywhere")
         if Path(entry.name).suffix.lower() in _PICKLED:
             raise ModelRefused(f"{entry.path}: pickled files run code when they are read")
-    raw = _read(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    raw = read_file(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
     manifest = manifests.decode(raw, str(folder / MANIFEST_FILE))
     if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
         raise ModelRefused(
@@ -117,7 +134,7 @@ def read_model(version: Version) -> bytes:
     return _read_known(version.folder / version.manifest.source, version.manifest.sha256)
 
 
-def read_file(version: Version, name: str) -> bytes:
+def read_beside(version: Version, name: str) -> bytes:
     """The bytes of one of the version's other files, which are what the manifest says.
 
     Raises:
@@ -173,7 +190,7 @@ def version_order(version: str) -> tuple[tuple[int, str], ...]:
 
 
 def _read_known(path: Path, sha256: str) -> bytes:
-    content = _read(path, MAX_MODEL_BYTES)
+    content = read_file(path, MAX_MODEL_BYTES)
     if (digest := _sha256(content)) != sha256:
         raise ModelRefused(f"{path}: SHA-256 is {digest}, the manifest names {sha256}")
     return content
@@ -201,8 +218,12 @@ def _require_plain_folder(folder: Path) -> None:
         raise ModelRefused(f"{folder}: a symbolic link could lead anywhere")
 
 
-def _read(path: Path, limit_bytes: int) -> bytes:
-    """A regular file that is no link, opened so that it cannot become one in between."""
+def read_file(path: Path, limit_bytes: int) -> bytes:
+    """A regular file that is no link, opened so that it cannot become one in between.
+
+    Raises:
+        ModelRefused: it is missing, something else, or larger.
+    """
     try:
         fileno = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:

@@ -6,28 +6,34 @@
 
 Lanes take turns, and none may fill an executor alone, so that one whose model is slow holds up no
 other. Memory is bounded by what lanes submit: their windows. An executor that dies is replaced at
-once, or after a pause if it dies again and again before it has computed anything.
+once, or after a pause if it dies again and again before it has computed anything (`slots.py`). What
+executors hold is changed by successors, one slot after the other; who answers, by a word to each.
 `tests/workers/test_pool.py` runs it with real processes and kills them.
 """
 
 import asyncio
 import os
 import time
-from collections import OrderedDict, deque
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol, cast
 
 import structlog
+from msgspec import structs
 
 from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.placements import Orders, Placement, Traffic
 from chimera.schemas.settings import Settings
-from chimera.schemas.work import Block, Outcomes, Results, Started, Work
+from chimera.schemas.work import Block, Loaded, Outcomes, Results, Started, Work
 from chimera.workers import deaths
-from chimera.workers.configuration import configuration
+from chimera.workers.configuration import Configuration, configuration
 from chimera.workers.devices import devices
 from chimera.workers.frames import MAX_BODY_BYTES
 from chimera.workers.handle import ENTRY, Handle
 from chimera.workers.pieces import pieces
+from chimera.workers.queues import Queues
+from chimera.workers.slots import Slot
+from chimera.workers.splits import Split
 
 log = structlog.get_logger(__name__)
 
@@ -37,8 +43,6 @@ BYTES_IN_FLIGHT = 16 << 20  # at one executor; a single larger piece still goes
 WATCH_S = 0.25
 OOM_SAMPLES = 20  # looks back: the kernel needs time to end a large process
 START_WITHIN_S = 300.0  # models may be large, a compiler slow; a longer start is a hang
-BACK_OFF_S = (0.0, 0.25, 1.0, 4.0, 15.0, 30.0)
-LONG_ENOUGH_S = 10.0  # an executor that lived so long did not die of its start
 LOADING_DEATHS = 2  # a model that ended so many executors while loading is left out
 
 
@@ -85,8 +89,10 @@ class Pool:
         self._settings = settings
         self._answers = answers
         self._entry = entry
-        self._handles: dict[str, Handle] = {}
-        self._queues: OrderedDict[int, deque[Work | Block]] = OrderedDict()
+        self._slots: list[Slot] = []
+        self._orders: Orders | None = None
+        self._placing = asyncio.Lock()
+        self._queues = Queues()
         self._loading_deaths: dict[str, int] = {}
         self._lane_records = LANE_BATCHES * max(settings.batching.max_batch_size, 256)
         self._stopping = False
@@ -96,14 +102,22 @@ class Pool:
 
     # Life.
 
-    async def start(self) -> None:
+    async def start(self, orders: Orders | None = None) -> None:
         """Returns when one executor can compute (the others follow), or after `stop`.
+
+        Without orders they hold the folder of models, and the highest versions answer.
 
         Raises:
             ConfigurationError: a device is named that is none, or cannot be used.
         """
-        slots = await devices(self._settings.serving.devices)
-        self._main = asyncio.create_task(self._run(slots), name="pool")
+        self._orders = orders
+        found = await devices(self._settings.serving.devices)
+        self._slots = [
+            Slot(f"{device}:{number}", device, self, self._entry, self._configuration)
+            for device in found
+            for number in range(self._settings.serving.executors)
+        ]
+        self._main = asyncio.create_task(self._run(), name="pool")
         ready = asyncio.create_task(self._first.wait(), name="pool-ready")
         await asyncio.wait((self._main, ready), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
@@ -112,81 +126,124 @@ class Pool:
 
     @staticmethod
     def _raise_failure(main: "asyncio.Task[None]") -> None:
-        try:
-            main.result()
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+        failure = main.exception()
+        if failure is not None:
+            raise _first(failure) from None
 
     async def stop(self) -> None:
         """End all executors at once; what they had is lost, and nothing is left behind."""
         self._stopping = True
         self._queues.clear()
-        for handle in self._handles.values():
+        for handle in self._handles():
             handle.kill("stopped")
         if self._main is not None:
             self._main.cancel()
             await asyncio.gather(self._main, return_exceptions=True)
 
+    def _handles(self) -> Iterator[Handle]:
+        """Of all executors that live, also those that get no works."""
+        return (handle for slot in self._slots for handle in list(slot.handles))
+
+    def _ready(self) -> Iterator[Handle]:
+        """Of those that get works now."""
+        found = (slot.current for slot in self._slots)
+        return (handle for handle in found if handle is not None and handle.is_ready)
+
     @property
     def available(self) -> bool:
         """Whether any executor can compute now."""
-        return any(handle.is_ready for handle in self._handles.values())
+        return any(self._ready())
 
     @property
     def executors(self) -> list[Started]:
         """Reports of those that can compute now."""
-        return [one.started.result() for one in self._handles.values() if one.is_ready]
+        return [handle.started.result() for handle in self._ready()]
+
+    # What executors hold, and who answers.
+
+    async def hold(self, placements: Sequence[Placement]) -> tuple[Loaded, ...]:
+        """Let executors hold these versions; each slot goes on as it is until a successor can.
+
+        Returns what was refused; then nothing has changed. Who answers is not changed by this.
+        """
+        async with self._placing:
+            before = self._orders or Orders()
+            wanted = structs.replace(before, placements=tuple(placements))
+            new = set(wanted.placements) - set(before.placements)
+            if wanted == before:
+                return ()
+            first, *others = self._slots
+            successor = await first.prepare(self._configuration(first, wanted), START_WITHIN_S)
+            if refused := _refused(successor, new):
+                if successor is not None:
+                    successor.kill(deaths.RETIRED)
+                return refused
+            self._orders = structs.replace(wanted, traffic=(self._orders or wanted).traffic)
+            self._adopt(first, successor)
+            for slot in others:
+                configuration = self._configuration(slot)
+                self._adopt(slot, await slot.prepare(configuration, START_WITHIN_S))
+            return ()
+
+    def _adopt(self, slot: Slot, successor: Handle | None) -> None:
+        if successor is None:  # it died of something else: the slot tries until it can
+            slot.vacate()
+            return
+        if self._orders is not None:  # who answers may have changed while it started
+            successor.direct(self._orders.traffic)
+        slot.adopt(successor)
+        self._dispatch()
+
+    def direct(self, traffic: Traffic) -> None:
+        """From their next batches on, these versions answer.
+
+        Raises:
+            ConfigurationError: weights that are none; nothing has changed.
+        """
+        for weights in traffic.values():
+            Split(weights)
+        self._orders = structs.replace(self._orders or Orders(), traffic=traffic)
+        for handle in self._handles():
+            handle.direct(traffic)
 
     # Work.
 
     def submit(self, work: Work) -> None:
         """Never waits. What a lane submits is bounded by its window."""
         if work.offsets:
-            self._queue(work.lane).extend(pieces(work))
+            for piece in pieces(work):
+                self._queues.append(piece)
             self._dispatch()
 
     def submit_block(self, block: Block) -> None:
         """As `submit`, for records that nobody has read yet."""
-        self._queue(block.lane).append(block)
+        self._queues.append(block)
         self._dispatch()
-
-    def _queue(self, lane: int) -> "deque[Work | Block]":
-        queue = self._queues.get(lane)
-        if queue is None:
-            queue = self._queues[lane] = deque()
-        return queue
 
     def forget(self, lane: int) -> None:
         """Drop all that a lane has submitted; no answer to it will come."""
-        self._queues.pop(lane, None)
-        for handle in self._handles.values():
+        self._queues.drop(lane)
+        for handle in self._handles():
             handle.forget(lane)
         self._dispatch()
 
     def _dispatch(self) -> None:
-        """Give out what can be given out, lanes in turn."""
-        waiting = len(self._queues)
-        while waiting:
-            lane, queue = next(iter(self._queues.items()))
-            handle = self._choose(lane)
-            if handle is None:
-                waiting -= 1
-            else:
-                handle.send(queue.popleft())
-                waiting = len(self._queues)
-            if queue:
-                self._queues.move_to_end(lane)
-            else:
-                del self._queues[lane]
-                waiting = min(waiting, len(self._queues))
+        """Give out what can be given out."""
+        if self._queues:
+            self._queues.give_out(self._take)
+
+    def _take(self, given: Work | Block) -> bool:
+        handle = self._choose(given.lane)
+        if handle is not None:
+            handle.send(given)
+        return handle is not None
 
     def _choose(self, lane: int) -> Handle | None:
         """The least loaded executor that may take more of this lane."""
         best: Handle | None = None
-        for handle in self._handles.values():
+        for handle in self._ready():
             if (
-                handle.is_ready
-                and handle.records < self._lane_records * ALL_LANES
+                handle.records < self._lane_records * ALL_LANES
                 and handle.bytes < BYTES_IN_FLIGHT
                 and handle.records_of(lane) < self._lane_records
                 and (best is None or handle.records < best.records)
@@ -198,66 +255,44 @@ class Pool:
 
     def take_outcomes(self, outcomes: Outcomes) -> None:
         self._answers.take_outcomes(outcomes)
-        if self._queues:
-            self._dispatch()
+        self._dispatch()
 
     def take_results(self, results: Results) -> None:
         self._answers.take_results(results)
-        if self._queues:
-            self._dispatch()
+        self._dispatch()
 
     def take_unread(self, block: Block) -> None:
         self._answers.take_unread(block, ())
-        if self._queues:
-            self._dispatch()
+        self._dispatch()
 
     # Executors.
 
-    async def _run(self, slots: Sequence[str]) -> None:
+    async def _run(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                for device in slots:
-                    for number in range(self._settings.serving.executors):
-                        group.create_task(self._keep(f"{device}:{number}", device))
+                for slot in self._slots:
+                    group.create_task(slot.keep())
                 group.create_task(self._watch())
         finally:
-            for handle in self._handles.values():
+            for handle in list(self._handles()):
                 handle.kill("stopped")
-            for handle in list(self._handles.values()):
                 await handle.wait()
                 handle.close()
-            self._handles.clear()
 
-    async def _keep(self, slot: str, device: str) -> None:
-        """Keep one executor alive in its slot."""
-        failures = 0
-        while not self._stopping:
-            await asyncio.sleep(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
-            handle = Handle(
-                configuration(
-                    self._settings, slot, device, node_pid=os.getpid(), refused=self._refused()
-                ),
-                self,
-            )
-            self._handles[slot] = handle
-            try:
-                await handle.spawn(self._entry)
-            except OSError as error:
-                log.error("executor_not_spawned", slot=slot, reason=str(error))
-                failures += 1
-                await handle.wait()
-                handle.close()
-                del self._handles[slot]
-                continue
-            handle.started.add_done_callback(self._on_started)
-            status = await handle.wait()
-            if handle.refused is not None and not self._first.is_set():
-                raise handle.refused
-            was_busy = self._bury(slot, handle, status)
-            lived_s = time.monotonic() - handle.spawned_s
-            failures = 0 if was_busy or lived_s > LONG_ENOUGH_S else failures + 1
+    def _configuration(self, slot: Slot, orders: Orders | None = None) -> Configuration:
+        return configuration(
+            self._settings,
+            slot.name,
+            slot.device,
+            node_pid=os.getpid(),
+            orders=orders or self._orders,
+            refused=tuple(
+                name for name, count in self._loading_deaths.items() if count >= LOADING_DEATHS
+            ),
+        )
 
-    def _on_started(self, started: "asyncio.Future[Started]") -> None:
+    def take_start(self, started: "asyncio.Future[Started]") -> None:
+        """An executor has started, or never will."""
         if started.cancelled() or started.exception() is not None:
             return
         report = started.result()
@@ -270,36 +305,48 @@ class Pool:
         self._first.set()
         self._dispatch()
 
-    def _refused(self) -> tuple[str, ...]:
-        return tuple(
-            name for name, count in self._loading_deaths.items() if count >= LOADING_DEATHS
-        )
+    def bury(self, handle: Handle, status: int) -> bool:
+        """After a death: suspects to their lanes, all else to the queues' heads.
 
-    def _bury(self, slot: str, handle: Handle, status: int) -> bool:
-        """After a death: suspects to their lanes, all else to the queues' heads."""
-        del self._handles[slot]
+        Raises:
+            ConfigurationError: the first executor said that it can never compute.
+        """
+        if handle.refused is not None and not self._first.is_set():
+            raise handle.refused
         if self._stopping:
             handle.close()
             return True
-        oom_kills = deaths.count_oom_kills() - self._oom_kills[0]
-        reason = deaths.reason(handle.kill_reason, status, oom_kills=oom_kills)
-        left = deaths.legacy(handle.abandoned(), handle.suspects())
-        if name := handle.loading():
-            self._loading_deaths[name] = self._loading_deaths.get(name, 0) + 1
+        reason = self._reason(handle, status)
+        suspects = {} if reason == deaths.RETIRED else handle.suspects()
+        left = deaths.legacy(handle.abandoned(), suspects)
+        self._report_end(handle, status, reason, left)
         handle.close()
-        log.error(
-            "executor_died", slot=slot, status=status, reason=reason, loading=name,
-            suspects=sum(map(len, left.accused.values())),
-        )  # fmt: skip
-        self._answers.take_death(reason)
         for work in reversed(left.again):
-            self._queue(work.lane).appendleft(work)
+            self._queues.prepend(work)
         for block in left.unread:
             self._answers.take_unread(block, left.accused.get(block.lane, ()))
         for lane, offsets in left.accused.items():
             self._answers.take_suspects(lane, offsets, reason)
         self._dispatch()
         return bool(left.accused)
+
+    def _reason(self, handle: Handle, status: int) -> str:
+        oom_kills = deaths.count_oom_kills() - self._oom_kills[0]
+        return deaths.reason(handle.kill_reason, status, oom_kills=oom_kills)
+
+    def _report_end(self, handle: Handle, status: int, reason: str, left: deaths.Legacy) -> None:
+        slot = handle.configuration.slot
+        if reason == deaths.RETIRED:
+            log.info("executor_retired", slot=slot, again=len(left.again) + len(left.unread))
+            return
+        name = handle.loading()
+        if name:
+            self._loading_deaths[name] = self._loading_deaths.get(name, 0) + 1
+        log.error(
+            "executor_died", slot=slot, status=status, reason=reason, loading=name,
+            suspects=sum(map(len, left.accused.values())),
+        )  # fmt: skip
+        self._answers.take_death(reason)
 
     async def _watch(self) -> None:
         """Replace executors that hang."""
@@ -313,7 +360,7 @@ class Pool:
             if was_held_up:
                 continue
             self._oom_kills.append(deaths.count_oom_kills())
-            for handle in self._handles.values():
+            for handle in self._handles():
                 self._judge(handle, now_s, timeout_s)
 
     def _judge(self, handle: Handle, now_s: float, timeout_s: float) -> None:
@@ -325,3 +372,20 @@ class Pool:
         if since_s is not None and now_s - since_s > timeout_s:
             log.error("executor_hangs", slot=handle.configuration.slot, seconds=now_s - since_s)
             handle.kill("hung")
+
+
+def _refused(successor: Handle | None, new: Collection[Placement]) -> tuple[Loaded, ...]:
+    """What a successor did not load of what is new."""
+    if successor is None:
+        told = "an executor that was to load it ended"
+        return tuple(Loaded(one.model, one.version, one.digest, "", 0, told) for one in new)
+    names = {(one.model, one.version) for one in new}
+    models = successor.started.result().models
+    return tuple(one for one in models if one.refused and (one.model, one.version) in names)
+
+
+def _first(failure: BaseException) -> BaseException:
+    """What began it, out of a group for each slot and one for all."""
+    while isinstance(failure, ExceptionGroup):
+        failure = cast(ExceptionGroup[Exception], failure).exceptions[0]
+    return failure

@@ -14,12 +14,14 @@ import structlog
 
 from chimera.schemas.errors import ModelFailed, ModelRefused, OutOfMemory, UnknownModel
 from chimera.schemas.manifest import MAX_BATCH_ROWS, Manifest
+from chimera.schemas.placements import Traffic
 from chimera.schemas.tensors import DATATYPES, Array, quoted
 from chimera.schemas.work import Loaded
 from chimera.workers.backends.protocol import Backend, Loader
 from chimera.workers.batching import Policy
 from chimera.workers.models import Found, Version, latest, read_model
 from chimera.workers.results import Tails
+from chimera.workers.splits import Split
 from chimera.workers.suspects import Board
 
 log = structlog.get_logger(__name__)
@@ -30,6 +32,7 @@ class Served:
     """A model version that is ready to run."""
 
     manifest: Manifest
+    digest: str
     backend: Backend
     policy: Policy
     tails: Tails
@@ -37,23 +40,43 @@ class Served:
 
 
 class Repertoire:
-    """Built by `load`; never changes afterwards."""
+    """What `load` has loaded, and which version answers where a request names none.
+
+    That is the highest, until `direct` says which.
+    """
 
     def __init__(self, served: Collection[Served], refused: Collection[Loaded] = ()) -> None:
         self._versions: dict[str, dict[str, Served]] = {}
         self._refused = {(one.model, one.version) for one in refused}
         for one in served:
             self._versions.setdefault(one.manifest.name, {})[one.manifest.version] = one
-        self._latest = {name: latest(found) for name, found in self._versions.items()}
+        self._splits: dict[str, Split] = {}
+        self._answering: dict[str, str | None] = {
+            name: latest(found) for name, found in self._versions.items()
+        }
+
+    def direct(self, traffic: Traffic) -> None:
+        """From now on these versions answer; one that is not loaded does not exist.
+
+        Raises:
+            ConfigurationError: weights that are none.
+        """
+        splits = {model: Split(weights) for model, weights in traffic.items()}
+        self._answering = {model: split.sole for model, split in splits.items()}
+        self._splits = {model: split for model, split in splits.items() if split.sole is None}
+
+    def split(self, model: str) -> Split | None:
+        """How its requests are divided, if more than one version answers for it."""
+        return self._splits.get(model)
 
     def find(self, model: str, version: str | None) -> Served:
-        """The version asked for, or the highest.
+        """The version asked for, or the one that answers for its model.
 
         Raises:
             UnknownModel: there is none; the message says whether it was refused.
         """
         versions = self._versions.get(model, {})
-        wanted = version if version is not None else self._latest.get(model)
+        wanted = version if version is not None else self._answering.get(model)
         served = versions.get(wanted) if wanted is not None else None
         if served is not None:
             return served
@@ -98,7 +121,7 @@ def load(
             board.clear()
         load_ms = (time.monotonic_ns() - started_ns) // 1_000_000
         reports.append(
-            Loaded(manifest.name, manifest.version, manifest.sha256, tier, load_ms, refused)
+            Loaded(manifest.name, manifest.version, version.digest, tier, load_ms, refused)
         )
     return Repertoire(served, [report for report in reports if report.refused]), tuple(reports)
 
@@ -124,9 +147,10 @@ def _load(version: Version, loader: Loader, default: Policy) -> Served:
         log.info("model_warm_up_failed", model=manifest.name, reason=str(error))
     return Served(
         manifest,
+        version.digest,
         backend,
         policy_of(manifest, default),
-        Tails(manifest, backend.tier),
+        Tails(manifest.name, version.digest, backend.tier),
         manifest.batches,
     )
 

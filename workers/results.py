@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from chimera.schemas import headers as names
 from chimera.schemas.headers import SMALL, VARINTS, header, headers, varint
-from chimera.schemas.manifest import Manifest
 from chimera.schemas.responses import Response
 
 _COMMON = 15  # headers that every result has
@@ -39,13 +38,13 @@ class Told(NamedTuple):
 class Tails:
     """Makes the tails of one model's results."""
 
-    def __init__(self, manifest: Manifest, tier: str) -> None:
+    def __init__(self, model: str, digest: str, tier: str) -> None:
         self._constant = headers(
             (
                 (names.CE_SPECVERSION, b"1.0"),
                 (names.CE_TYPE, names.RESULT_TYPE.encode()),
-                (names.CE_SOURCE, f"/chimera/models/{manifest.name}".encode()),
-                (names.MODEL_DIGEST, manifest.sha256.encode()),
+                (names.CE_SOURCE, f"/chimera/models/{model}".encode()),
+                (names.MODEL_DIGEST, digest.encode()),
                 (names.TIER, tier.encode()),
             )
         )

@@ -35,13 +35,21 @@ class Routes:
         self._repertoire = repertoire
         self._known: dict[Look, Route | RequestError] = {}
 
-    def find(self, request: Request) -> Route | RequestError:
-        """The route of a request whose claim checks are settled, or why it has none."""
-        look = _look(request)
+    def forget(self) -> None:
+        """The repertoire answers differently now."""
+        self._known.clear()
+
+    def find(self, request: Request, picked: str | None = None) -> Route | RequestError:
+        """The route of a request whose claim checks are settled, or why it has none.
+
+        `picked`: a version for one that names none; else whichever answers for its model.
+        """
+        version = picked if request.version is None else request.version
+        look = _look(request, version)
         known = self._known.get(look)
         if known is None:
             try:
-                known = self._examine(request)
+                known = self._examine(request, version)
             except RequestError as error:
                 known = error
             if len(self._known) >= MAX_REMEMBERED:
@@ -49,8 +57,8 @@ class Routes:
             self._known[look] = known
         return known
 
-    def _examine(self, request: Request) -> Route:
-        served = self._repertoire.find(request.model, request.version)
+    def _examine(self, request: Request, version: str | None) -> Route:
+        served = self._repertoire.find(request.model, version)
         specs = served.manifest.inputs
         for name in request.inputs:
             if all(name != spec.name for spec in specs):
@@ -74,14 +82,14 @@ class Routes:
         return Route(served, rows, tuple(shape[1:] for shape in shapes))
 
 
-def _look(request: Request) -> Look:
+def _look(request: Request, version: str | None) -> Look:
     inputs = request.inputs
     if len(inputs) == 1:
         for tensor in inputs.values():
-            return (request.model, request.version, tensor.name, tensor.datatype, tensor.shape)
+            return (request.model, version, tensor.name, tensor.datatype, tensor.shape)
     return (
         request.model,
-        request.version,
+        version,
         *((tensor.name, tensor.datatype, tensor.shape) for tensor in inputs.values()),
     )
 

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,8 +22,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
-from chimera.cli import kafka_config, locks
-from chimera.cli.kafka import EmbeddedKafka, sweep
+from chimera.cli import kafka_config
+from chimera.cli.kafka import EmbeddedKafka
 from chimera.schemas.errors import ConfigurationError, KafkaUnavailable
 
 ROOT = Path(__file__).parents[2]
@@ -159,28 +158,10 @@ def test_a_temporary_folder_is_removed_by_stop() -> None:
     assert not psutil.pid_exists(pid)
 
 
-def test_sweep_removes_what_a_killed_owner_left_and_nothing_else(tmp_path: Path) -> None:
-    names = {"chimera-kafka-old": 3600, "chimera-kafka-held": 3600, "chimera-kafka-new": 0}
-    for name in (*names, "other"):
-        (tmp_path / name).mkdir()
-    held = locks.take(tmp_path / "chimera-kafka-held" / "lock")
-    for name, age_s in names.items():
-        then = time.time() - age_s
-        os.utime(tmp_path / name, (then, then))
-    sweep(tmp_path)
-    left = {folder.name for folder in tmp_path.iterdir()}
-    assert left == {"chimera-kafka-held", "chimera-kafka-new", "other"}
-    os.close(held or 0)
-
-
 PARENT = """
 import sys, time
 from pathlib import Path
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import ConfigResource
-
-from chimera.cli import kafka_config, locks
-from chimera.cli.kafka import EmbeddedKafka, sweep
+from chimera.cli.kafka import EmbeddedKafka
 
 broker = EmbeddedKafka(Path(sys.argv[1]))
 broker.start()

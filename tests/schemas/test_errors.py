@@ -58,3 +58,16 @@ def test_error_tells_its_message() -> None:
     error = BY_CODE["schema_invalid"]("input 'x' is missing")
     assert isinstance(error, ChimeraError)
     assert str(pickle.loads(pickle.dumps(error))) == "input 'x' is missing"
+
+
+def test_every_error_is_drawn_below_its_parent() -> None:
+    lines = [line for line in (errors.__doc__ or "").splitlines() if "── " in line]
+    indents = {line.split("── ")[1].split()[0]: line.index("── ") for line in lines}
+    for error in vars(errors).values():
+        if (
+            isinstance(error, type)
+            and issubclass(error, ChimeraError)
+            and error is not ChimeraError
+        ):
+            above = indents.get(error.__bases__[0].__name__, 1)
+            assert indents[error.__name__] == above + 4, error

@@ -5,6 +5,7 @@
 # (aiokafka ships no type information)
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -111,3 +112,18 @@ def test_stories_as_they_are_written_are_documented() -> None:
     documented(messages.WAITING, retry(original, Story(ORIGIN, FAILURE, 1)).headers)
     documented(messages.DEAD_LETTER, dead_letter(original, ORIGIN, FAILURE, 9_000).headers)
     documented(messages.DEAD_LETTER, dead_letter(original, ORIGIN, FAILURE, 2_000).headers)
+
+
+def test_records_of_models_as_they_are_written_conform() -> None:
+    golden = Path(__file__).parents[1] / "schemas" / "golden"
+    kinds = (
+        ("model_commands_v1", "action", messages.MODEL_COMMANDS),
+        ("model_events_v1", "event", messages.MODEL_EVENTS),
+        ("model_state_v1", "", (messages.MODEL_STATE,)),
+    )
+    for name, tag, carried in kinds:
+        for line in (golden / f"{name}.jsonl").read_bytes().splitlines():
+            record = json.loads(line)
+            assert sum(conforms(message.payload, record) for message in carried) == 1
+            record[tag or "tenant"] = "no such thing"
+            assert not any(conforms(message.payload, record) for message in carried)

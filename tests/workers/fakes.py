@@ -32,7 +32,8 @@ class Plus:
 
 def served(before: Callable[[Array], None] = lambda _: None, **fields: Any) -> Served:
     of = manifest("hostile", **fields)
-    return Served(of, Plus(before), policy_of(of, Policy(256)), Tails(of, "test"), of.batches)
+    tails = Tails(of.name, of.sha256, "test")
+    return Served(of, of.sha256, Plus(before), policy_of(of, Policy(256)), tails, of.batches)
 
 
 def route(one: Served, request: Request) -> Route:

@@ -211,7 +211,7 @@ class Rig:
 
     def in_flight(self) -> tuple[int, int]:
         """Records and bytes that executors still have, as the pool counts them."""
-        handles = self.pool._handles.values()
+        handles = list(self.pool._handles())
         return sum(one.records for one in handles), sum(one.bytes for one in handles)
 
     async def answered(self, count: int) -> None:

@@ -144,6 +144,7 @@ def test_pipe_in_place_of_the_model_is_refused_without_waiting(folder: Path) -> 
         ({"version": "4"}, "its folder is"),
         ({"name": "other"}, "its folder is"),
         ({"sha256": "0" * 63}, "sha256"),
+        ({"sha256": "0" * 64 + "\n"}, "sha256"),
         ({"ordering": "some"}, "ordering"),
         ({"max_batch_size": -1}, "max_batch_size"),
         ({"inputs": []}, "inputs"),

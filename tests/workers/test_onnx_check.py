@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
+import onnxruntime  # type: ignore[import-untyped]  # ships no type information
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from chimera.schemas.errors import ModelRefused
-from chimera.workers.backends.onnx_check import check
+from chimera.workers.backends.onnx_check import Caps, check
 from tests.workers.rig import sums
 
 
@@ -185,3 +186,111 @@ def varint(value: int) -> bytes:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes((*out, value))
+
+
+def test_file_that_the_runtime_would_read_in_its_own_format_is_refused() -> None:
+    """An ONNX file by every field, but the runtime looks at four bytes first."""
+    raw = b"\x12\x06xxORTM" + sums()
+    assert onnx.ModelProto.FromString(raw).graph == model().graph
+    with pytest.raises(Exception, match="ORT model verification failed"):
+        onnxruntime.InferenceSession(raw)
+    with pytest.raises(ModelRefused, match="ONNX Runtime's own format"):
+        check(raw, "m")
+
+
+@pytest.mark.parametrize(
+    "domain", ["", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "org.pytorch.x"]
+)
+def test_function_in_a_domain_of_a_runtime_is_refused(domain: str) -> None:
+    found = model()
+    function = found.functions.add()
+    function.domain, function.name = domain, "MatMul"
+    with pytest.raises(ModelRefused, match="runtime's own"):
+        check(found.SerializeToString(), "m")
+
+
+def test_functions_of_the_exporter_pass() -> None:
+    found = model()
+    for domain in ("pkg.onnxscript.torch_lib", "com.microsoftness"):
+        function = found.functions.add()
+        function.domain, function.name = domain, "f"
+    check(found.SerializeToString(), "m")
+
+
+def chain(found: onnx.ModelProto, count: int, times: int) -> onnx.ModelProto:
+    """Functions that call the next one, each so many times; the graph calls the first."""
+    for at in range(count):
+        function = found.functions.add()
+        function.domain, function.name = "own", f"f{at}"
+        last = at + 1 == count
+        node = helper.make_node(
+            "Identity" if last else f"f{at + 1}", ["a"], ["b"], domain="" if last else "own"
+        )
+        function.node.extend([node] * times)
+    found.graph.node.append(helper.make_node("f0", ["x"], ["z"], domain="own"))
+    return found
+
+
+@pytest.mark.parametrize(("count", "times", "nodes"), [(2, 3, 10), (3, 2, 9), (5, 3, 244)])
+def test_functions_count_as_often_as_they_are_called(count: int, times: int, nodes: int) -> None:
+    """One node of the graph's own, and times ** count of the last function's."""
+    raw = chain(model(), count, times).SerializeToString()
+    check(raw, "m", Caps(nodes=nodes))
+    with pytest.raises(ModelRefused, match=f"at most {nodes - 1} are taken"):
+        check(raw, "m", Caps(nodes=nodes - 1))
+
+
+def test_functions_that_call_each_other_too_deeply_are_refused() -> None:
+    check(chain(model(), 60, 1).SerializeToString(), "m")
+    with pytest.raises(ModelRefused, match="too deeply"):
+        check(chain(model(), 70, 1).SerializeToString(), "m")
+
+
+def test_two_functions_of_one_name_are_refused() -> None:
+    found = model()
+    for _ in range(2):
+        function = found.functions.add()
+        function.domain, function.name = "own", "f"
+    with pytest.raises(ModelRefused, match="two functions have one name"):
+        check(found.SerializeToString(), "m")
+
+
+@pytest.mark.parametrize("version", [6, 10_000, -1])
+def test_opset_that_is_not_known_is_refused(version: int) -> None:
+    found = model()
+    found.opset_import[0].version = version
+    with pytest.raises(ModelRefused, match=f"opset {version}"):
+        check(found.SerializeToString(), "m")
+
+
+@pytest.mark.parametrize("dims", [[3, 1], [3], [-2, -1], [1 << 40, 1 << 40]])
+def test_tensor_whose_data_are_not_those_of_its_shape_is_refused(dims: list[int]) -> None:
+    found = model()
+    found.graph.initializer[0].dims[:] = dims
+    with pytest.raises(ModelRefused, match="tensor 'ones'"):
+        check(found.SerializeToString(), "m")
+
+
+@pytest.mark.parametrize(
+    "datatype", sorted(set(TensorProto.DataType.values()) - {TensorProto.STRING}), ids=str
+)
+def test_tensor_of_each_datatype_passes_in_the_size_that_onnx_gives_it(datatype: int) -> None:
+    """All but strings, which have no raw form; 0 is undefined and has no size."""
+    found = model()
+    tensor = found.graph.initializer.add(name="t", data_type=datatype, dims=[8])
+    sizes = [size for size in range(130) if datatype and _is_raw_size(datatype, size)]
+    for size in range(130):
+        tensor.raw_data = b"\0" * size
+        if size in sizes:
+            check(found.SerializeToString(), "m")
+            continue
+        with pytest.raises(ModelRefused, match="tensor 't'"):
+            check(found.SerializeToString(), "m")
+
+
+def _is_raw_size(datatype: int, size: int) -> bool:
+    try:
+        helper.make_tensor("t", datatype, [8], b"\0" * size, raw=True)
+    except ValueError:
+        return False
+    return True

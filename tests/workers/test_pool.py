@@ -241,7 +241,7 @@ def test_lane_full_of_slow_work_leaves_room_for_others(tmp_path: Path) -> None:
             for start in range(0, 20_480, 512):
                 rig.pool.submit(work([request((0, 1), "slow")] * 512, 1, start))
             rig.pool.submit(work([request((0, 1), "fast")], 2))
-            (handle,) = rig.pool._handles.values()  # pyright: ignore[reportPrivateUsage]
+            (handle,) = rig.pool._handles()  # pyright: ignore[reportPrivateUsage]
             assert handle.records_of(1) <= 1024
             await rig.until(lambda: (2, 0) in rig.codes, 2.0)
 

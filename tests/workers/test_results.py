@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from chimera.schemas.responses import Response
 from chimera.workers.results import Coordinates, Lot, Tails, Told, coordinates
-from tests.workers.rig import manifest, read_tail
+from tests.workers.rig import read_tail
 
-SHARED = Tails(manifest("digits", sha256="ab" * 32), "onnx-cpu").batch(Told(7, 11, 22, 33))
+SHARED = Tails("digits", "ab" * 32, "onnx-cpu").batch(Told(7, 11, 22, 33))
 WHERE = Coordinates("inference.requests", 3)
 NAMES = {
     "ce_specversion": b"1.0",

@@ -25,6 +25,9 @@ from chimera.workers.backends.protocol import DeviceLost
 
 _ort: Any = onnxruntime
 
+SAVED = onnx_check.Caps(frozenset({"com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"}))
+"""For graphs that ONNX Runtime saved for us alone: its fused operators are its own."""
+
 _TYPES = {
     "tensor(bool)": "BOOL",
     "tensor(uint8)": "UINT8",
@@ -95,7 +98,7 @@ class OnnxRuntime:
         """A graph that `save_optimised` made: it is not optimised again. Raises ModelRefused."""
         options = self._options()
         options.graph_optimization_level = _ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        return self._load(manifest, graph, tier, options, onnx_check.SAVED_DOMAINS)
+        return self._load(manifest, graph, tier, options, SAVED)
 
     def load_plain(self, manifest: Manifest, model: bytes) -> "OnnxModel":
         """The file as it is written, nothing fused: a reference. Raises ModelRefused."""
@@ -112,7 +115,7 @@ class OnnxRuntime:
         options = self._options()
         options.graph_optimization_level = _ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.optimized_model_filepath = str(path)
-        self._load(manifest, model, "", options, onnx_check.SAVED_DOMAINS)
+        self._load(manifest, model, "", options, SAVED)
 
     def _load(
         self,
@@ -120,10 +123,10 @@ class OnnxRuntime:
         model: bytes,
         tier: str,
         options: Any,
-        domains: frozenset[str] = onnx_check.DOMAINS,
+        caps: onnx_check.Caps | None = None,
     ) -> "OnnxModel":
         path = f"{manifest.name}/{manifest.version}/{GRAPH_FILE}"
-        onnx_check.check(model, path, domains)
+        onnx_check.check(model, path, caps)
         try:
             session = _ort.InferenceSession(model, options, self._providers)
         except Exception as error:  # noqa: BLE001  # its exceptions share no other class

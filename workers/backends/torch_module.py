@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
+from chimera.schemas.definitions import require_allowed
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import WEIGHTS_FILE, Manifest
 
@@ -26,6 +27,7 @@ def load(manifest: Manifest, weights: bytes, definitions: Sequence[str]) -> nn.M
     Raises:
         ModelRefused: the definition is not allowed, or not what the manifest says; the weights are
             no safetensors, or do not fit.
+        ConfigurationError: the list of definitions has a line that is none.
     """
     path = f"{manifest.name}/{manifest.version}/{WEIGHTS_FILE}"
     factory = _factory(manifest, definitions)
@@ -45,14 +47,8 @@ def load(manifest: Manifest, weights: bytes, definitions: Sequence[str]) -> nn.M
 
 
 def _factory(manifest: Manifest, definitions: Sequence[str]) -> Callable[..., object]:
+    require_allowed(manifest.definition, definitions)
     module_name, _, name = manifest.definition.partition(":")
-    allowed = any(module_name == one or module_name.startswith(f"{one}.") for one in definitions)
-    if not allowed:
-        raise ModelRefused(
-            f"{manifest.definition}: is not on the list CHIMERA_COMPILING__DEFINITIONS"
-        )
-    if not name.isidentifier() or name.startswith("_"):
-        raise ModelRefused(f"{manifest.definition}: should be package.module:Factory")
     try:
         factory: object = getattr(importlib.import_module(module_name), name, None)
     except ImportError as error:

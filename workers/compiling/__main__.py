@@ -27,6 +27,7 @@ def main(arguments: list[str]) -> int:
             tuple(tiers),
             threads=settings.serving.threads,
             max_rows=settings.batching.max_batch_size,
+            definitions=settings.artifacts.definitions,
         )
         compile(Path(folder), targets, Path(out), settings.compiling, _tell)
     except ChimeraError as error:

@@ -47,6 +47,7 @@ class Targets:
     device: str = "cuda:0"  # the GPU, if there is one; the processor is always a target
     threads: int = 1  # of the processor, as an executor will have
     max_rows: int = 256
+    definitions: tuple[str, ...] = ()  # that may be imported
 
 
 def compile(
@@ -98,7 +99,7 @@ def prepare(folder: Path, targets: Targets, settings: CompilingSettings) -> Work
     buckets = {*settings.batch_sizes, *manifest.preferred_batch_size}
     return Workshop(
         source,
-        Place("cpu", targets.threads, settings.definitions),
+        Place("cpu", targets.threads, targets.definitions),
         gpu.find(targets.device),
         largest,
         tuple(sorted(rows for rows in buckets if rows <= largest)) or (largest,),

@@ -14,7 +14,7 @@ from safetensors.numpy import load as load_arrays
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import Manifest
 from chimera.schemas.tensors import Array
-from chimera.workers.models import Version, read_file, read_manifest, read_model
+from chimera.workers.models import Version, read_beside, read_manifest, read_model
 from chimera.workers.verification.cases import Case, cases, check_samples
 
 
@@ -38,11 +38,11 @@ def read_source(folder: Path) -> Source:
     Raises:
         ModelRefused: names the file and the reason.
     """
-    version = Version(folder, read_manifest(folder))
-    manifest = version.manifest
+    manifest = read_manifest(folder)
+    version = Version(folder, manifest, manifest.sha256)
     samples: dict[str, Array] = {}
     if manifest.samples:
-        raw = read_file(version, manifest.samples)
+        raw = read_beside(version, manifest.samples)
         try:
             samples = dict(load_arrays(raw))
         except (SafetensorError, KeyError, ValueError) as error:

@@ -15,8 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from chimera.schemas.manifest import Manifest, TensorSpec
-from chimera.schemas.work import Ordering
+from chimera.schemas.manifest import Manifest, Ordering, TensorSpec
 from chimera.workers.models import write_model
 
 WIDE = 20_000

@@ -31,11 +31,9 @@ from tests.workers.rig import sums
 
 pytestmark = pytest.mark.timeout(300)  # a C++ compiler's half minute, on a busy machine
 
-SETTINGS = CompilingSettings(
-    definitions=two_heads.ALLOWED, batch_sizes=(1, 8), measure_s=0.02, int8=True
-)
+SETTINGS = CompilingSettings(batch_sizes=(1, 8), measure_s=0.02, int8=True)
 PLACE = Place("cpu", 1, two_heads.ALLOWED)
-TARGETS = Targets(threads=1)
+TARGETS = Targets(threads=1, definitions=two_heads.ALLOWED)
 
 
 class Made:

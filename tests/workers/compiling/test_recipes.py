@@ -18,7 +18,7 @@ from tests.workers.rig import manifest, sums
 HOPPER = Gpu("cuda:0", "any", (9, 0), "13.0")
 VOLTA = Gpu("cuda:0", "any", (7, 0), "13.0")
 PASCAL = Gpu("cuda:0", "any", (6, 1), "13.0")
-SETTINGS = CompilingSettings(definitions=two_heads.ALLOWED)
+SETTINGS = CompilingSettings()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.workers.models import write_model
 
 DEFINITION = "tests.workers.compiling.two_heads:TwoHeads"
-ALLOWED = ("tests.workers.compiling",)
+ALLOWED = ("tests.workers.compiling.two_heads:*",)
 
 
 class TwoHeads(nn.Module):

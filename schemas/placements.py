@@ -1,0 +1,35 @@
+"""What executors hold, and which of it answers: a node's orders to its executors.
+
+    Placement   one version, by its digest and the folder that has its files
+    Traffic     weights of versions, for each model; one that is not in it answers nothing
+
+Holding and answering are apart, so that a version is loaded and warm before any request goes to it,
+and one that was called back is there when it is wanted again. `tests/workers/test_placing.py`.
+"""
+
+import msgspec
+
+from chimera.schemas.manifest import Digest
+
+
+class Placement(msgspec.Struct, frozen=True):
+    model: str
+    version: str
+    digest: Digest  # of the version's manifest; it goes into every result
+    folder: str  # <model>/<version>, with the manifest and its files
+
+    @property
+    def name(self) -> str:
+        """How logs and the board call it."""
+        return f"{self.model}/{self.version}"
+
+
+Traffic = dict[str, dict[str, float]]
+"""Model -> version -> weight, beside the other versions' weights (`workers/splits.py`)."""
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """What a node's executors hold, and who answers."""
+
+    placements: tuple[Placement, ...] = ()
+    traffic: Traffic = {}

@@ -1,0 +1,1 @@
+"""The registry: what is known of models, by tenant, in Postgres."""

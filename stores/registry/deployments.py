@@ -1,0 +1,145 @@
+"""Deployments: a history that only grows, and the state that `schemas.deployments` folds it to.
+
+Changes of one model come one after the other: each takes the model's lock until it is committed, so
+sequence numbers have no gaps and outbox rows of one key stand in the order of their transactions.
+Functions over a tenant's transaction, as in `versions`.
+"""
+
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from chimera.schemas.deployments import (
+    Change,
+    Deployment,
+    Live,
+    Placed,
+    after,
+    encode_live,
+    fold,
+    target,
+)
+from chimera.stores.registry import outbox, tenants, versions
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from asyncpg import Record
+
+    from chimera.stores.postgres import Connection
+
+TOPIC = "models.state"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_SELECT = """
+SELECT model, sequence, action, version, sha256, weight, actor, reason, at, command_id
+FROM deployment_history
+"""
+_INSERT = """
+INSERT INTO deployments
+    (tenant_id, model_id, sequence, action, version_id, weight, actor, reason, command_id, at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, greatest(clock_timestamp(), $10))
+RETURNING at
+"""
+
+
+async def history(connection: "Connection", model: str) -> list[Deployment]:
+    """Of one model, oldest first.
+
+    Raises:
+        UnknownModel: it is not registered.
+    """
+    await versions.model_id(connection, model)
+    rows = await connection.fetch(f"{_SELECT} WHERE model = $1 ORDER BY sequence", model)
+    return [_deployment(row) for row in rows]
+
+
+async def live(connection: "Connection", tenant_id: "UUID", model: str) -> Live:
+    """What serves it now; `sequence` 0: nothing was ever deployed. Raises as `history`."""
+    name = await tenants.name_of(connection, tenant_id)
+    return fold(name, model, await history(connection, model))
+
+
+async def what_served(
+    connection: "Connection", tenant_id: "UUID", at: datetime | None
+) -> list[Live]:
+    """The state of each model at a moment (now, if none), for those that had one."""
+    name = await tenants.name_of(connection, tenant_id)
+    rows = await connection.fetch(
+        f"{_SELECT} WHERE at <= coalesce($1::timestamptz, 'infinity') ORDER BY model, sequence", at
+    )
+    return [
+        fold(name, model, map(_deployment, events)) for model, events in groupby(rows, _model_of)
+    ]
+
+
+async def record(connection: "Connection", tenant_id: "UUID", model: str, change: Change) -> Live:
+    """Write a change into the history, and the state after it into the outbox.
+
+    A change whose `command_id` is in the history already is not made again: the state after it.
+
+    Raises:
+        UnknownModel: no such model, or no such version.
+        DeploymentRefused: the change makes no sense now.
+    """
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{tenant_id}/{model}"
+    )
+    events = await history(connection, model)
+    name = await tenants.name_of(connection, tenant_id)
+    done = [event.sequence for event in events if _is(event, change)]
+    if done:
+        return fold(name, model, events[: done[0]])
+    now = fold(name, model, events)
+    state = after(now, await _add(connection, tenant_id, now, change))
+    await outbox.add(connection, tenant_id, TOPIC, state.key, encode_live(state))
+    return state
+
+
+async def _add(
+    connection: "Connection", tenant_id: "UUID", now: Live, change: Change
+) -> Deployment:
+    """The event that a change makes of this state; it is in the history then."""
+    chosen = target(now, change)
+    version = None if chosen is None else await versions.version(connection, now.model, chosen)
+    event = Deployment(
+        sequence=now.sequence + 1,
+        action=change.action,
+        placed=None if version is None else Placed(version.version, version.sha256),
+        weight=change.weight,
+        actor=change.actor,
+        reason=change.reason,
+        at=now.at or _EPOCH,  # the server's clock has the last word, but time never runs back
+        command_id=change.command_id,
+    )
+    at = await connection.fetchval(
+        _INSERT,
+        tenant_id,
+        await versions.model_id(connection, now.model),
+        event.sequence,
+        event.action,
+        None if version is None else version.id,
+        event.weight,
+        event.actor,
+        event.reason,
+        event.command_id,
+        event.at,
+    )
+    return msgspec.structs.replace(event, at=at)
+
+
+def _is(event: Deployment, change: Change) -> bool:
+    return change.command_id is not None and event.command_id == change.command_id
+
+
+def _model_of(row: "Record") -> str:
+    return str(row[0])
+
+
+def _deployment(row: "Record") -> Deployment:
+    _, sequence, action, version, sha256, weight, *rest = row
+    placed = None if version is None else Placed(version, sha256)
+    return Deployment(sequence, action, placed, weight, *rest)

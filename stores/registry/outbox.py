@@ -1,0 +1,73 @@
+"""The outbox: records for Kafka, written in the transaction of what they tell.
+
+A publisher sends what is `pending`, oldest first, and marks it once the broker has it: after a kill
+at any step a record is sent again rather than lost, and rows of one key are in the order in which
+they happened. `tests/stores/registry/test_outbox.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import msgspec
+
+from chimera.stores.postgres import Database
+from chimera.stores.registry.records import OutboxRecord
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+    from chimera.stores.postgres import Connection
+
+_PENDING = """
+SELECT id, topic, key, value, headers, created_at FROM outbox
+WHERE published_at IS NULL ORDER BY id LIMIT $1
+"""
+_HEADERS = msgspec.json.Decoder(tuple[tuple[str, str], ...])
+
+
+class Outbox:
+    """For its one publisher; it sees every tenant's records."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def pending(self, limit: int = 256) -> list[OutboxRecord]:
+        """The oldest records that nobody has marked."""
+        async with self._database.platform() as connection:
+            rows = await connection.fetch(_PENDING, limit)
+        return [_record(row) for row in rows]
+
+    async def mark_published(self, ids: Sequence[int]) -> None:
+        """The broker has them."""
+        async with self._database.platform() as connection:
+            await connection.execute(
+                "UPDATE outbox SET published_at = now() "
+                "WHERE id = ANY($1::bigint[]) AND published_at IS NULL",
+                list(ids),
+            )
+
+
+async def add(
+    connection: "Connection",
+    tenant_id: UUID,
+    topic: str,
+    key: bytes,
+    value: bytes,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Write a record down; a part of the caller's transaction, in which the tenant is set."""
+    await connection.execute(
+        "INSERT INTO outbox (tenant_id, topic, key, value, headers) VALUES ($1, $2, $3, $4, $5)",
+        tenant_id,
+        topic,
+        key,
+        value,
+        msgspec.json.encode(list((headers or {}).items())).decode(),
+    )
+
+
+def _record(row: "Record") -> OutboxRecord:
+    fields = list(row)
+    fields[4] = _HEADERS.decode(fields[4])
+    return OutboxRecord(*fields)

@@ -1,0 +1,43 @@
+"""A real Postgres for the tests of the registry: one server, each test a tenant of its own.
+
+And stores of artifacts: in a folder, and elsewhere (memory stands for every other URL).
+"""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec  # type: ignore[import-untyped]  # ships no type information
+import pytest
+
+from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres_config import APPLICATION
+from chimera.stores import schema
+from chimera.stores.artifacts import Artifacts
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedPostgres]:
+    """At the newest revision; shared, so make a tenant of your own (`places.opened`)."""
+    with EmbeddedPostgres() as started:
+        asyncio.run(schema.upgrade(started.owner_dsn, APPLICATION))
+        yield started
+
+
+@pytest.fixture(params=["folder", "memory"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Of a place that no other test has."""
+    if request.param == "folder":
+        yield str(tmp_path / "artifacts")
+        return
+    name = f"/t{uuid.uuid4().hex}"
+    yield f"memory:/{name}"
+    memory = fsspec.filesystem("memory")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # untyped
+    if memory.exists(name):
+        memory.rm(name, recursive=True)
+
+
+@pytest.fixture
+def artifacts(url: str, tmp_path: Path) -> Artifacts:
+    return Artifacts(url, tmp_path / "cache")

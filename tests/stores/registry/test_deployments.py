@@ -1,0 +1,151 @@
+"""Deployments: a history without gaps, one outbox record for each event, and what served when."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import asyncpg
+import pytest
+
+from chimera.cli.postgres import EmbeddedPostgres
+from chimera.schemas.deployments import Change, Live, decode_live
+from chimera.schemas.errors import DeploymentRefused, UnknownModel
+from chimera.stores.registry import deployments
+from chimera.stores.registry.outbox import Outbox
+from chimera.stores.registry.records import OutboxRecord
+from tests.stores.places import Place, opened, register
+
+
+def play(server: EmbeddedPostgres, work: Callable[[Place], Awaitable[None]]) -> None:
+    """`work` on a tenant with the versions 1 and 2 of `digits`."""
+
+    async def run() -> None:
+        async with opened(server) as place:
+            for version in ("1", "2"):
+                await register(place.registry, version=version)
+            await work(place)
+
+    asyncio.run(run())
+
+
+async def published(place: Place) -> list[OutboxRecord]:
+    """What is in the outbox for this tenant."""
+    key = f"{place.tenant.name}/".encode()
+    return [one for one in await Outbox(place.database).pending(10_000) if one.key.startswith(key)]
+
+
+def change(version: str | None, **more: object) -> Change:
+    fields = {"action": "deploy", "actor": "test", "version": version, **more}
+    return Change(**fields)  # type: ignore[arg-type]  # fields of several types
+
+
+def test_each_event_has_one_record_with_the_state_after_it(server: EmbeddedPostgres) -> None:
+    async def work(place: Place) -> None:
+        record = place.registry.record_deployment
+        states = [
+            await record("digits", change("1", reason="first")),
+            await record("digits", change("2", weight=10)),
+            await record("digits", change(None, action="promote")),
+            await record("digits", change(None, action="rollback", actor="controller")),
+        ]
+        rows = await published(place)
+        assert [decode_live(row.value) for row in rows] == states
+        assert {row.topic for row in rows} == {deployments.TOPIC}
+        assert {row.key for row in rows} == {f"{place.tenant.name}/digits".encode()}
+        assert await place.registry.live("digits") == states[-1]
+        history = await place.registry.history("digits")
+        assert [event.sequence for event in history] == [1, 2, 3, 4]
+        told = [(event.action, event.actor, event.reason, event.weight) for event in history[:2]]
+        assert told == [("deploy", "test", "first", 100), ("deploy", "test", "", 10)]
+        serving = [state.serving.version if state.serving else None for state in states]
+        assert serving == ["1", "1", "2", "1"]
+
+    play(server, work)
+
+
+def test_live_names_the_digest_that_was_registered(server: EmbeddedPostgres) -> None:
+    async def work(place: Place) -> None:
+        state = await place.registry.record_deployment("digits", change("2"))
+        assert state.serving is not None
+        assert state.serving.sha256 == (await place.registry.version("digits", "2")).sha256
+
+    play(server, work)
+
+
+def test_a_command_that_is_repeated_changes_nothing(server: EmbeddedPostgres) -> None:
+    async def work(place: Place) -> None:
+        first = change("1", command_id="one")
+        state = await place.registry.record_deployment("digits", first)
+        await place.registry.record_deployment("digits", change("2", command_id="two"))
+        assert await place.registry.record_deployment("digits", first) == state
+        assert len(await place.registry.history("digits")) == len(await published(place)) == 2
+
+    play(server, work)
+
+
+def test_changes_at_once_come_one_after_the_other(server: EmbeddedPostgres) -> None:
+    async def work(place: Place) -> None:
+        one = [change(str(number % 2 + 1)) for number in range(12)]
+        states = await asyncio.gather(
+            *(place.registry.record_deployment("digits", each) for each in one)
+        )
+        assert sorted(state.sequence for state in states) == list(range(1, 13))
+        rows = [decode_live(row.value) for row in await published(place)]
+        assert [row.sequence for row in rows] == list(range(1, 13))
+        times = [row.at for row in rows if row.at is not None]
+        assert times == sorted(times)
+
+    play(server, work)
+
+
+def test_a_change_that_makes_no_sense_leaves_nothing(server: EmbeddedPostgres) -> None:
+    async def work(place: Place) -> None:
+        with pytest.raises(DeploymentRefused, match="no candidate"):
+            await place.registry.record_deployment("digits", change(None, action="promote"))
+        with pytest.raises(UnknownModel, match="no version 9"):
+            await place.registry.record_deployment("digits", change("9"))
+        with pytest.raises(UnknownModel, match="no model other"):
+            await place.registry.record_deployment("other", change("1"))
+        assert await place.registry.history("digits") == []
+        assert await published(place) == []
+
+    play(server, work)
+
+
+def test_history_and_outbox_are_one_transaction(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the outbox row cannot be written there is no event either."""
+
+    async def work(place: Place) -> None:
+        monkeypatch.setattr(deployments, "TOPIC", "")  # the table refuses it
+        with pytest.raises(asyncpg.CheckViolationError):
+            await place.registry.record_deployment("digits", change("1"))
+        assert await place.registry.history("digits") == []
+
+    play(server, work)
+
+
+def test_what_served_is_what_the_history_said_at_that_moment(server: EmbeddedPostgres) -> None:
+    async def work(place: Place) -> None:
+        await register(place.registry, "other")
+        record = place.registry.record_deployment
+        first = await record("digits", change("1"))
+        second = await record("digits", change("2"))
+        other = await record("other", change("1"))
+        for at, expected in (
+            (datetime(2020, 1, 1, tzinfo=UTC), []),
+            (first.at, [first]),
+            (second.at, [second]),
+            (None, [second, other]),
+        ):
+            assert await place.registry.what_served(at) == expected
+
+    play(server, work)
+
+
+def test_live_of_a_model_that_was_never_deployed_is_nothing(server: EmbeddedPostgres) -> None:
+    async def work(place: Place) -> None:
+        assert await place.registry.live("digits") == Live(place.tenant.name, "digits")
+
+    play(server, work)

@@ -1,0 +1,47 @@
+import pytest
+
+from chimera.schemas.errors import (
+    REQUEST_ERRORS,
+    BackendUnavailable,
+    DeadlineExceeded,
+    ModelFailed,
+    OutOfMemory,
+    SchemaInvalid,
+    WorkerCrashed,
+)
+from chimera.workers.backends.protocol import DeviceLost
+from chimera.workers.outcomes import ERRORS, Outcome, outcome_of
+
+
+@pytest.mark.parametrize(
+    ("error", "requests", "computed", "expected"),
+    [
+        (None, 8, 8, Outcome.COMPUTED),
+        (ModelFailed("x"), 1, 0, Outcome.REFUSED),
+        (ModelFailed("x"), 8, 7, Outcome.COMPUTED),
+        (ModelFailed("x"), 8, 0, Outcome.FAILED),
+        (SchemaInvalid("x"), 8, 0, Outcome.REFUSED),
+        (OutOfMemory("x"), 1, 0, Outcome.OUT_OF_MEMORY),
+        (OutOfMemory("x"), 8, 7, Outcome.COMPUTED),
+        (MemoryError(), 8, 0, Outcome.OUT_OF_MEMORY),
+        (TimeoutError(), 1, 0, Outcome.TIMED_OUT),
+        (DeadlineExceeded("x"), 1, 0, Outcome.UNFINISHED),
+        (DeviceLost("x"), 8, 7, Outcome.DEVICE_LOST),
+        (WorkerCrashed("x"), 1, 0, Outcome.FAILED),
+        (BackendUnavailable("x"), 1, 0, Outcome.FAILED),
+        (ConnectionResetError(), 1, 0, Outcome.FAILED),
+    ],
+)
+def test_outcome_of_a_call(
+    error: BaseException | None, requests: int, computed: int, expected: Outcome
+) -> None:
+    assert outcome_of(error, requests=requests, computed=computed) is expected
+
+
+def test_outcome_of_a_single_request_is_the_tiers_only_where_the_tier_broke() -> None:
+    blamed = {
+        error
+        for error in REQUEST_ERRORS
+        if outcome_of(error("x"), requests=1, computed=0) in ERRORS
+    }
+    assert blamed == {OutOfMemory, WorkerCrashed, BackendUnavailable}
