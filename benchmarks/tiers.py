@@ -37,6 +37,7 @@ from chimera.workers.models import write_model
 
 SAMPLES = "samples.safetensors"
 SIZES = (1, 32, 256)
+ALLOWED = ("chimera.workers.definitions.mlp:Mlp", "chimera.workers.definitions.encoder:Encoder")
 
 
 def write_digits(models_dir: Path) -> Path:
@@ -84,7 +85,8 @@ def run(model: str, seconds: float, console: Console) -> CompileReport:
     settings = CompilingSettings(batch_sizes=SIZES, measure_s=seconds)
     with tempfile.TemporaryDirectory(prefix="chimera-tiers-") as work:
         folder = MODELS[model](Path(work) / "models")
-        return compile(folder, Targets(max_rows=SIZES[-1]), Path(work) / "out", settings, tell)
+        targets = Targets(max_rows=SIZES[-1], definitions=ALLOWED)
+        return compile(folder, targets, Path(work) / "out", settings, tell)
 
 
 def save(report: CompileReport, command: str) -> None:

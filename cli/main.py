@@ -38,8 +38,8 @@ app.command()(settings.settings)
 app.add_typer(offsets.app, name="offsets")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
-app.add_typer(db.app, name="db")
 app.add_typer(models.app, name="models")
+app.add_typer(db.app, name="db")
 app.add_typer(bench.app, name="bench")
 
 

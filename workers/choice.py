@@ -1,42 +1,38 @@
-"""The order in which a model's tiers are tried: the fastest that is verified, first.
+"""The order in which a model's variants are tried: the fastest that is verified, first.
 
-What counts is the measured 99th percentile at the batch sizes in use: each size counts the same,
-however long it takes, so that a tier is judged by its ratio to the others. The design's order breaks
-ties and ranks what was verified and never measured. An experimental tier is here like any other: that
-it is verified is the report from a device that it lacked. A pure function, as a report is all it
-needs; `tests/workers/test_choice.py` has its properties.
+The same arithmetic as dispatch has (`workers/tier_order.py`), over a whole report: the measured 99th
+percentiles at the batch sizes in use, and between sizes the straight line; equal ones in the design's
+order, what was never measured last. A tier in two precisions is two variants here, and the one that
+is as fast and more exact comes first. Pure; `tests/workers/test_choice.py` has its properties.
 """
 
 import math
 from collections.abc import Sequence
 
-from chimera.schemas.compile_report import PRECISIONS, CompileReport, Steady, TierReport
+from chimera.schemas.compile_report import PRECISIONS, CompileReport, TierReport
 from chimera.schemas.tiers import BY_NAME
-
-FLOOR_MS = 1e-6  # a clock that did not move
+from chimera.workers.tier_order import Measured
 
 
 def choose(report: CompileReport, batch_sizes: Sequence[int]) -> tuple[TierReport, ...]:
-    """Verified variants, best first; `batch_sizes` in rows, a size named twice counts twice.
+    """Variants that may serve, best first; `batch_sizes` in rows, a size named twice counts twice.
 
-    A size that was not measured counts as the next larger one that was, or as the largest. Without
-    any sizes all that were measured count.
+    Experimental tiers are left out. Without any sizes, all that were measured count.
     """
-    verified = [tier for tier in report.tiers if tier.verdict == "verified"]
+    verified = [tier for tier in report.tiers if measured(tier).may_serve]
     return tuple(sorted(verified, key=lambda tier: (_score(tier, batch_sizes), *_order(tier))))
 
 
+def measured(tier: TierReport) -> Measured:
+    """What dispatch needs to know of it."""
+    steady = tier.timings.steady if tier.timings else ()
+    p99_us = {one.rows: one.p99_ms * 1000 for one in steady}
+    return Measured(tier.tier, tier.verdict == "verified", p99_us)
+
+
 def _score(tier: TierReport, batch_sizes: Sequence[int]) -> float:
-    """The mean logarithm of its p99; infinite where nothing was measured."""
-    steady = sorted(tier.timings.steady if tier.timings else (), key=lambda one: one.rows)
-    if not steady:
-        return math.inf
-    sizes = batch_sizes or [one.rows for one in steady]
-    return math.fsum(math.log(max(_p99(steady, rows), FLOOR_MS)) for rows in sizes) / len(sizes)
-
-
-def _p99(steady: Sequence[Steady], rows: int) -> float:
-    return next((one.p99_ms for one in steady if one.rows >= rows), steady[-1].p99_ms)
+    found = measured(tier)
+    return math.fsum(found.expected_us(rows) for rows in batch_sizes or found.p99_us or (1,))
 
 
 def _order(tier: TierReport) -> tuple[int, int]:

@@ -134,7 +134,7 @@ def read_model(version: Version) -> bytes:
     return _read_known(version.folder / version.manifest.source, version.manifest.sha256)
 
 
-def read_named(version: Version, name: str) -> bytes:
+def read_beside(version: Version, name: str) -> bytes:
     """The bytes of one of the version's other files, which are what the manifest says.
 
     Raises:

@@ -20,7 +20,6 @@ from chimera.schemas.errors import ModelRefused
 from chimera.workers.backends import onnx_functions
 
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
-SAVED = frozenset({"com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"})
 OLDEST_OPSET, NEWEST_OPSET = 7, onnx.defs.onnx_opset_version()
 MAX_ELEMENTS = 2**40
 _FORMAT_OF_THE_RUNTIME = b"ORTM"
@@ -52,9 +51,6 @@ class Caps:
 
 def check(model: bytes, path: str, caps: Caps | None = None) -> onnx.ModelProto:
     """Refuse what must not be served; the parsed file otherwise. `path` is named in errors.
-
-    `caps.domains` is `SAVED` only for a graph that ONNX Runtime saved for us, whose fused operators
-    are its own.
 
     Raises:
         ModelRefused: no ONNX file, external data, an operator that ONNX does not define, or a

@@ -27,6 +27,9 @@ from chimera.workers.backends.protocol import DeviceLost
 _ort: Any = onnxruntime
 SAVED = Caps(domains=onnx_check.SAVED)
 
+SAVED = onnx_check.Caps(frozenset({"com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"}))
+"""For graphs that ONNX Runtime saved for us alone: its fused operators are its own."""
+
 _TYPES = {
     "tensor(bool)": "BOOL",
     "tensor(uint8)": "UINT8",
@@ -122,7 +125,7 @@ class OnnxRuntime:
         model: bytes,
         tier: str,
         options: Any,
-        caps: Caps | None = None,
+        caps: onnx_check.Caps | None = None,
     ) -> "OnnxModel":
         path = f"{manifest.name}/{manifest.version}/{GRAPH_FILE}"
         onnx_check.check(model, path, caps)

@@ -27,6 +27,7 @@ def load(manifest: Manifest, weights: bytes, definitions: Sequence[str]) -> nn.M
     Raises:
         ModelRefused: the definition is not allowed, or not what the manifest says; the weights are
             no safetensors, or do not fit.
+        ConfigurationError: the list of definitions has a line that is none.
     """
     path = f"{manifest.name}/{manifest.version}/{WEIGHTS_FILE}"
     factory = _factory(manifest, definitions)
@@ -46,8 +47,8 @@ def load(manifest: Manifest, weights: bytes, definitions: Sequence[str]) -> nn.M
 
 
 def _factory(manifest: Manifest, definitions: Sequence[str]) -> Callable[..., object]:
-    module_name, _, name = manifest.definition.partition(":")
     require_allowed(manifest.definition, definitions)
+    module_name, _, name = manifest.definition.partition(":")
     try:
         factory: object = getattr(importlib.import_module(module_name), name, None)
     except ImportError as error:

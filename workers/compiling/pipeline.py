@@ -47,7 +47,7 @@ class Targets:
     device: str = "cuda:0"  # the GPU, if there is one; the processor is always a target
     threads: int = 1  # of the processor, as an executor will have
     max_rows: int = 256
-    definitions: tuple[str, ...] = ()  # that may be imported (schemas/definitions.py)
+    definitions: tuple[str, ...] = ()  # that may be imported
 
 
 def compile(

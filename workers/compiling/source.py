@@ -14,7 +14,7 @@ from safetensors.numpy import load as load_arrays
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import Manifest
 from chimera.schemas.tensors import Array
-from chimera.workers.models import Version, read_manifest, read_model, read_named
+from chimera.workers.models import Version, read_beside, read_manifest, read_model
 from chimera.workers.verification.cases import Case, cases, check_samples
 
 
@@ -42,7 +42,7 @@ def read_source(folder: Path) -> Source:
     version = Version(folder, manifest, manifest.sha256)
     samples: dict[str, Array] = {}
     if manifest.samples:
-        raw = read_named(version, manifest.samples)
+        raw = read_beside(version, manifest.samples)
         try:
             samples = dict(load_arrays(raw))
         except (SafetensorError, KeyError, ValueError) as error:

@@ -11,10 +11,11 @@ from chimera.workers.backends.torch_module import load as load_module
 from tests.workers.compiling import two_heads
 
 WEIGHTS = two_heads.weights()
+ALLOWED = (*two_heads.ALLOWED, "tests.workers.compiling.missing:*")
 
 
 def loaded(weights: bytes = WEIGHTS, **fields: Any) -> nn.Module:
-    return load_module(two_heads.manifest(**fields), weights, two_heads.ALLOWED)
+    return load_module(two_heads.manifest(**fields), weights, ALLOWED)
 
 
 def test_module_is_in_evaluation_mode_with_the_files_weights() -> None:
@@ -32,9 +33,9 @@ def test_module_is_in_evaluation_mode_with_the_files_weights() -> None:
         ("os:system", "list"),
         ("tests.workers.compilingevil.module:Thing", "list"),
         ("tests.workers:Thing", "list"),
-        ("tests.workers.compiling.two_heads:_Hidden", "should be"),
-        ("tests.workers.compiling.two_heads:np.load", "should be"),
-        ("tests.workers.compiling.two_heads", "should be"),
+        ("tests.workers.compiling.two_heads:_Hidden", "list"),
+        ("tests.workers.compiling.two_heads:np.load", "list"),
+        ("tests.workers.compiling.two_heads", "list"),
         ("tests.workers.compiling.two_heads:Nothing", "no such factory"),
         ("tests.workers.compiling.two_heads:DEFINITION", "no such factory"),
         ("tests.workers.compiling.missing:Thing", "missing"),

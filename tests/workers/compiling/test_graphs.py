@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from chimera.schemas.errors import CompileFailed
 from chimera.schemas.manifest import TensorSpec
 from chimera.workers.backends import onnx_check
-from chimera.workers.backends.onnx_runtime import OnnxRuntime
+from chimera.workers.backends.onnx_runtime import SAVED, OnnxRuntime
 from chimera.workers.compiling.graphs import to_fp16, to_int8
 from tests.workers.rig import manifest, onnx_model
 
@@ -60,4 +60,4 @@ def test_file_that_is_no_graph_fails() -> None:
 
 
 def test_quantised_graph_has_only_operators_that_a_saved_one_may_have() -> None:
-    onnx_check.check(to_int8(graph()), "m", onnx_check.Caps(domains=onnx_check.SAVED))
+    onnx_check.check(to_int8(graph()), "m", SAVED)

@@ -19,7 +19,6 @@ HOPPER = Gpu("cuda:0", "any", (9, 0), "13.0")
 VOLTA = Gpu("cuda:0", "any", (7, 0), "13.0")
 PASCAL = Gpu("cuda:0", "any", (6, 1), "13.0")
 SETTINGS = CompilingSettings()
-ALLOWED = two_heads.ALLOWED
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from safetensors.numpy import save
 from chimera.schemas import manifest as manifests
 from chimera.schemas.errors import ModelRefused
 from chimera.workers.compiling.source import read_source
-from chimera.workers.models import Version, read_manifest, read_named, write_model
+from chimera.workers.models import Version, read_beside, read_manifest, write_model
 from tests.workers.compiling import two_heads
 
 
@@ -63,7 +63,7 @@ def test_file_that_the_manifest_does_not_name_is_not_read(folder: Path) -> None:
     manifest = read_manifest(folder)
     version = Version(folder, manifest, manifest.sha256)
     with pytest.raises(ModelRefused, match="none of the manifest's"):
-        read_named(version, "other")
+        read_beside(version, "other")
 
 
 def test_name_that_leads_out_is_not_read(folder: Path) -> None:
@@ -71,5 +71,5 @@ def test_name_that_leads_out_is_not_read(folder: Path) -> None:
     files = {**manifest.files, "../2/secret": manifest.files["samples.safetensors"]}
     changed = msgspec.structs.replace(manifest, files=files, samples="../2/secret")
     (folder / "manifest.json").write_bytes(manifests.encode(changed))
-    with pytest.raises(ModelRefused, match="none of the manifest's"):
+    with pytest.raises(ModelRefused, match="no plain file name|no .safetensors file"):
         read_source(folder)
