@@ -56,7 +56,8 @@ class Uniform(Sequence[Request]):
     def take(self, places: NDArray[np.intp]) -> "Uniform":
         """Those at these places, in their order."""
         flat: Array = self.flat.reshape(len(self.ids), -1)[places].reshape(-1)
-        ids = [self.ids[at] for at in places.tolist()]
+        wanted: list[int] = places.tolist()
+        ids = [self.ids[at] for at in wanted]
         return Uniform(self.shared, self.input, self.layout, ids, flat)
 
     def __iter__(self) -> Iterator[Request]:

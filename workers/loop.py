@@ -273,7 +273,7 @@ def _decode(work: Work, indexes: range) -> list[Request | RequestError]:
 
 
 def _of_columns(whole: Task, columns: uniform.Uniform, places: Places) -> Task:
-    indexes = places.tolist()
+    indexes: list[int] = places.tolist()
     offsets = [whole.offsets[at] for at in indexes]
     return replace(whole, indexes=indexes, offsets=offsets, requests=columns.take(places))
 

@@ -21,11 +21,9 @@ from chimera.schemas.errors import ConfigurationError, ModelFailed, ModelRefused
 from chimera.schemas.manifest import GRAPH_FILE, Manifest, TensorSpec
 from chimera.schemas.tensors import Array
 from chimera.workers.backends import onnx_check
-from chimera.workers.backends.onnx_check import Caps
 from chimera.workers.backends.protocol import DeviceLost
 
 _ort: Any = onnxruntime
-SAVED = Caps(domains=onnx_check.SAVED)
 
 SAVED = onnx_check.Caps(frozenset({"com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"}))
 """For graphs that ONNX Runtime saved for us alone: its fused operators are its own."""

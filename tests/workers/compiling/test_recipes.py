@@ -23,9 +23,7 @@ SETTINGS = CompilingSettings()
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
-    return prepare(
-        two_heads.write(tmp_path), Targets(device="cuda:99", definitions=ALLOWED), SETTINGS
-    )
+    return prepare(two_heads.write(tmp_path), Targets(device="cuda:99"), SETTINGS)
 
 
 def test_processor_needs_nothing(workshop: Workshop) -> None:
@@ -65,7 +63,7 @@ def test_without_tensorrt_its_tiers_say_so(
 
 def test_graph_has_no_torch_tiers(tmp_path: Path) -> None:
     folder = write_model(tmp_path, sums(), manifest("sums"))
-    workshop = prepare(folder, Targets(definitions=ALLOWED), SETTINGS)
+    workshop = prepare(folder, Targets(), SETTINGS)
     workshop.gpu = HOPPER
     for name in ("torch-compiled-cuda", "torch-cuda", "torch-compiled-cpu", "torch-cpu"):
         assert recipes.obstacle(BY_NAME[name], workshop) == "no torch definition"
@@ -108,5 +106,5 @@ def test_batch_sizes_are_within_what_the_model_takes(tmp_path: Path) -> None:
     folder = write_model(
         tmp_path, sums(), manifest("sums", max_batch_size=40, preferred_batch_size=(8, 64))
     )
-    workshop = prepare(folder, Targets(max_rows=500, definitions=ALLOWED), SETTINGS)
+    workshop = prepare(folder, Targets(max_rows=500), SETTINGS)
     assert (workshop.max_rows, workshop.buckets) == (40, (1, 8, 32))
