@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiokafka.protocol.admin import DeleteTopicsRequest
+from pydantic import SecretStr
 
 from chimera.cli import kafka_jars
 from chimera.cli.child import Child
@@ -198,6 +199,7 @@ def _overrides(folder: Path, is_embedded: bool) -> dict[str, str]:
     found = {
         "CHIMERA_STACK__DIR": str(folder),
         "CHIMERA_KAFKA__EMBEDDED_DIR": str(folder / "kafka"),
+        "CHIMERA_POSTGRES__EMBEDDED_DIR": str(folder / "postgres"),
         "CHIMERA_SERVING__MODELS_DIR": str(folder / "models"),
         "CHIMERA_OBSERVABILITY__METRICS_PORT": str(free_port()),
     }
@@ -220,11 +222,12 @@ def toml(settings: Settings) -> str:
     sections = settings.model_dump(mode="json", exclude_defaults=True)
     lines: list[str] = []
     for section, fields in sections.items():
+        held = getattr(settings, section)
         lines.append(f"[{section}]")
         lines += [
             f"{name} = {json.dumps(value)}"
             for name, value in fields.items()
-            if value is not None and name != "sasl_password"
+            if value is not None and not isinstance(getattr(held, name), SecretStr)
         ]
     return "\n".join(lines) + "\n"
 

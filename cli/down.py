@@ -7,7 +7,7 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
-_WITHIN_S = 60.0  # longer than nodes and Kafka are given by the process that keeps them
+_WITHIN_S = 80.0  # longer than nodes and servers are given by the process that keeps them
 _KILL_WITHIN_S = 5.0
 
 
@@ -46,7 +46,7 @@ def end(lock_file: "Path", keeper: int, within_s: float = _WITHIN_S) -> bool:
     from chimera.cli import locks
     from chimera.cli.progress import waiting
 
-    with waiting("stopping the nodes, then Kafka"):
+    with waiting("stopping the nodes, then the servers"):
         for number, wait_s in ((signal.SIGTERM, within_s), (signal.SIGKILL, _KILL_WITHIN_S)):
             os.kill(keeper, number)
             until = time.monotonic() + wait_s

@@ -1,9 +1,10 @@
 """The local stack: real servers on this machine, topics in order, nodes under supervision.
 
-    up ── lock ── Kafka (embedded, or the cluster of the settings) ── topics ── nodes ── ready
-    down ── nodes ── Kafka ── unlock
+    up ── lock ─┬─ Kafka (embedded, or the cluster of the settings) ── topics ─┬─ nodes ── ready
+                └─ Postgres (embedded, or the server of the settings) ── tables ┘
+    down ── nodes ── Kafka ── Postgres ── unlock
 
-Its state stands in `stack_state`, so that other commands find it. A broker that dies is started
+Its state stands in `stack_state`, so that other commands find it. A server that dies is started
 again on its folder and port; the nodes live through that. `tests/cli/test_stack.py` runs it.
 """
 
@@ -13,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from chimera.cli import locks, stack_state
 from chimera.cli.kafka import EmbeddedKafka
@@ -21,6 +22,9 @@ from chimera.cli.stack_state import StackState, find_bootstrap
 from chimera.cli.supervised import Supervised
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.settings import Settings
+
+if TYPE_CHECKING:
+    from chimera.cli.stack_registry import StackRegistry
 
 __all__ = ["Stack", "find_bootstrap", "node_command", "sync_topics"]
 
@@ -56,6 +60,7 @@ class Stack:
             self._kafka = EmbeddedKafka(
                 kafka.embedded_dir, kafka.embedded_port, jars=kafka.jars_dir
             )
+        self._registry = _registry(settings) if settings.stack.registry else None
         self._count = nodes
         self._nodes: list[Supervised] = []
         self._lock: int | None = None
@@ -78,6 +83,7 @@ class Stack:
         Raises:
             ConfigurationError: a stack runs here already, or a setting is wrong.
             KafkaUnavailable: see `EmbeddedKafka.start` and `sync_topics`.
+            PostgresUnavailable: see `StackRegistry.finish`.
         """
         self.start_servers()
         self.start_nodes()
@@ -85,9 +91,13 @@ class Stack:
     def start_servers(self) -> None:
         """The first half of `start`."""
         self._take_lock()
+        if self._registry is not None:
+            self._registry.begin()
         if self._kafka is not None:
             self._kafka.start()
         asyncio.run(sync_topics(self.settings, self.bootstrap, change=self._kafka is not None))
+        if self._registry is not None:
+            self._registry.finish()
 
     def start_nodes(self) -> None:
         """The second half of `start`."""
@@ -102,11 +112,14 @@ class Stack:
         """Keep everything running until `until()`.
 
         Raises:
-            NodeFailed: a node ended for good. KafkaUnavailable: the broker did not start again.
+            NodeFailed: a node ended for good.
+            KafkaUnavailable, PostgresUnavailable: a server did not start again.
         """
         while not until():
             if self._kafka is not None and not self._kafka.running:
                 self._kafka.start()
+            if self._registry is not None:
+                self._registry.watch()
             for node in self._nodes:
                 node.watch()
             self._write()
@@ -121,6 +134,8 @@ class Stack:
             node.stop(max(0.0, until - time.monotonic()))
         if self._kafka is not None:
             self._kafka.stop()
+        if self._registry is not None:
+            self._registry.stop()
         if self._lock is not None:
             stack_state.forget(self.folder)
             os.close(self._lock)
@@ -129,13 +144,16 @@ class Stack:
     @property
     def state(self) -> StackState:
         nodes = tuple(node.state for node in self._nodes)
-        kafka = self._kafka
+        kafka, registry = self._kafka, self._registry
+        serve = (kafka is None or kafka.running) and (registry is None or registry.running)
         return StackState(
             pid=os.getpid(),
             bootstrap=self.bootstrap,
             kafka_pid=kafka.pid if kafka is not None and kafka.running else None,
+            postgres=registry.place if registry is not None else None,
+            postgres_pid=registry.pid if registry is not None else None,
             nodes=nodes,
-            ready=(kafka is None or kafka.running) and all(node.ready for node in nodes),
+            ready=serve and all(node.ready for node in nodes),
         )
 
     @property
@@ -163,6 +181,12 @@ class Stack:
         if state != self._written:
             state.write(self.folder)
             self._written = state
+
+
+def _registry(settings: Settings) -> "StackRegistry":
+    from chimera.cli.stack_registry import StackRegistry  # its driver, for who has need of it
+
+    return StackRegistry(settings.postgres)
 
 
 def node_command(bootstrap: str, ready_file: Path) -> list[str]:

@@ -27,8 +27,10 @@ class StackState:
     pid: int  # of the process that keeps the stack
     bootstrap: str  # host:port of Kafka
     kafka_pid: int | None  # None: a cluster of the user's own
+    postgres: str | None  # host:port/database of the registry; None: there is none
+    postgres_pid: int | None  # None: a server of the user's own
     nodes: tuple[NodeState, ...]
-    ready: bool  # Kafka serves, topics are in order, each node is ready
+    ready: bool  # the servers serve, topics are in order, each node is ready
 
     def write(self, folder: Path) -> None:
         scratch = _file(folder).with_suffix(".new")

@@ -41,6 +41,9 @@ def _shown(state: "stack_state.StackState") -> str:
         f"{'ready' if state.ready else 'starting'}  (kept by process {state.pid})",
         f"  Kafka  {state.bootstrap}  {kafka}",
     ]
+    if state.postgres is not None:
+        own = f"process {state.postgres_pid}" if state.postgres_pid else "your own server"
+        lines.append(f"  Postgres  {state.postgres}  {own}")
     for node in state.nodes:
         restarts = f", started again {node.restarts} times" if node.restarts else ""
         told = "ready" if node.ready else "not ready"

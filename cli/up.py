@@ -8,6 +8,7 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from chimera.cli.stack_state import StackState
     from chimera.schemas.settings import Settings
 
 _WAIT_S = 120
@@ -19,7 +20,8 @@ def up(
     ] = False,
     nodes: Annotated[int, typer.Option(min=0, help="How many nodes; 0: the servers alone.")] = 1,
 ) -> None:
-    """Start Kafka (unless the settings name a cluster), put the topics in order, run a node.
+    """Start Kafka and Postgres (unless the settings name them), put topics and tables in order,
+    run a node.
 
     Ctrl-C ends all of it; a second one at once.
     """
@@ -49,11 +51,11 @@ def _in_foreground(settings: "Settings", nodes: int) -> None:
     _fetch(settings)
     with Stack(settings, nodes) as stack:
         try:
-            with waiting("Kafka starts, then its topics are put in order"):
+            with waiting("the servers start, then topics and tables are put in order"):
                 stack.start_servers()
             stack.start_nodes()
             stack.watch(until=lambda: stack.state.ready)
-            typer.echo(_ready(settings, stack.bootstrap, nodes))
+            typer.echo(_ready(settings, stack.state))
             stack.watch(until=lambda: False)
         except KeyboardInterrupt:
             typer.echo("stopping; once more to stop at once", err=True)
@@ -88,7 +90,7 @@ def _in_background(settings: "Settings", nodes: int) -> None:
             start_new_session=True,
         )
     until = time.monotonic() + _WAIT_S
-    with waiting("waiting for Kafka and the node"):
+    with waiting("waiting for the servers and the node"):
         while True:
             state = stack_state.read(folder)
             if state is not None and state.ready:
@@ -101,7 +103,7 @@ def _in_background(settings: "Settings", nodes: int) -> None:
                     f"and {log_file}"
                 )
             time.sleep(0.1)
-    typer.echo(_ready(settings, state.bootstrap, nodes))
+    typer.echo(_ready(settings, state))
     typer.echo(f"  log    {log_file}\n  end it with `chimera down`")
 
 
@@ -115,13 +117,13 @@ def _fetch(settings: "Settings") -> None:
             kafka_jars.class_path(settings.kafka.jars_dir, progress)
 
 
-def _ready(settings: "Settings", bootstrap: str, nodes: int) -> str:
+def _ready(settings: "Settings", state: "StackState") -> str:
     kept = "your own cluster" if settings.kafka.bootstrap else settings.kafka.embedded_dir
-    lines = [
-        "ready",
-        f"  Kafka  {bootstrap} ({kept})",
-        f"  nodes  {nodes}, models from {settings.serving.models_dir}",
-    ]
+    lines = ["ready", f"  Kafka  {state.bootstrap} ({kept})"]
+    if state.postgres is not None:
+        held = "your own server" if settings.postgres.dsn else settings.postgres.embedded_dir
+        lines.append(f"  Postgres  {state.postgres} ({held})")
+    lines.append(f"  nodes  {len(state.nodes)}, models from {settings.serving.models_dir}")
     port = settings.observability.metrics_port
     if port:
         lines.append(f"  metrics  http://{settings.observability.metrics_host}:{port}/metrics")

@@ -129,6 +129,11 @@ class StackSettings(Section):
         default=Path(".chimera"),
         description="what `chimera up` leaves for `status`, `down` and clients: state, lock, logs",
     )
+    registry: bool = Field(
+        default=True,
+        description="whether `chimera up` also starts the model registry's Postgres, or sees that "
+        "the one of CHIMERA_POSTGRES__DSN can be used",
+    )
 
 
 class ServingSettings(Section):

@@ -58,12 +58,18 @@ async def require_schema(connection: "Connection") -> None:
     Raises:
         ConfigurationError: names both revisions, and what to do.
     """
-    try:
-        found = await connection.fetchval("SELECT version_num FROM alembic_version")
-    except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
-        found = None
+    found = await revision(connection)
     if found != HEAD:
         is_at = f"is at revision {found}" if found else "has no tables for this role"
         raise ConfigurationError(
             f"{SETTING}: the registry {is_at}, this release needs {HEAD}: `chimera db upgrade`"
         )
+
+
+async def revision(connection: "Connection | asyncpg.Connection[asyncpg.Record]") -> str | None:
+    """Of the tables, as far as this role may see them; None: there are none for it."""
+    try:
+        found: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+    except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
+        return None
+    return found

@@ -1,5 +1,6 @@
 """The local stack as its users meet it: `up`, `status`, `down`, and what a crash leaves."""
 
+import asyncio
 import json
 import os
 import signal
@@ -11,11 +12,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
 from chimera.cli import stack_state
-from chimera.cli.stack import Stack, find_bootstrap
+from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres_address import find_postgres
+from chimera.cli.postgres_config import APPLICATION
+from chimera.cli.stack import Stack, find_bootstrap, sync_topics
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.settings import KafkaSettings, Settings, StackSettings
+from chimera.schemas.settings import KafkaSettings, PostgresSettings, Settings, StackSettings
+from chimera.stores import schema
+from chimera.stores.postgres import Database
 
 SLEEPER = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(120)"
 
@@ -25,11 +32,24 @@ def sleeper(_bootstrap: str, ready_file: Path) -> list[str]:
     return [sys.executable, "-c", SLEEPER, str(ready_file)]
 
 
-def in_folder(folder: Path, bootstrap: str | None = None, prefix: str = "") -> Settings:
+def in_folder(
+    folder: Path,
+    bootstrap: str | None = None,
+    prefix: str = "",
+    postgres: PostgresSettings | None = None,
+) -> Settings:
+    """With a registry where `postgres` says which."""
     kafka = KafkaSettings(
         bootstrap=bootstrap, embedded_dir=folder / "kafka", topic_prefix=prefix, partitions=1
     )
-    return Settings(kafka=kafka, stack=StackSettings(dir=folder))
+    stack = StackSettings(dir=folder, registry=postgres is not None)
+    return Settings(kafka=kafka, stack=stack, postgres=postgres or PostgresSettings())
+
+
+async def answers(dsn: str) -> None:
+    """As the application role, on this release's tables; or it raises."""
+    async with Database(dsn):
+        pass
 
 
 def eventually(claim: Callable[[], bool], within_s: float = 60) -> None:
@@ -44,6 +64,7 @@ def chimera(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         **os.environ,
         "CHIMERA_STACK__DIR": str(folder),
         "CHIMERA_KAFKA__EMBEDDED_DIR": str(folder / "kafka"),
+        "CHIMERA_POSTGRES__EMBEDDED_DIR": str(folder / "postgres"),
         "CHIMERA_KAFKA__PARTITIONS": "1",
     }
     command = [sys.executable, "-m", "chimera.cli", *arguments]
@@ -68,6 +89,15 @@ def test_up_in_the_background_comes_back_when_it_is_ready(detached: Path) -> Non
     state = json.loads(shown.stdout)
     assert state["ready"]
     assert psutil.pid_exists(state["kafka_pid"])
+    assert psutil.pid_exists(state["postgres_pid"])
+
+
+def test_up_has_put_the_registry_in_order(detached: Path) -> None:
+    dsn = find_postgres(PostgresSettings(embedded_dir=detached / "postgres"))
+    asyncio.run(answers(dsn))
+    shown = chimera(detached, "status").stdout
+    assert f"Postgres  {dsn.rpartition('@')[2]}  process " in shown
+    assert dsn.split(":")[2].split("@")[0] not in shown  # the password
 
 
 def test_up_has_put_the_topics_in_order(detached: Path) -> None:
@@ -96,7 +126,9 @@ def test_down_ends_everything_and_says_so(tmp_path: Path) -> None:
     state = stack_state.read(tmp_path)
     assert state is not None
     assert chimera(tmp_path, "down").stdout == "stopped\n"
-    assert not psutil.pid_exists(state.kafka_pid or 0)
+    for pid in (state.kafka_pid, state.postgres_pid):
+        assert pid is not None
+        assert not psutil.pid_exists(pid)
     assert chimera(tmp_path, "status").returncode == 1
     assert "no stack runs" in chimera(tmp_path, "down").stdout
 
@@ -140,12 +172,61 @@ def test_stack_starts_a_killed_broker_again_and_keeps_its_nodes(tmp_path: Path) 
     assert stack_state.read(tmp_path) is None
 
 
+def test_stack_starts_a_killed_postgres_again_and_keeps_its_nodes(
+    tmp_path: Path, kafka: str, prefix: str
+) -> None:
+    settings = in_folder(tmp_path, kafka, prefix, PostgresSettings(embedded_dir=tmp_path / "db"))
+    asyncio.run(sync_topics(settings, kafka, change=True))
+    with Stack(settings, command=sleeper) as stack:
+        stack.start()
+        stack.watch(until=lambda: stack.state.ready)
+        before, dsn = stack.state, find_postgres(settings.postgres)
+        os.kill(before.postgres_pid or 0, signal.SIGKILL)
+        eventually(lambda: not stack.state.ready)
+        stack.watch(until=lambda: stack.state.ready)
+        after = stack.state
+        assert (after.postgres, after.nodes) == (before.postgres, before.nodes)
+        assert after.postgres_pid != before.postgres_pid
+        asyncio.run(answers(dsn))
+    assert not psutil.pid_exists(after.postgres_pid or 0)
+
+
+def test_stack_on_a_postgres_of_ones_own_only_looks_at_its_tables(
+    tmp_path: Path, kafka: str, prefix: str
+) -> None:
+    with EmbeddedPostgres() as server:
+        own = PostgresSettings(dsn=SecretStr(server.dsn))
+        settings = in_folder(tmp_path, kafka, prefix, own)
+        asyncio.run(sync_topics(settings, kafka, change=True))
+        with (
+            pytest.raises(ConfigurationError, match="has no tables.*chimera db upgrade"),
+            Stack(settings, command=sleeper) as stack,
+        ):
+            stack.start()
+        asyncio.run(schema.upgrade(server.owner_dsn, APPLICATION))
+        with Stack(settings, command=sleeper) as stack:
+            stack.start()
+            assert stack.state.postgres == server.dsn.rpartition("@")[2]
+        assert server.running
+
+
+def test_stack_without_a_registry_starts_no_postgres(
+    tmp_path: Path, kafka: str, prefix: str
+) -> None:
+    settings = in_folder(tmp_path, kafka, prefix)
+    asyncio.run(sync_topics(settings, kafka, change=True))
+    with Stack(settings, nodes=0) as stack:
+        stack.start()
+        assert (stack.state.postgres, stack.state.postgres_pid) == (None, None)
+
+
 def test_kill_of_the_keeper_leaves_no_process(tmp_path: Path) -> None:
     command = [sys.executable, str(Path(__file__)), str(tmp_path)]
     with subprocess.Popen(command) as keeper:
         eventually(lambda: (state := stack_state.read(tmp_path)) is not None and state.ready)
         children = psutil.Process(keeper.pid).children(recursive=True)
-        assert len(children) == 2
+        assert sum(child.name() == "java" for child in children) == 1
+        assert any(child.name().startswith("postgres") for child in children)
         keeper.kill()
     eventually(lambda: all(ended(child) for child in children))
     assert stack_state.read(tmp_path) is None
@@ -157,6 +238,8 @@ def ended(process: psutil.Process) -> bool:
 
 
 if __name__ == "__main__":  # the keeper of the last test
-    with Stack(in_folder(Path(sys.argv[1])), command=sleeper) as running:
+    place = Path(sys.argv[1])
+    registry = PostgresSettings(embedded_dir=place / "postgres")
+    with Stack(in_folder(place, postgres=registry), command=sleeper) as running:
         running.start()
         running.watch(until=lambda: False)

@@ -1,0 +1,129 @@
+"""`chimera models list`, `show`, `history`, `what-served`: what the registry holds; reads only."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from chimera.schemas.deployments import Deployment, Live
+    from chimera.stores.registry.records import Artifact, Model, Version
+    from chimera.stores.registry.registry import Registry
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
+Name = Annotated[str, typer.Argument(help="The model.")]
+
+
+def list_models(as_json: AsJson = False) -> None:
+    """Show every model: how many versions it has, and which of them serves."""
+
+    async def work(registry: "Registry") -> "tuple[list[Model], list[Live]]":
+        return await registry.models(), await registry.what_served()
+
+    models, lives = _ask(work)
+    from chimera.cli import model_views as views
+
+    if as_json:
+        typer.echo(views.as_text({"models": models, "live": lives}))
+    else:
+        views.show(views.models_table(models, lives))
+
+
+def show(
+    name: Name,
+    version: Annotated[str | None, typer.Argument(help="One version; unset: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a model's versions, or one of them: digests, files, what each tier came to."""
+
+    async def work(
+        registry: "Registry",
+    ) -> "tuple[list[Version], list[list[Artifact]], Live]":
+        found = [await registry.version(name, version)] if version else None
+        versions = found or await registry.versions(name)
+        tiers = [await registry.artifacts(name, one.version) for one in versions]
+        return versions, tiers, await registry.live(name)
+
+    versions, tiers, live = _ask(work)
+    from chimera.cli import model_views as views
+
+    if as_json:
+        fields = [
+            {**views.version_fields(one), "artifacts": made}
+            for one, made in zip(versions, tiers, strict=True)
+        ]
+        typer.echo(views.as_text({"versions": fields, "live": live}))
+    elif version is None:
+        views.show(f"{name}: {views.served(live)}", views.versions_table(versions, tiers))
+    else:
+        (one,), (made,) = versions, tiers
+        told = f"{name} {version}  {views.digest(one)}"
+        views.show(told, f"{name}: {views.served(live)}", views.files_table(one))
+        views.show(views.artifacts_table(made) if made else "not compiled yet")
+
+
+def history(name: Name, as_json: AsJson = False) -> None:
+    """Show everything that was done to a model, oldest first: when, by whom, and why."""
+
+    async def work(registry: "Registry") -> "list[Deployment]":
+        return await registry.history(name)
+
+    events = _ask(work)
+    from chimera.cli import model_views as views
+
+    if as_json:
+        typer.echo(views.as_text(events))
+    else:
+        views.show(views.history_table(events) if events else f"{name} was never deployed")
+
+
+def what_served(
+    at: Annotated[
+        str | None, typer.Option(help="ISO 8601, UTC unless it says otherwise; unset: now.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which version of each model served, now or at a moment of the past."""
+    moment = None if at is None else _moment(at)
+
+    async def work(registry: "Registry") -> "list[Live]":
+        return await registry.what_served(moment)
+
+    lives = _ask(work)
+    from chimera.cli import model_views as views
+
+    if as_json:
+        typer.echo(views.as_text(lives))
+    else:
+        views.show(views.lives_table(lives) if lives else "nothing was deployed")
+
+
+def _ask(work: "Callable[[Registry], Awaitable[T]]") -> T:
+    """`work` on the registry of the settings; an error is told and ends the command."""
+    import asyncio
+
+    from chimera.cli.refusals import told
+
+    async def asked() -> T:
+        from chimera.cli.registry import opened
+        from chimera.schemas.settings import load
+
+        async with opened(load().postgres) as registry:
+            return await work(registry)
+
+    with told("models"):
+        return asyncio.run(asked())
+
+
+def _moment(text: str) -> "datetime":
+    from datetime import UTC, datetime
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no time: 2026-01-31T12:00:00Z, for one") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
