@@ -59,7 +59,7 @@ def compile_registered(
     with TemporaryDirectory(prefix="chimera-compile-") as scratch:
         folder = Versions(store).materialize(digest, Path(scratch), trusted)
         report = compile(folder, targets, out, settings.compiling, progress)
-    tiers = tuple(_signed(one, out / one.variant, key) for one in report.tiers)
+    tiers = tuple(signed(one, out / one.variant, key) for one in report.tiers)
     report = replace(report, tiers=tiers)
     (out / REPORT_FILE).write_bytes(encode(report))
     for one in tiers:
@@ -87,8 +87,8 @@ def artifact(report: CompileReport, tier: TierReport, version: Version) -> Artif
     )
 
 
-def _signed(tier: TierReport, folder: Path, key: SigningKey) -> TierReport:
-    """With the signatures of its native code among its files."""
+def signed(tier: TierReport, folder: Path, key: SigningKey) -> TierReport:
+    """With a signature of its native code, where it has some, beside it and among its files."""
     files = dict(tier.files)
     for name in PROGRAMS:
         if name in tier.files:

@@ -38,4 +38,4 @@ def register(
     typer.echo(f"{version.model} {version.version} {told_of}")
     typer.echo(f"  digest  {done.digest}")
     typer.echo(f"  signed  by {done.key_id}")
-    typer.echo(f"  stored  in {settings.artifacts.url}, {len(version.files)} files")
+    typer.echo(f"  stored  in {settings.artifacts.url}: {', '.join(version.files)}")

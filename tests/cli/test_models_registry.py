@@ -1,0 +1,238 @@
+"""`chimera models` on a real registry: register, look up, compile what is registered."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from chimera.cli import compiling
+from chimera.cli.main import app
+from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres_config import APPLICATION
+from chimera.cli.registry import opened
+from chimera.schemas import compile_report
+from chimera.schemas.compile_report import TierReport
+from chimera.schemas.deployments import Change
+from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.manifest import File
+from chimera.schemas.settings import PostgresSettings
+from chimera.schemas.signing import Trusted, new_key
+from chimera.stores import schema
+from chimera.stores.artifacts import Artifacts
+from chimera.stores.registry.registry import Registry
+from chimera.workers.models import write_model
+from chimera.workers.vouching import require_program
+from tests.workers.rig import manifest, sums
+
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres() as started:
+        asyncio.run(schema.upgrade(started.owner_dsn, APPLICATION))
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def place(server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with keys and a store of its own; the registry's models are all tests' together."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHIMERA_POSTGRES__DSN", server.dsn)
+    monkeypatch.setenv("CHIMERA_COMPILING__MEASURE_S", "0.02")
+    assert CliRunner().invoke(app, ["keys", "init"]).exit_code == 0
+    return tmp_path
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["models", *map(str, arguments)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+    return done.exit_code, done.stdout, done.stderr
+
+
+def read(*arguments: object) -> Any:
+    status, out, error = run(*arguments, "--json")
+    assert status == 0, error
+    return json.loads(out)
+
+
+def folder_of(place: Path, name: str, width: int = 2, version: str = "1") -> Path:
+    return write_model(place / f"models{width}", sums(width), shaped(name, version, width))
+
+
+def shaped(name: str, version: str, width: int) -> Any:
+    given = manifest(name, version)
+    spec = msgspec.structs.replace(given.inputs[0], shape=(-1, width))
+    return msgspec.structs.replace(given, inputs=(spec,))
+
+
+def asked(server: EmbeddedPostgres, work: Callable[[Registry], Awaitable[T]]) -> T:
+    async def ask() -> T:
+        async with opened(PostgresSettings(dsn=SecretStr(server.dsn))) as registry:
+            return await work(registry)
+
+    return asyncio.run(ask())
+
+
+def test_register_stores_and_writes_down(place: Path) -> None:
+    folder = folder_of(place, "stored")
+    before = sorted(path.name for path in folder.iterdir())
+    made = read("register", folder)
+    assert (made["model"], made["version"], made["is_new"]) == ("stored", "1", True)
+    store = Artifacts(str(place / ".chimera/artifacts"), place / "cache")
+    graph = made["files"]["model.onnx"]["sha256"]
+    assert store.get(graph).read_bytes() == (folder / "model.onnx").read_bytes()
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_register_again_changes_nothing_and_says_since_when(place: Path) -> None:
+    folder = folder_of(place, "again")
+    status, first, _ = run("register", folder)
+    assert status == 0
+    assert first.startswith("again 1 is registered\n")
+    status, second, _ = run("register", folder)
+    assert status == 0
+    assert second.startswith("again 1 was registered already, at 20")
+    assert second.splitlines()[1:] == first.splitlines()[1:]
+    assert len(read("show", "again")["versions"]) == 1
+
+
+def test_register_without_a_key_says_how_to_make_one(place: Path) -> None:
+    (place / ".chimera/keys/signing.pem").unlink()
+    status, _, error = run("register", folder_of(place, "unsigned"))
+    assert status == 1
+    assert "`chimera keys init`" in error
+
+
+def test_register_of_other_bytes_under_the_same_name_is_refused(place: Path) -> None:
+    assert run("register", folder_of(place, "taken", 2))[0] == 0
+    blobs = sorted((place / ".chimera/artifacts/blobs").rglob("*"))
+    status, _, error = run("register", folder_of(place, "taken", 3))
+    assert status == 1
+    assert error.startswith("chimera models: taken 1 was registered with another manifest")
+    assert sorted((place / ".chimera/artifacts/blobs").rglob("*")) == blobs
+
+
+def test_register_of_what_may_not_be_served_is_refused(place: Path) -> None:
+    folder = folder_of(place, "hostile")
+    (folder / "model.onnx").write_bytes(b"\x80\x04K\x01.")  # a pickle
+    status, _, error = run("register", folder)
+    assert status == 1
+    assert error.startswith("chimera models: ")
+    assert run("show", "hostile")[0] == 1
+
+
+def test_register_where_no_registry_runs_says_what_to_start(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CHIMERA_POSTGRES__DSN")
+    status, _, error = run("register", folder_of(place, "alone"))
+    assert status == 1
+    assert "`chimera up`" in error
+    assert not (place / ".chimera/artifacts").exists()
+
+
+def test_opened_refuses_a_tenant_that_is_not_there(server: EmbeddedPostgres) -> None:
+    async def ask() -> None:
+        async with opened(PostgresSettings(dsn=SecretStr(server.dsn)), "nobody"):
+            pass
+
+    with pytest.raises(ConfigurationError, match="no tenant nobody"):
+        asyncio.run(ask())
+
+
+def test_what_was_deployed_is_told_by_list_show_history_and_what_served(
+    place: Path, server: EmbeddedPostgres
+) -> None:
+    for version in ("1", "2"):
+        assert run("register", folder_of(place, "live", version=version))[0] == 0
+    start = datetime.now(UTC) - timedelta(minutes=1)
+
+    async def deploy(registry: Registry) -> None:
+        first = Change("deploy", "ann", "as agreed", "1")
+        second = Change("deploy", "bob", "half of it", "2", weight=50)
+        for change in (first, second):
+            await registry.record_deployment("live", change)
+
+    asked(server, deploy)
+    serves = "1 serves 50 %, 2 gets 50 %"
+    for shown in (("list",), ("show", "live"), ("what-served",)):
+        assert serves in run(*shown)[1]
+    events = read("history", "live")
+    assert [event["placed"]["version"] for event in events] == ["1", "2"]
+    assert "half of it" in run("history", "live")[1]
+    assert "live" not in run("what-served", "--at", start.isoformat())[1]
+    between = events[0]["at"]
+    (then,) = [one for one in read("what-served", "--at", between) if one["model"] == "live"]
+    assert (then["serving"]["version"], then["candidate"]) == ("1", None)
+
+
+def test_what_served_at_what_is_no_time_says_what_one_looks_like() -> None:
+    status, _, error = run("what-served", "--at", "yesterday")
+    assert status == 2
+    assert "2026-01-31T12:00:00Z" in error
+
+
+def test_show_of_what_is_not_registered_says_so() -> None:
+    status, _, error = run("show", "nobody")
+    assert status == 1
+    assert error == "chimera models: no model nobody is registered\n"
+
+
+def test_compile_of_a_registered_version_puts_its_tiers_into_the_registry(place: Path) -> None:
+    registered = read("register", folder_of(place, "compiled"))
+    assert "not compiled yet" in run("show", "compiled", "1")[1]
+    status, out, _ = run("compile", "compiled", "1", "--tiers", "onnx-cpu,torch-cpu")
+    assert status == 0
+    target = place / ".chimera/compiled/compiled/1"
+    report = compile_report.decode((target / "report.json").read_bytes(), "report")
+    made = read("show", "compiled", "1")["versions"][0]["artifacts"]
+    found = {(one["tier"], one["precision"]): one for one in made}
+    assert {tier for tier, _ in found} == {"onnx-cpu", "torch-cpu"}  # no row of what nobody asked
+    graph = found["onnx-cpu", "fp32"]
+    assert graph["verdict"] == "verified"
+    store = Artifacts(str(place / ".chimera/artifacts"), place / "cache")
+    assert store.get(graph["sha256"]).read_bytes() == (target / "onnx-cpu/graph.onnx").read_bytes()
+    kept = compile_report.decode(msgspec.json.encode(graph["report"]), "row")
+    assert kept.tiers == tuple(one for one in report.tiers if one.variant == "onnx-cpu")
+    assert kept.sha256 == registered["sha256"]
+    assert "onnx-cpu" in run("show", "compiled")[1]
+    assert "verified" in run("show", "compiled", "1")[1]
+    assert "batch 1: onnx-cpu" in out
+
+
+def test_compile_of_a_version_whose_files_were_changed_in_the_store_is_refused(
+    place: Path,
+) -> None:
+    made = read("register", folder_of(place, "damaged"))
+    digest = made["sha256"]
+    (blob,) = (place / ".chimera/artifacts/blobs").rglob(digest)
+    blob.chmod(0o600)
+    blob.write_bytes(b"other")
+    status, _, error = run("compile", "damaged", "1")
+    assert status == 1
+    assert "holds other bytes" in error
+
+
+def test_compile_of_a_version_that_is_not_registered_says_so() -> None:
+    status, _, error = run("compile", "nobody", "1")
+    assert (status, error) == (1, "chimera models: no model nobody is registered\n")
+
+
+def test_native_code_is_signed_and_its_signature_is_one_of_the_files(tmp_path: Path) -> None:
+    program = tmp_path / "package.pt2"
+    program.write_bytes(b"native code")
+    tier = TierReport(
+        "torch-compiled-cpu", "fp32", "verified", files={program.name: File("0" * 64, 11)}
+    )
+    key = new_key()
+    signed = compiling.signed(tier, tmp_path, key)
+    assert set(signed.files) == {"package.pt2", "package.pt2.sig"}
+    require_program(program, Trusted([key.public]))
