@@ -28,7 +28,7 @@ demo: $(UV) ## Train, serve, publish, check every outcome; ARGS="--requests 1000
 	$(RUN) chimera demo $(ARGS)
 
 .PHONY: up down status
-up: $(UV) ## Start Kafka and a node; Ctrl-C ends them (ARGS="--detach": in the background)
+up: $(UV) ## Start the servers and a node; Ctrl-C ends them (ARGS="--detach": in the background)
 	$(RUN) chimera up $(ARGS)
 down: $(UV) ## End what runs in the background
 	$(RUN) chimera down $(ARGS)
