@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chimera.schemas.settings import ObservabilitySettings
 
-QUIET = ("aiokafka", "faust", "mode")  # they log at info what matters to their developers
+QUIET = ("aiokafka", "alembic", "faust", "mode")  # they log at info what matters to developers
 
 
 def configure(settings: "ObservabilitySettings") -> None:

@@ -32,6 +32,20 @@ def version_fields(version: Version) -> dict[str, Any]:
     return {"digest": digest(version), **fields}
 
 
+def models_fields(models: Iterable[Model], lives: Iterable[Live]) -> list[dict[str, Any]]:
+    """Each with what serves it; null: nothing was ever deployed."""
+    by_name = {live.model: live for live in lives}
+    return [
+        {
+            "name": model.name,
+            "created_at": model.created_at,
+            "versions": model.versions,
+            "live": by_name.get(model.name),
+        }
+        for model in models
+    ]
+
+
 def digest(version: Version) -> str:
     """Of the version: under which the store has its manifest."""
     return hashlib.sha256(version.manifest_bytes).hexdigest()

@@ -28,7 +28,7 @@ def list_models(as_json: AsJson = False) -> None:
     from chimera.cli import model_views as views
 
     if as_json:
-        typer.echo(views.as_text({"models": models, "live": lives}))
+        typer.echo(views.as_text(views.models_fields(models, lives)))
     else:
         views.show(views.models_table(models, lives))
 

@@ -2,7 +2,7 @@
 
 One process keeps a stack: it holds `stack.lock` and writes `stack.json`, each time as a whole. The
 lock says whether the file is true: it is free the moment that process is gone.
-`tests/cli/test_stack_state.py` proves it.
+`tests/cli/test_stack.py` proves it.
 """
 
 import json

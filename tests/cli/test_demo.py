@@ -15,13 +15,16 @@ import numpy as np
 import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
+from pydantic import SecretStr
 
 from chimera.cli import demo_requests, demo_table
 from chimera.cli.demo_requests import Digits, Request
+from chimera.cli.demo_stack import toml
 from chimera.cli.demo_verdict import Verdict, judge
 from chimera.cli.results import Coordinates
 from chimera.schemas import inference
 from chimera.schemas.errors import Malformed, RequestError
+from chimera.schemas.settings import PostgresSettings, Settings
 
 LIMIT_BYTES = 100_000
 KEYS = {
@@ -307,6 +310,12 @@ def test_demo_on_a_cluster_of_ones_own_leaves_nothing_there(
 
 def topics(kafka: str) -> list[str]:
     return list(AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).topics)
+
+
+def test_settings_file_of_a_kept_demo_holds_no_secret() -> None:
+    dsn = SecretStr("postgresql://app:secret@host/registry")
+    postgres = PostgresSettings(dsn=dsn, pool_max=3)
+    assert toml(Settings(postgres=postgres)) == "[postgres]\npool_max = 3\n"
 
 
 @pytest.mark.timeout(300)

@@ -165,6 +165,8 @@ def test_what_was_deployed_is_told_by_list_show_history_and_what_served(
     serves = "1 serves 50 %, 2 gets 50 %"
     for shown in (("list",), ("show", "live"), ("what-served",)):
         assert serves in run(*shown)[1]
+    (listed,) = [one for one in read("list") if one["name"] == "live"]
+    assert (listed["versions"], listed["live"]["candidate"]["version"]) == (2, "2")
     events = read("history", "live")
     assert [event["placed"]["version"] for event in events] == ["1", "2"]
     assert "half of it" in run("history", "live")[1]
