@@ -170,7 +170,7 @@ class Pool:
         async with self._placing:
             before = self._orders or Orders()
             wanted = structs.replace(before, placements=tuple(placements))
-            new = set(wanted.placements) - set(before.placements)
+            new = [one for one in wanted.placements if one not in before.placements]
             if wanted == before:
                 return ()
             first, *others = self._slots

@@ -62,6 +62,7 @@ class Loader:
         return Hostile(manifest)
 
     def open(self, manifest: Manifest, source: bytes, variant: Variant) -> Hostile:
+        self.load(manifest, source)
         return Hostile(manifest, variant.name, variant.folder)
 
 

@@ -7,9 +7,9 @@ import pytest
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import File
 from chimera.schemas.placements import Variant
+from chimera.schemas.tiers import GRAPH
 from chimera.workers.backends.loaders import OnnxLoader
 from chimera.workers.backends.onnx_runtime import OnnxRuntime
-from chimera.workers.backends.opening import GRAPH
 from tests.workers.rig import manifest, sums
 
 
