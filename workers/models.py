@@ -163,7 +163,9 @@ def write_model(
     files = {manifest.source: model, **others}
     digests = {name: File(_sha256(content), len(content)) for name, content in files.items()}
     manifest = msgspec.structs.replace(
-        manifest, sha256=_sha256(model), files=digests if others else {}
+        manifest,
+        sha256=_sha256(model),
+        files=digests if len(files) > 1 or manifest.definition else {},
     )
     manifests.decode(manifests.encode(manifest), MANIFEST_FILE)
     folder = models_dir / manifest.name / manifest.version
