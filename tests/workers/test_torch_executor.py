@@ -1,5 +1,8 @@
 """A version whose only tier is torch's, served by a real executor that has it."""
 
+# pyright: reportUnknownMemberType=false
+# (torch's functions are typed in part)
+
 import asyncio
 from pathlib import Path
 
