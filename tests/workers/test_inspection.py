@@ -206,7 +206,7 @@ def test_inspection_sees_none_of_our_environment(
 def test_rules_are_those_of_the_settings() -> None:
     settings = Settings().artifacts
     found = rules(settings, [KEY.public])
-    assert found == Rules(trusted=(KEY.public.text,))
+    assert found == Rules(definitions=settings.definitions, trusted=(KEY.public.text,))
     assert {field: getattr(found, field) for field in ("max_graph_nodes", "max_tensors")} == {
         "max_graph_nodes": settings.max_graph_nodes,
         "max_tensors": settings.max_tensors,

@@ -63,6 +63,7 @@ class Arena:
         """`proxied`: nodes reach the broker through its proxy. `environment`: of all nodes."""
         self.broker = broker
         self.seed = seed
+        self.compression = compression
         self.rng = random.Random(seed)
         self.cluster = Cluster(broker.bootstrap, prefix, partitions=PARTITIONS, max_bytes=MAX_BYTES)
         self.folder = Path(tempfile.mkdtemp(prefix="chimera-chaos-"))

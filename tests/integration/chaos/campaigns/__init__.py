@@ -78,7 +78,7 @@ _HOSTILE = {
 _HASTY = {"CHIMERA_KAFKA__REQUEST_TIMEOUT_MS": str(int(CALL_S * 1000))}
 
 _PRESSURE = Campaign("pressure", (pressure,), nodes=1, share=0.2, environment=PRESSED)
-_HOSTILITY = Campaign("hostile", (hostile,), poison=0.1, environment=_HOSTILE)
+_HOSTILITY = Campaign("hostile", (hostile,), share=0.5, poison=0.1, environment=_HOSTILE)
 
 CAMPAIGNS = (
     Campaign("crashes", (crashes,)),
