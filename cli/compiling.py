@@ -22,18 +22,17 @@ from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import File
 from chimera.schemas.settings import Settings
 from chimera.schemas.signing import SigningKey
+from chimera.schemas.tiers import BY_NAME, ENGINE, PACKAGE
 from chimera.stores import keys
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.registry import records
 from chimera.stores.registry.records import Artifact, Version
 from chimera.stores.versions import Versions
-from chimera.workers.backends.opening import ENGINE, GRAPH, PACKAGE
 from chimera.workers.compiling.attempts import Progress
 from chimera.workers.compiling.pipeline import Targets, compile
 from chimera.workers.vouching import sign_program
 
 PROGRAMS = (PACKAGE, ENGINE)  # native code: each is signed by itself
-RUN = (GRAPH, *PROGRAMS)  # what a tier runs, beside what helps it
 VERDICTS: dict[Verdict, records.Verdict] = {
     "verified": "verified",
     "rejected": "refused",
@@ -72,9 +71,10 @@ def compile_registered(
 
 def artifact(report: CompileReport, tier: TierReport, version: Version) -> Artifact:
     """One variant, as the registry keeps it."""
-    ran = next((tier.files[name] for name in RUN if name in tier.files), None)
-    source = version.files[version.manifest.source]
-    file = (ran or source) if tier.verdict == "verified" else None
+    file: File | None = None
+    if tier.verdict == "verified":
+        own = BY_NAME[tier.tier].file
+        file = tier.files[own] if own else version.files[version.manifest.source]
     return Artifact(
         tier.tier,
         tier.precision,
