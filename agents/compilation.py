@@ -117,7 +117,7 @@ class Compilation:
             async with asyncio.timeout(within_s):
                 _, told = await process.communicate()
         except TimeoutError:
-            raise CompileFailed(f"it was not done within {within_s} s") from None
+            raise CompileFailed(f"it was not done within {within_s:g} s") from None
         finally:
             if process.returncode is None:
                 process.kill()

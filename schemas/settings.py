@@ -365,9 +365,9 @@ class ControllerSettings(Section):
         description="how often it looks for commands, and for rows of the outbox that somebody"
         " else wrote; a change is visible no sooner",
     )
-    compile_within_s: int = Field(
+    compile_within_s: float = Field(
         default=3_600,
-        ge=1,
+        gt=0,
         description="one compile command; its process is ended after that, and commands behind it"
         " wait for as long",
     )

@@ -1,8 +1,4 @@
-"""A place for tests of the controller: topics of its own, a tenant, commands out, events back.
-
-Run as a program, it is a controller that kills itself at a step:
-`python -m tests.agents.steering BOOTSTRAP DSN PREFIX STORE STEP`.
-"""
+"""A place for tests of the controller: topics of its own, a tenant, commands out, events back."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -11,7 +7,6 @@ Run as a program, it is a controller that kills itself at a step:
 import asyncio
 import os
 import signal
-import sys
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -180,5 +175,6 @@ async def _die_at(bootstrap: str, dsn: str, prefix: str, store: str, step: str) 
         await asyncio.sleep(WITHIN_S)
 
 
-if __name__ == "__main__":
-    asyncio.run(_die_at(*sys.argv[1:]))
+def die_at(bootstrap: str, dsn: str, prefix: str, store: str, step: str) -> None:
+    """A process that kills itself when its controller reaches the step."""
+    asyncio.run(_die_at(bootstrap, dsn, prefix, store, step))

@@ -1,8 +1,8 @@
 """The controller on a real Kafka and a real Postgres: each command is done once and answered once."""
 
 import asyncio
+import multiprocessing
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from chimera.schemas.model_events import CommandAnswered, ModelRolledBack
 from chimera.schemas.model_names import key
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.versions import Versions
-from tests.agents.steering import Stage, settings_of, staged, steered
+from tests.agents.steering import Stage, die_at, settings_of, staged, steered
 from tests.stores.content import version_in
 from tests.stores.places import compiled, verified
 
@@ -142,10 +142,15 @@ def test_controller_registers_what_a_trusted_key_has_signed(play: Play, tmp_path
 def test_controller_killed_at_each_step_loses_nothing_and_repeats_nothing(
     play: Play, server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path
 ) -> None:
+    context = multiprocessing.get_context("forkserver")  # what they import is imported once
+    context.set_forkserver_preload([die_at.__module__])
+
     async def die(step: str) -> None:
-        arguments = ("-m", "tests.agents.steering", kafka, server.dsn, prefix, str(tmp_path), step)
-        child = await asyncio.create_subprocess_exec(sys.executable, *arguments)
-        assert await child.wait() == -signal.SIGKILL
+        arguments = (kafka, server.dsn, prefix, str(tmp_path), step)
+        child = context.Process(target=die_at, args=arguments)
+        child.start()
+        await asyncio.to_thread(child.join)
+        assert child.exitcode == -signal.SIGKILL
 
     async def work(stage: Stage) -> None:
         for version in ("1", "2"):
