@@ -93,6 +93,9 @@ class Controller:
             except PASSES as error:
                 log.warning("controller_steps_down", reason=str(error) or repr(error))
                 await asyncio.sleep(TRY_AGAIN_S)
+            except Exception:  # the boundary: a node that serves must not lose its controller
+                log.exception("controller_failed")
+                await asyncio.sleep(TRY_AGAIN_S)
             finally:
                 self.leads.clear()
 

@@ -75,7 +75,7 @@ class Stage:
 
     def command(self, kind: type[C], **fields: Any) -> C:
         """One of this tenant's, with an id of its own."""
-        common = {"tenant": self.tenant, "model": "digits", "actor": "ada"}
+        common: dict[str, Any] = {"tenant": self.tenant, "model": "digits", "actor": "ada"}
         return kind(**{"command_id": uuid.uuid4().hex, **common, **fields})
 
     async def send(self, *commands: Command) -> None:
