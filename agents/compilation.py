@@ -37,7 +37,7 @@ from chimera.stores.versions import Versions
 
 log = structlog.get_logger(__name__)
 
-STDERR_CHARACTERS = 2_000
+READ_BYTES, STDERR_BYTES = 65_536, 2_000
 COMMAND_ID, REPORT = "command_id", "report_sha256"  # in a row's report, beside the tier's own
 _VERDICTS: dict[str, Verdict] = {
     "verified": "verified",
@@ -109,25 +109,43 @@ class Compilation:
         """Raises CompileFailed: refused, ended by a signal, or not done in time."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "chimera.workers.compiling", str(folder), str(out), *tiers),
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,  # of one whose reader is gone the next step is the last
             stderr=asyncio.subprocess.PIPE,
         )
         within_s = self._settings.controller.compile_within_s
         try:
-            async with asyncio.timeout(within_s):
-                _, told = await process.communicate()
+            async with asyncio.timeout(within_s), asyncio.TaskGroup() as tasks:
+                tasks.create_task(_follow(process.stdout))
+                errors = tasks.create_task(_last(process.stderr))
+                await process.wait()
         except TimeoutError:
             raise CompileFailed(f"it was not done within {within_s:g} s") from None
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        text = told.decode("utf-8", "replace")[-STDERR_CHARACTERS:].strip()
+        text = errors.result()
         status = process.returncode or 0
         if status < 0:
             raise CompileFailed(f"its process was ended by signal {-status}: {text}")
         if status:
             raise CompileFailed(text or f"its process ended with status {status}")
+
+
+async def _follow(steps: asyncio.StreamReader | None) -> None:
+    """Progress goes into the log, a line a step."""
+    assert steps is not None  # a pipe was asked for
+    async for line in steps:
+        log.info("compiling", step=line.decode("utf-8", "replace").strip())
+
+
+async def _last(errors: asyncio.StreamReader | None) -> str:
+    """The end of what a process says of its errors, which may be much."""
+    assert errors is not None  # a pipe was asked for
+    kept = b""
+    while part := await errors.read(READ_BYTES):
+        kept = (kept + part)[-STDERR_BYTES:]
+    return kept.decode("utf-8", "replace").strip()
 
 
 def row_of(report: TierReport, version: Version, about: dict[str, str]) -> Artifact:

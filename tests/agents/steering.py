@@ -75,8 +75,9 @@ class Stage:
 
     def command(self, kind: type[C], **fields: Any) -> C:
         """One of this tenant's, with an id of its own."""
-        common: dict[str, Any] = {"tenant": self.tenant, "model": "digits", "actor": "ada"}
-        return kind(**{"command_id": uuid.uuid4().hex, **common, **fields})
+        common = {"tenant": self.tenant, "model": "digits", "actor": "ada"}
+        whole: dict[str, Any] = {"command_id": uuid.uuid4().hex, **common, **fields}
+        return kind(**whole)
 
     async def send(self, *commands: Command) -> None:
         await self.send_raw(
