@@ -27,7 +27,7 @@ from chimera.stores.artifacts import Artifacts
 from chimera.stores.versions import Versions
 from tests.agents.steering import Stage, die_at, settings_of, staged, steered
 from tests.stores.content import version_in
-from tests.stores.places import compiled, verified
+from tests.stores.places import compiled, connected, verified
 
 STEPS = (
     "after_registry",
@@ -37,6 +37,9 @@ STEPS = (
     "before_commit",
     "after_commit",
     "after_mark",
+)
+END_LEADERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
 )
 Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
 
@@ -206,6 +209,26 @@ def test_controller_that_was_fenced_makes_nothing_visible_before_it_leads_again(
             answers = await stage.answers(1)
         assert told(answers) == [("pause", "done", None, 1)]
         assert len(await stage.place.registry.history("digits")) == 1
+
+    play(work)
+
+
+def test_controller_that_lost_its_lock_leads_again_and_goes_on(
+    play: Play, server: EmbeddedPostgres
+) -> None:
+    async def work(stage: Stage) -> None:
+        await compiled(stage.place.registry)
+        commands = [stage.command(kind) for kind in (PauseModel, ResumeModel)]
+        async with steered(stage) as controller:
+            await stage.send(commands[0])
+            await stage.answers(1)
+            async with connected(server.dsn) as connection:
+                ended = await connection.fetch(END_LEADERS)
+            assert len(ended) == 1
+            await until(lambda: not controller.leads.is_set())
+            await stage.send(commands[1])
+            answers = await stage.answers(2)
+        assert [one.command_id for one in answers] == [one.command_id for one in commands]
 
     play(work)
 
