@@ -30,6 +30,7 @@ from chimera.agents.attempts import Attempts
 from chimera.agents.commit_loop import ADVICE, CommitLoop
 from chimera.agents.committers import AtLeastOnce, Committer, ExactlyOnce, Partition
 from chimera.agents.fetched import Run
+from chimera.agents.following import Following
 from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
 from chimera.agents.opening import Opening
@@ -74,6 +75,7 @@ class Node:
         self._attempts = Attempts(self.catalogue.attempts.name, self._arguments)
         self._stages = Stages(self.metrics, failpoints.from_environment())
         self.pool = Pool(settings, self)
+        self._following = self._new_following() if settings.serving.follow else None
         self.app = new_app(settings, bootstrap)
         self._inputs = [self.catalogue.requests, *self.catalogue.retries]
         inference.listen(self.app, [topic.name for topic in self._inputs], self._take)
@@ -104,7 +106,10 @@ class Node:
         if self.settings.serving.guarantee == "exactly_once":
             await require_features(self._client)
         await leave_for(self._client, self.settings.kafka.group, self._seat.take())
-        await asyncio.gather(self._learn_topics(), self._attempts.start(), self.pool.start())
+        orders = await self._following.start() if self._following is not None else None
+        await asyncio.gather(self._learn_topics(), self._attempts.start(), self.pool.start(orders))
+        if self._following is not None:
+            self._spawn(self._following.run(self.pool))
         self._consumer.on_recreated(self._halt)
         self._spawn(self._tick())
         await self.app.start()
@@ -119,7 +124,19 @@ class Node:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.pool.stop()
         await self._attempts.stop()
+        if self._following is not None:
+            await self._following.stop()
         await self._client.close()
+
+    def _new_following(self) -> Following:
+        from chimera.stores import keys  # cryptography and fsspec: for nodes that need them
+        from chimera.stores.artifacts import Artifacts
+        from chimera.stores.layout import Layout
+
+        artifacts = self.settings.artifacts
+        store = Artifacts(artifacts.url, artifacts.cache_dir)
+        layout = Layout(store, keys.trusted(self.settings.keys), artifacts.cache_dir / "placed")
+        return Following(self.catalogue.model_state.name, self._consumer_arguments, layout)
 
     def fatal(self, reason: str) -> None:
         """End the process at once: what is not decided will be, by whoever comes next."""

@@ -122,6 +122,15 @@ def variant(tier: str, precision: Precision) -> str:
     return tier if precision == own else f"{tier}-{precision}"
 
 
+def read_variant(name: str) -> tuple[str, Precision]:
+    """The tier and the precision that a variant's name says. Raises ModelRefused: it is none."""
+    for tier in BY_NAME:
+        for precision in PRECISIONS:
+            if variant(tier, precision) == name:
+                return tier, precision
+    raise ModelRefused(f"there is no tier {name!r}")
+
+
 def encode(report: CompileReport) -> bytes:
     """As JSON for people: indented."""
     return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"

@@ -9,7 +9,16 @@ and one that was called back is there when it is wanted again. `tests/workers/te
 
 import msgspec
 
-from chimera.schemas.manifest import Digest
+from chimera.schemas.manifest import Digest, File
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """A verified way to run a version, with what was measured of it."""
+
+    name: str  # tier and precision as one (schemas/compile_report.py)
+    folder: str  # with its files; of the version itself for tiers that are not compiled
+    files: dict[str, File] = {}
+    p99_us: dict[int, float] = {}  # by rows of a batch
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -17,6 +26,7 @@ class Placement(msgspec.Struct, frozen=True):
     version: str
     digest: Digest  # of the version's manifest; it goes into every result
     folder: str  # <model>/<version>, with the manifest and its files
+    variants: tuple[Variant, ...] = ()  # none: the source, as the device's own runtime takes it
 
     @property
     def name(self) -> str:

@@ -139,6 +139,11 @@ class ServingSettings(Section):
     models_dir: Path = Field(
         default=Path("models"), description="<name>/<version>/{model.onnx,manifest.json}"
     )
+    follow: bool = Field(
+        default=False,
+        description="serve what the topic models.state says, from the store of artifacts, instead of"
+        " the folder",
+    )
     executors: int = Field(default=1, ge=1, description="executor processes for each device")
     devices: tuple[str, ...] = Field(
         default=(), description="for example cuda:0; empty: every GPU that is found, else cpu"

@@ -8,6 +8,8 @@ ties. `tests/schemas/test_tiers.py`.
 from dataclasses import dataclass
 from typing import Literal
 
+GRAPH, PACKAGE, ENGINE = "graph.onnx", "package.pt2", "engine.plan"
+
 Device = Literal["cuda", "cpu"]
 Library = Literal["tensorrt", "onnxruntime", "torch"]
 
@@ -22,6 +24,13 @@ class Tier:
     device: Device
     compiled: bool  # made ahead of time, into an artifact of its own
     experimental: bool = False  # may not serve before a report from a device exists
+
+    @property
+    def file(self) -> str | None:
+        """What its artifact's file is called; None: it runs the version's source."""
+        if not self.compiled:
+            return None
+        return {"onnxruntime": GRAPH, "torch": PACKAGE, "tensorrt": ENGINE}[self.library]
 
 
 TIERS = (

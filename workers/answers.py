@@ -17,7 +17,7 @@ from chimera.schemas.responses import Response
 from chimera.schemas.work import BatchStory, Failure, Outcomes, Work
 from chimera.workers.computation import Answers, Batch, Plain
 from chimera.workers.frames import Answered
-from chimera.workers.results import Coordinates, Lot, Told, coordinates
+from chimera.workers.results import Coordinates, Lot, Tails, Told, coordinates
 from chimera.workers.tasks import NO_EXTRA, Held, Task
 
 FRAME_BYTES = 8 << 20  # a lane's share of a batch goes out in pieces of about so much
@@ -84,7 +84,7 @@ def of_batch(
             manifest.name,
             manifest.version,
             served.digest,
-            served.backend.tier,
+            batch.tier.name,
             batch.rows,
             batch.compute_us,
             max(0, started_ns - oldest_ns) // 1000,
@@ -92,20 +92,21 @@ def of_batch(
             is_first,
         )
         is_first = False
-        yield from _of_lane(lane, shares, story, started_ns, complete)
+        yield from _of_lane(lane, shares, (story, batch.tier.tails), started_ns, complete)
 
 
 def _of_lane(
     lane: int,
     shares: Iterable[tuple[Task, Answers]],
-    story: BatchStory,
+    told: tuple[BatchStory, Tails],
     started_ns: int,
     complete: Callable[[Held], None],
 ) -> Iterator[Answered]:
+    story, tails = told
     frame = _Frame(lane, story)
     for task, answers in shares:
         held = task.held
-        lot = Lot(task.route.served.tails.batch(_told(held.work, story, started_ns)))
+        lot = Lot(tails.batch(_told(held.work, story, started_ns)))
         codes, bodies = _bodies(task, answers, lot)
         if held.collection is not None:
             if not any(codes) and held.collection.has_room(bodies):

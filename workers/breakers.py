@@ -17,10 +17,13 @@ A call that nobody reports has timed out: a lost probe would hold its breaker ha
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.settings import Settings
 from chimera.workers.outcomes import ERRORS, Outcome
+
+if TYPE_CHECKING:
+    from chimera.schemas.settings import Settings
 
 MAX_TRANSITIONS = 64  # that nobody has taken yet; older ones are dropped
 
@@ -53,7 +56,7 @@ class Policy:
             )
 
     @classmethod
-    def of(cls, settings: Settings) -> "Policy":
+    def of(cls, settings: "Settings") -> "Policy":
         dispatch = settings.dispatch
         return cls(
             window_us=1_000 * dispatch.window_ms,

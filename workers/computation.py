@@ -22,10 +22,11 @@ from chimera.schemas.responses import (
 )
 from chimera.schemas.tensors import Array, stack
 from chimera.schemas.uniform import Uniform
-from chimera.workers.backends.protocol import DeviceLost
+from chimera.workers.backends.protocol import Backend, DeviceLost
 from chimera.workers.repertoire import Served
 from chimera.workers.suspects import Board, Doing
 from chimera.workers.tasks import Task, halves
+from chimera.workers.tiering import Attempt, Tier
 
 Answer = Response | RequestError
 
@@ -43,6 +44,7 @@ class Batch(NamedTuple):
     answers: list[Answers]
     rows: int
     compute_us: int
+    tier: Tier
 
 
 class Computation:
@@ -58,10 +60,22 @@ class Computation:
 
         Raises:
             DeviceLost: the executor has to end; the board shows with whom.
+            NotNow: none of the model's tiers takes a call now.
         """
         self._computing_ns = 0
-        found = self._answers(tasks)
+        rows = sum(len(task) * task.route.rows for task in tasks)
+        count = sum(map(len, tasks))
+        made: list[tuple[Tier, Answers]] = []
+
+        def attempt(tier: Tier) -> Attempt:
+            before_ns = self._computing_ns
+            made.append((tier, self._answers(tasks, tier)))
+            computed, error = _told(made[-1][1])
+            return Attempt(count, computed, error, (self._computing_ns - before_ns) // 1000)
+
+        tasks[0].route.served.tiers.compute(rows, attempt)
         self._board.clear()
+        tier, found = max(made, key=lambda one: _told(one[1])[0])  # the first, if none computed
         answers: list[Answers] = []
         start = 0
         for task in tasks:
@@ -70,14 +84,13 @@ class Computation:
                 Plain(found[start:stop]) if isinstance(found, Plain) else found[start:stop]
             )
             start = stop
-        rows = sum(len(task) * task.route.rows for task in tasks)
-        return Batch(answers, rows, self._computing_ns // 1000)
+        return Batch(answers, rows, self._computing_ns // 1000, tier)
 
-    def _answers(self, tasks: Sequence[Task]) -> Answers:
+    def _answers(self, tasks: Sequence[Task], tier: Tier) -> Answers:
         """Answers to all of them, in order; halves the batch as often as it takes."""
         self._board.mark(Doing.COMPUTING, [(task.lane, task.offsets) for task in tasks])
         try:
-            return self._compute(tasks)
+            return self._compute(tasks, tier.backend)
         except DeviceLost:
             raise
         except (MemoryError, OutOfMemory) as error:
@@ -88,15 +101,15 @@ class Computation:
         if sum(map(len, tasks)) == 1:
             return [failure]
         first, second = halves(tasks)
-        return [*_single(self._answers(first)), *_single(self._answers(second))]
+        return [*_single(self._answers(first, tier)), *_single(self._answers(second, tier))]
 
-    def _compute(self, tasks: Sequence[Task]) -> Answers:
+    def _compute(self, tasks: Sequence[Task], backend: Backend) -> Answers:
         served = tasks[0].route.served
         manifest = served.manifest
         inputs = _inputs(served, tasks)
         started_ns = time.monotonic_ns()
         try:
-            arrays = served.backend.run(inputs)
+            arrays = backend.run(inputs)
         finally:
             self._computing_ns += time.monotonic_ns() - started_ns
         computed = Computed(
@@ -128,6 +141,14 @@ class Computation:
             return [encode(computed, requests[0], names[0], limit_bytes=limit)]
         except RequestError as error:
             return [error]
+
+
+def _told(answers: Answers) -> tuple[int, BaseException | None]:
+    """How many were computed, and the first error of the others."""
+    if isinstance(answers, Plain):
+        return len(answers), None
+    errors = [answer for answer in answers if isinstance(answer, RequestError)]
+    return len(answers) - len(errors), errors[0] if errors else None
 
 
 def _single(answers: Answers) -> list[Answer]:

@@ -9,6 +9,7 @@ import msgspec
 
 from chimera.schemas.batches import BATCH_BYTES, ENVELOPE_BYTES, FRAMING_BYTES, Compression
 from chimera.schemas.placements import Orders
+from chimera.workers.dispatch import Policy
 
 if TYPE_CHECKING:
     from chimera.schemas.settings import Settings
@@ -32,6 +33,8 @@ class Configuration(msgspec.Struct, frozen=True):
     compression: Compression = "none"
     claim_prefixes: tuple[str, ...] = ()
     memory_bytes: int | None = None
+    definitions: tuple[str, ...] = ()  # torch modules that may be imported
+    dispatch: Policy = Policy()
     orders: Orders | None = None  # None: the whole folder of models, the highest versions answer
     refused: tuple[str, ...] = ()  # name/version of models that ended executors while loading
     log_format: str = "console"
@@ -65,6 +68,8 @@ def configuration(
         settings.commit.compression,
         serving.claim_prefixes,
         serving.executor_memory_bytes if device == "cpu" else None,  # CUDA maps terabytes
+        settings.artifacts.definitions,
+        Policy.of(settings),
         orders,
         refused,
         settings.observability.log_format,

@@ -11,6 +11,7 @@ What one attempt has tried is the caller's to remember; after a `Wait` an attemp
 import random
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from chimera.schemas.errors import (
     BackendUnavailable,
@@ -18,11 +19,13 @@ from chimera.schemas.errors import (
     ModelRefused,
     RequestError,
 )
-from chimera.schemas.settings import Settings
 from chimera.workers.breakers import Breaker, Permit, State, Transition
 from chimera.workers.breakers import Policy as BreakerPolicy
 from chimera.workers.outcomes import Outcome
 from chimera.workers.tier_order import Measured, Usage, order
+
+if TYPE_CHECKING:
+    from chimera.schemas.settings import Settings
 
 SLOW_FLOOR_US = 20_000  # less is a busy machine's noise, whatever the measured p99
 MAX_REMEMBERED = 4_096
@@ -38,7 +41,7 @@ class Policy:
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
 
     @classmethod
-    def of(cls, settings: Settings) -> "Policy":
+    def of(cls, settings: "Settings") -> "Policy":
         timeout_us = 1_000 * settings.serving.run_timeout_ms
         return cls(timeout_us, settings.dispatch.slow_factor, BreakerPolicy.of(settings))
 

@@ -49,8 +49,8 @@ GC_AFTER = 50_000  # new objects; the default, 700, looks through batches that a
 PR_SET_PDEATHSIG = 1
 EX_SOFTWARE, EX_UNAVAILABLE = 70, 69
 
-MakeLoader = Callable[[str, int], Loader]
-"""Device and compute threads in, a loader out."""
+MakeLoader = Callable[[str, int, tuple[str, ...]], Loader]
+"""Device, compute threads, and torch definitions that may be imported; a loader out."""
 
 
 def main(arguments: list[str], make_loader: MakeLoader) -> int:
@@ -96,7 +96,7 @@ def _start(link: Link, board: Board, make_loader: MakeLoader, started_ns: int) -
         )
     slot = configuration.slot
     try:
-        loader = make_loader(configuration.device, configuration.threads)
+        loader = make_loader(configuration.device, configuration.threads, configuration.definitions)
         claims = Claims(
             configuration.claim_prefixes,
             configuration.max_claim_bytes,
@@ -109,7 +109,9 @@ def _start(link: Link, board: Board, make_loader: MakeLoader, started_ns: int) -
     default = Policy(configuration.max_batch_size, configuration.max_queue_delay_us)
     orders = configuration.orders
     found = find_placed(orders.placements) if orders else find(Path(configuration.models_dir))
-    repertoire, loaded = load(found, loader, default, board, configuration.refused)
+    repertoire, loaded = load(
+        found, loader, default, board, configuration.refused, configuration.dispatch
+    )
     if orders:
         repertoire.direct(orders.traffic)
     computation = Computation(board, configuration.max_result_bytes)
@@ -164,10 +166,10 @@ def _configure_logs(configuration: Configuration) -> None:
     structlog.contextvars.bind_contextvars(slot=configuration.slot)
 
 
-def _onnx_loader(device: str, threads: int) -> Loader:
-    from chimera.workers.backends.onnx_runtime import OnnxRuntime
+def _onnx_loader(device: str, threads: int, definitions: tuple[str, ...]) -> Loader:
+    from chimera.workers.backends.loaders import OnnxLoader
 
-    return OnnxRuntime(device, threads)
+    return OnnxLoader(device, threads, definitions)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import asyncio
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,7 +32,6 @@ from chimera.workers.suspects import Board, Doing
 
 log = structlog.get_logger(__name__)
 
-ENTRY = (sys.executable, "-P", "-m", "chimera.workers.executor")
 STDERR = 2
 POLL_S = 0.002  # between looks at a process whose stream has ended
 END_WITHIN_S = 5.0  # from the end of its stream to its own
@@ -96,7 +94,7 @@ class Handle(asyncio.Protocol):
 
     # Life.
 
-    async def spawn(self, entry: Sequence[str] = ENTRY) -> None:
+    async def spawn(self, entry: Sequence[str]) -> None:
         """Start the process and send its configuration; it reports when it is `started`."""
         ours, theirs = socket.socketpair()
         try:

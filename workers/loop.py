@@ -7,7 +7,7 @@ and a fast model's request does not wait behind works of a slow one.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from chimera.schemas import request_batches, uniform
@@ -22,10 +22,11 @@ from chimera.workers.frames import BrokenFrame, Kind
 from chimera.workers.link import Link
 from chimera.workers.picking import Picks, Places
 from chimera.workers.repertoire import Repertoire, Served
-from chimera.workers.routes import Route, Routes, Shape
+from chimera.workers.routes import Route, Routes
 from chimera.workers.settling import Settling
 from chimera.workers.suspects import Board, Doing
 from chimera.workers.tasks import NO_EXTRA, Held, Task, name_of
+from chimera.workers.tiering import NotNow
 
 BEAT_S = 1.0  # an idle loop goes round this often, to show that it lives
 ONE_BY_ONE = Policy(1)
@@ -50,7 +51,7 @@ class Loop:
         self._computation = computation
         self._settling = settling
         self._configuration = configuration
-        self._queues: Scheduler[Served | None, Shape, Task | Held] = Scheduler()
+        self._queues: Scheduler[Served | None, Hashable, Task | Held] = Scheduler()
 
     def serve(self) -> None:
         """Until the node closes the link.
@@ -207,9 +208,27 @@ class Loop:
         tasks = self._drop_expired(tasks)
         if tasks:
             started_ns = time.monotonic_ns()
-            batch = self._computation.run(tasks)
+            try:
+                batch = self._computation.run(tasks)
+            except NotNow as error:
+                self._wait(tasks, error.until_us)
+                return
             for answered in answers.of_batch(tasks, batch, started_ns, self._send_results):
                 self._link.send(frames.frame_outcomes(answered))
+
+    def _wait(self, tasks: list[Task], until_us: int) -> None:
+        """Back into the queue: no tier of their model takes a call before then."""
+        served = tasks[0].route.served
+        for task in tasks:
+            entered_us = task.held.work.entered_ns // 1000
+            run: Run[Task | Held] = Run(
+                task, len(task), task.route.rows, entered_us, level(task.priority)
+            )
+            if task.held.work.isolate:
+                self._queues.add(served, ("alone", task.route.shape), ONE_BY_ONE, run)
+            else:
+                self._queues.add(served, task.route.shape, served.policy, run)
+        self._queues.hold(served, until_us)
 
     def _send_results(self, held: Held) -> None:
         assert held.collection is not None

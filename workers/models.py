@@ -21,7 +21,7 @@ import msgspec
 from chimera.schemas import manifest as manifests
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import File, Manifest
-from chimera.schemas.placements import Placement
+from chimera.schemas.placements import Placement, Variant
 
 MODEL_FILE, MANIFEST_FILE = manifests.GRAPH_FILE, manifests.MANIFEST_FILE
 MAX_MODEL_BYTES = 2 << 30  # protobuf's own limit: larger ones need external data
@@ -53,6 +53,7 @@ class Version:
     folder: Path
     manifest: Manifest
     digest: str  # what results name it by
+    variants: tuple[Variant, ...] = ()  # none: the source is served as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,11 @@ def find_placed(placements: Iterable[Placement]) -> Found:
     for placement in placements:
         folder = Path(placement.folder)
         try:
-            versions.append(Version(folder, read_manifest(folder), placement.digest))
+            manifest = read_manifest(folder)
         except (ModelRefused, OSError) as error:
             refusals.append(Refusal(placement.model, placement.version, str(error)))
+        else:
+            versions.append(Version(folder, manifest, placement.digest, placement.variants))
     return Found(tuple(versions), tuple(refusals))
 
 
@@ -160,7 +163,9 @@ def write_model(
     files = {manifest.source: model, **others}
     digests = {name: File(_sha256(content), len(content)) for name, content in files.items()}
     manifest = msgspec.structs.replace(
-        manifest, sha256=_sha256(model), files=digests if others else {}
+        manifest,
+        sha256=_sha256(model),
+        files=digests if len(files) > 1 or manifest.definition else {},
     )
     manifests.decode(manifests.encode(manifest), MANIFEST_FILE)
     folder = models_dir / manifest.name / manifest.version

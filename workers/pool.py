@@ -26,11 +26,11 @@ from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.placements import Orders, Placement, Traffic
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import Block, Loaded, Outcomes, Results, Started, Work
-from chimera.workers import deaths
+from chimera.workers import deaths, kinds
 from chimera.workers.configuration import Configuration, configuration
 from chimera.workers.devices import devices
 from chimera.workers.frames import MAX_BODY_BYTES
-from chimera.workers.handle import ENTRY, Handle
+from chimera.workers.handle import Handle
 from chimera.workers.pieces import pieces
 from chimera.workers.queues import Queues
 from chimera.workers.slots import Slot
@@ -74,9 +74,9 @@ class Pool:
         settings: Settings,
         answers: Answers,
         *,
-        entry: Sequence[str] = ENTRY,
+        entry: Sequence[str] | None = None,
     ) -> None:
-        """`entry` is what tests replace.
+        """`entry` is what tests have instead of the executors' own command lines.
 
         Raises:
             ConfigurationError: a limit is larger than what executors take.
@@ -114,7 +114,7 @@ class Pool:
         self._orders = orders
         found = await devices(self._settings.serving.devices)
         self._slots = [
-            Slot(f"{device}:{number}", device, self, self._entry, self._configuration)
+            Slot(f"{device}:{number}", device, self, self._command, self._configuration)
             for device in found
             for number in range(self._settings.serving.executors)
         ]
@@ -170,7 +170,7 @@ class Pool:
         async with self._placing:
             before = self._orders or Orders()
             wanted = structs.replace(before, placements=tuple(placements))
-            new = set(wanted.placements) - set(before.placements)
+            new = [one for one in wanted.placements if one not in before.placements]
             if wanted == before:
                 return ()
             first, *others = self._slots
@@ -279,6 +279,9 @@ class Pool:
                 handle.kill("stopped")
                 await handle.wait()
                 handle.close()
+
+    def _command(self, configuration: Configuration) -> Sequence[str]:
+        return self._entry or kinds.entry(configuration.orders, configuration.device)
 
     def _configuration(self, slot: Slot, orders: Orders | None = None) -> Configuration:
         return configuration(

@@ -17,14 +17,20 @@ from chimera.schemas.manifest import MAX_BATCH_ROWS, Manifest
 from chimera.schemas.placements import Traffic
 from chimera.schemas.tensors import DATATYPES, Array, quoted
 from chimera.schemas.work import Loaded
+from chimera.workers import dispatch as dispatching
 from chimera.workers.backends.protocol import Backend, Loader
 from chimera.workers.batching import Policy
+from chimera.workers.dispatch import Dispatcher
 from chimera.workers.models import Found, Version, latest, read_model
 from chimera.workers.results import Tails
 from chimera.workers.splits import Split
 from chimera.workers.suspects import Board
+from chimera.workers.tier_order import Measured
+from chimera.workers.tiering import Tier, Tiers
 
 log = structlog.get_logger(__name__)
+
+BY_DEFAULT = dispatching.Policy()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,9 +39,8 @@ class Served:
 
     manifest: Manifest
     digest: str
-    backend: Backend
+    tiers: Tiers
     policy: Policy
-    tails: Tails
     batches: bool  # else each request is computed alone, in the shape that it came in
 
 
@@ -95,7 +100,12 @@ class Repertoire:
 
 
 def load(
-    found: Found, loader: Loader, default: Policy, board: Board, skipped: Collection[str]
+    found: Found,
+    loader: Loader,
+    default: Policy,
+    board: Board,
+    skipped: Collection[str],
+    dispatch: dispatching.Policy = BY_DEFAULT,
 ) -> tuple[Repertoire, tuple[Loaded, ...]]:
     """Load every version; `skipped` (name/version) ended executors before and are left out."""
     served: list[Served] = []
@@ -112,9 +122,9 @@ def load(
             if name in skipped:
                 raise ModelRefused(f"{name}: loading it ended an executor")
             board.mark_loading(name)
-            one = _load(version, loader, default)
+            one = _load(version, loader, default, dispatch)
             served.append(one)
-            tier = one.backend.tier
+            tier = one.tiers.first.name
         except (ModelRefused, MemoryError, OutOfMemory) as error:
             refused = str(error) or "out of memory"
         finally:
@@ -138,21 +148,45 @@ def policy_of(manifest: Manifest, default: Policy) -> Policy:
     )
 
 
-def _load(version: Version, loader: Loader, default: Policy) -> Served:
+def _load(
+    version: Version, loader: Loader, default: Policy, dispatch: dispatching.Policy
+) -> Served:
     manifest = version.manifest
-    backend = loader.load(manifest, read_model(version))
+    source = read_model(version)
+    if version.variants:
+        tiers = _open(version, source, loader, dispatch)
+    else:
+        tiers = Tiers([_warm(version, loader.load(manifest, source))])
+    return Served(manifest, version.digest, tiers, policy_of(manifest, default), manifest.batches)
+
+
+def _open(version: Version, source: bytes, loader: Loader, dispatch: dispatching.Policy) -> Tiers:
+    """All variants that this executor can run. Raises ModelRefused: there is none."""
+    loaded: list[Tier] = []
+    measured: list[Measured] = []
+    refusals: list[str] = []
+    for variant in version.variants:
+        try:
+            loaded.append(_warm(version, loader.open(version.manifest, source, variant)))
+        except ModelRefused as error:
+            refusals.append(str(error))
+            continue
+        measured.append(Measured(variant.name, verified=True, p99_us=variant.p99_us))
+    if not loaded:
+        raise ModelRefused("; ".join(refusals))
+    name = f"{version.manifest.name}/{version.manifest.version}"
+    dispatcher = Dispatcher(name, measured, dispatch)
+    by_name = {tier.name: tier for tier in loaded}
+    return Tiers([by_name[name] for name in dispatcher.order], dispatcher)
+
+
+def _warm(version: Version, backend: Backend) -> Tier:
+    manifest = version.manifest
     try:
         backend.run(_zeros(manifest))
     except (ModelFailed, OutOfMemory) as error:  # zeros of guessed sizes need not please a model
         log.info("model_warm_up_failed", model=manifest.name, reason=str(error))
-    return Served(
-        manifest,
-        version.digest,
-        backend,
-        policy_of(manifest, default),
-        Tails(manifest.name, version.digest, backend.tier),
-        manifest.batches,
-    )
+    return Tier(backend, Tails(manifest.name, version.digest, backend.tier))
 
 
 def _zeros(manifest: Manifest) -> list[Array]:

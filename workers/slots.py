@@ -48,10 +48,10 @@ class Slot:
         name: str,
         device: str,
         owner: Owner,
-        entry: Sequence[str],
+        entry: Callable[[Configuration], Sequence[str]],
         configure: Callable[["Slot"], Configuration],
     ) -> None:
-        """`configure` makes what the next executor is told."""
+        """`configure` makes what the next executor is told, `entry` its command line."""
         self.name, self.device = name, device
         self.handles: set[Handle] = set()  # of all that live: who computes, and who did or will
         self.current: Handle | None = None  # gets works once it has started
@@ -105,7 +105,7 @@ class Slot:
         handle = Handle(configuration, self._owner)
         self.handles.add(handle)
         try:
-            await handle.spawn(self._entry)
+            await handle.spawn(self._entry(configuration))
         except OSError as error:
             log.error("executor_not_spawned", slot=self.name, reason=str(error))
             self._failures += 1

@@ -12,6 +12,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
+from chimera.schemas.compile_report import read_variant
+from chimera.schemas.errors import ModelRefused
 from chimera.schemas.tiers import BY_NAME
 
 HALF_LIFE_CALLS = 1_024
@@ -21,14 +23,14 @@ HALF_LIFE_CALLS = 1_024
 class Measured:
     """A tier of a version as it stands in its compile report."""
 
-    tier: str
+    tier: str  # or a variant of it, as it is called in the report
     verified: bool
     p99_us: Mapping[int, float] = field(default_factory=dict[int, float])  # by rows of a batch
 
     @property
     def may_serve(self) -> bool:
         """Verified, and of a kind that was ever seen to run on its device."""
-        tier = BY_NAME.get(self.tier)  # a later release may know more
+        tier = BY_NAME.get(_tier_of(self.tier))  # a later release may know more
         return self.verified and tier is not None and not tier.experimental
 
     def expected_us(self, rows: int) -> float:
@@ -50,9 +52,17 @@ def order(measured: Collection[Measured], in_use: Mapping[int, float]) -> tuple[
 
     def rank(one: Measured) -> tuple[float, int]:
         expected_us = sum(share * one.expected_us(rows) for rows, share in sizes.items() if share)
-        return expected_us, BY_NAME[one.tier].number
+        return expected_us, BY_NAME[_tier_of(one.tier)].number
 
     return tuple(one.tier for one in sorted(filter(_may_serve, measured), key=rank))
+
+
+def _tier_of(name: str) -> str:
+    """Of a variant's name."""
+    try:
+        return read_variant(name)[0]
+    except ModelRefused:
+        return name
 
 
 def _may_serve(one: Measured) -> bool:

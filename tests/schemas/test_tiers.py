@@ -21,5 +21,10 @@ def test_what_never_ran_on_a_device_is_experimental() -> None:
     assert [tier.number for tier in TIERS if tier.experimental] == [1, 2, 3]
 
 
+def test_compiled_tiers_have_a_file_of_their_own() -> None:
+    assert [tier.number for tier in TIERS if tier.file is None] == [6, 9]
+    assert {tier.file for tier in TIERS if tier.library == "onnxruntime"} == {"graph.onnx"}
+
+
 def test_tiers_on_the_processor_need_no_device() -> None:
     assert [tier.number for tier in TIERS if tier.device == "cpu"] == [7, 8, 9]

@@ -13,16 +13,18 @@ from chimera.workers.repertoire import Repertoire, Served, policy_of
 from chimera.workers.results import Tails
 from chimera.workers.routes import Route, Routes
 from chimera.workers.tasks import Held, Task
+from chimera.workers.tiering import Tier, Tiers
 from tests.workers.rig import manifest
 
 
 class Plus:
     """y = the second column, plus one; `before` sees each batch and may raise."""
 
-    tier = "test"
-
-    def __init__(self, before: Callable[[Array], None] = lambda _: None) -> None:
+    def __init__(
+        self, before: Callable[[Array], None] = lambda _: None, tier: str = "test"
+    ) -> None:
         self._before = before
+        self.tier = tier
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
         (rows,) = inputs
@@ -33,7 +35,8 @@ class Plus:
 def served(before: Callable[[Array], None] = lambda _: None, **fields: Any) -> Served:
     of = manifest("hostile", **fields)
     tails = Tails(of.name, of.sha256, "test")
-    return Served(of, of.sha256, Plus(before), policy_of(of, Policy(256)), tails, of.batches)
+    tiers = Tiers([Tier(Plus(before), tails)])
+    return Served(of, of.sha256, tiers, policy_of(of, Policy(256)), of.batches)
 
 
 def route(one: Served, request: Request) -> Route:

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -16,17 +17,18 @@ from chimera.schemas import request_batches
 from chimera.schemas.errors import ConfigurationError, RequestError
 from chimera.schemas.inference import Request
 from chimera.schemas.manifest import Manifest
+from chimera.schemas.placements import Variant
 from chimera.schemas.tensors import Array
 from chimera.workers import executor
 from chimera.workers.backends.protocol import DeviceLost
 
-FINE, ABORT, HANG, RAISE, TOO_BIG, TOO_MANY, LOST, SLEEP, HUGE = range(9)
+FINE, ABORT, HANG, RAISE, TOO_BIG, TOO_MANY, LOST, SLEEP, HUGE, FAST_FAILS, OUTAGE = range(11)
 
 
 class Hostile:
-    tier = "test"
-
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, tier: str = "test", folder: str = "") -> None:
+        self.tier = tier
+        self._switch = Path(folder) / "outage"
         self._delay_s = 0.05 if manifest.name == "slow" else 0.0
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
@@ -39,6 +41,10 @@ class Hostile:
             time.sleep(3600)
         if SLEEP in wanted:
             time.sleep(0.5)
+        if FAST_FAILS in wanted and self.tier == "onnx-cpu":
+            raise ZeroDivisionError("this tier is broken")
+        if OUTAGE in wanted and self._switch.exists():
+            raise ZeroDivisionError("everything is broken")
         if RAISE in wanted:
             raise ZeroDivisionError("poison")
         if TOO_BIG in wanted or (TOO_MANY in wanted and len(rows) > 2):
@@ -55,8 +61,12 @@ class Loader:
             os.abort()
         return Hostile(manifest)
 
+    def open(self, manifest: Manifest, source: bytes, variant: Variant) -> Hostile:
+        self.load(manifest, source)
+        return Hostile(manifest, variant.name, variant.folder)
 
-def make_loader(device: str, threads: int) -> Loader:
+
+def make_loader(device: str, threads: int, definitions: tuple[str, ...]) -> Loader:
     if device != "cpu":
         raise ConfigurationError(f"there is no {device}")
     return Loader()

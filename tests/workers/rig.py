@@ -23,7 +23,7 @@ from chimera.schemas.errors import REQUEST_ERRORS
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.settings import ServingSettings, Settings
 from chimera.schemas.work import BatchStory, Block, Outcomes, Results, Work
-from chimera.workers.handle import ENTRY
+from chimera.workers.kinds import ONNX
 from chimera.workers.models import write_model
 from chimera.workers.pool import Pool
 
@@ -148,7 +148,9 @@ def read_tail(tail: bytes) -> tuple[bytes, dict[str, bytes]]:
 class Rig:
     """A pool and all that it said. `async with Rig(...) as rig`."""
 
-    def __init__(self, models_dir: Path, entry: Sequence[str] = HOSTILE, **serving: Any) -> None:
+    def __init__(
+        self, models_dir: Path, entry: Sequence[str] | None = HOSTILE, **serving: Any
+    ) -> None:
         settings = Settings(
             serving=ServingSettings(models_dir=models_dir, devices=("cpu",), **serving)
         )
@@ -250,4 +252,4 @@ def binary_request(
     return head + struct.pack(f"<{len(row)}f", *row), len(head)
 
 
-REAL = ENTRY
+REAL = ONNX

@@ -56,7 +56,7 @@ def test_errors_and_records_with_headers_stand_in_their_places() -> None:
         extras={2: {"traceparent": "00-aa-bb-01", "origin": "first:3:4"}},
     )
     replies: list[Answer] = [Response(b"{}"), ModelFailed("no"), Response(b"{}\0", 2)]
-    (answered,) = of_batch([task(one, given)], Batch([replies], 3, 9), 0, no_block)
+    (answered,) = of_batch([task(one, given)], Batch([replies], 3, 9, one.tiers.first), 0, no_block)
     outcomes = answered.outcomes
     assert outcomes.codes == bytes([0, 1 + REQUEST_ERRORS.index(ModelFailed), 0])
     assert msgspec.json.decode(outcomes.bodies[1], type=Failure) == Failure(
@@ -75,7 +75,9 @@ def test_large_shares_go_out_in_several_frames(monkeypatch: pytest.MonkeyPatch) 
     one = served()
     tasks = [task(one, work([request((0, 1))], 1, at), serial=at) for at in range(8)]
     replies: list[Answers] = [[Response(b"x" * 4_000)] for _ in tasks]
-    sent = list(of_batch(tasks, Batch(replies, 8, 9), 0, no_block))
+    sent = list(
+        of_batch(tasks, Batch(replies, 8, 9, tasks[0].route.served.tiers.first), 0, no_block)
+    )
     assert len(sent) == 4
     assert [serial for answered in sent for serial, _ in answered.parts] == list(range(8))
     assert all(len(one.outcomes.bodies) == len(one.outcomes.offsets) for one in sent)
@@ -88,7 +90,9 @@ def test_large_answers_to_one_work_go_out_in_several_frames(
     given = task(served(), work([request((0, 1))] * 7), serial=4)
     sizes = (4_000, 4_000, 20_000, 10, 10, 9_000, 10)
     replies: list[Answer] = [Response(b"x" * size) for size in sizes]
-    sent = list(of_batch([given], Batch([replies], 7, 9), 0, no_block))
+    sent = list(
+        of_batch([given], Batch([replies], 7, 9, given.route.served.tiers.first), 0, no_block)
+    )
     assert [answered.outcomes.offsets for answered in sent] == [[0, 1], [2], [3, 4], [5, 6]]
     assert [answered.parts for answered in sent] == [[(4, 2)], [(4, 1)], [(4, 2)], [(4, 2)]]
 

@@ -8,6 +8,7 @@ from chimera.schemas.tensors import Array
 from chimera.workers.backends.protocol import DeviceLost
 from chimera.workers.computation import Answer, Computation
 from chimera.workers.suspects import Board
+from chimera.workers.tiering import Tiers
 from tests.workers.fakes import served, task
 from tests.workers.rig import request, work
 
@@ -131,7 +132,8 @@ def test_unknown_output_is_the_outcome_of_its_request(board: Board) -> None:
 
 
 def test_model_that_returns_other_rows_has_failed(board: Board) -> None:
-    one = replace(served(), backend=First())
+    one = served()
+    one = replace(one, tiers=Tiers([one.tiers.first._replace(backend=First())]))
     batch = Computation(board, 0).run([task(one, work(of(0, 0)))])
     found = batch.answers[0][0]
     assert isinstance(found, RequestError)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chimera.schemas.placements import Orders, Placement, Traffic
+from chimera.schemas.manifest import File
+from chimera.schemas.placements import Orders, Placement, Traffic, Variant
 from chimera.workers import slots
 from chimera.workers.models import write_model
 from tests.workers.rig import REAL, Rig, block, manifest, request, sums, work, write_hostile
@@ -15,7 +16,9 @@ DEADLY = b"dies while it is loaded"
 
 def placed(folder: Path, version: str, digest: str = "") -> Placement:
     """A hostile model's version, named by a digest of its own."""
-    return Placement("hostile", version, digest or version * 64, str(folder / "hostile" / version))
+    own = str(folder / "hostile" / version)
+    variants = (Variant("torch-cpu", own, {"x": File("0" * 64, 1)}, {1: 10.0}),)
+    return Placement("hostile", version, digest or version * 64, own, variants)
 
 
 def to(*versions: str) -> Traffic:

@@ -6,10 +6,11 @@ import pytest
 
 from chimera.schemas.errors import ModelFailed, ModelRefused, UnknownModel
 from chimera.schemas.manifest import MAX_BATCH_ROWS, Manifest
+from chimera.schemas.placements import Placement, Variant
 from chimera.schemas.tensors import Array
 from chimera.schemas.work import Loaded
 from chimera.workers.batching import Policy
-from chimera.workers.models import find, write_model
+from chimera.workers.models import find, find_placed, write_model
 from chimera.workers.repertoire import Repertoire, load, policy_of
 from chimera.workers.suspects import Board
 from tests.workers.fakes import Plus
@@ -37,6 +38,11 @@ class Loader:
         if model == b"too large":
             raise MemoryError
         return Plus(_refuse_zeros if model == b"picky" else lambda _: None)
+
+    def open(self, manifest: Manifest, source: bytes, variant: Variant) -> Plus:
+        if variant.folder == "nowhere":
+            raise ModelRefused(f"{variant.name}: nothing is there")
+        return Plus(tier=variant.name)
 
 
 def _refuse_zeros(rows: Array) -> None:
@@ -104,6 +110,33 @@ def test_version_that_ended_executors_is_left_out(tmp_path: Path, board: Board) 
     assert "ended an executor" in reports["m", "1"].refused
     with pytest.raises(UnknownModel):
         repertoire.find("m", None)
+
+
+def test_variants_are_loaded_in_the_order_of_their_times(tmp_path: Path, board: Board) -> None:
+    folder = str(write_model(tmp_path, b"x", manifest("m", "1")))
+    times: dict[str, dict[int, float]] = {
+        "onnx-cpu": {1: 10.0, 256: 900.0},
+        "onnx-cpu-int8": {1: 8.0, 256: 500.0},
+        "torch-cpu": {1: 30.0},
+    }
+    variants = [Variant(name, folder, p99_us=p99_us) for name, p99_us in times.items()]
+    variants.append(Variant("torch-compiled-cpu", "nowhere"))
+    placed = Placement("m", "1", "d" * 64, folder, tuple(variants))
+    repertoire, reports = load(find_placed([placed]), Loader(board), Policy(64), board, ())
+    assert [report.refused for report in reports] == [""]
+    served = repertoire.find("m", "1")
+    assert (served.digest, served.tiers.names) == (
+        "d" * 64,
+        ("onnx-cpu-int8", "onnx-cpu", "torch-cpu"),
+    )
+
+
+def test_version_of_which_no_variant_loads_is_refused(tmp_path: Path, board: Board) -> None:
+    folder = str(write_model(tmp_path, b"x", manifest("m", "1")))
+    variants = (Variant("torch-cpu", "nowhere"), Variant("onnx-cpu", "nowhere"))
+    placed = Placement("m", "1", "d" * 64, folder, variants)
+    _, (report,) = load(find_placed([placed]), Loader(board), Policy(64), board, ())
+    assert report.refused == "torch-cpu: nothing is there; onnx-cpu: nothing is there"
 
 
 @pytest.mark.parametrize(

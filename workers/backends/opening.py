@@ -15,10 +15,10 @@ import msgspec
 from chimera.schemas.compile_report import Precision, variant
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import File, Manifest
-from chimera.schemas.tiers import BY_NAME
+from chimera.schemas.tiers import BY_NAME, ENGINE, GRAPH, PACKAGE
 from chimera.workers.backends.protocol import Backend
 
-GRAPH, PACKAGE, ENGINE, PLAN = "graph.onnx", "package.pt2", "engine.plan", "plan.json"
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from chimera.schemas.errors import ChimeraError
 from chimera.schemas.manifest import Manifest
+from chimera.schemas.placements import Variant
 from chimera.schemas.tensors import Array
 
 
@@ -42,5 +43,13 @@ class Loader(Protocol):
 
         Raises:
             ModelRefused: it must not be served, or is not what the manifest says.
+        """
+        ...
+
+    def open(self, manifest: Manifest, source: bytes, variant: Variant) -> Backend:
+        """Make a verified variant of it ready to run; the backend's tier is the variant's name.
+
+        Raises:
+            ModelRefused: its files are not those that were verified, or it cannot run here.
         """
         ...

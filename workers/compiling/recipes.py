@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from chimera.schemas.compile_report import Precision
-from chimera.schemas.tiers import Tier
+from chimera.schemas.tiers import ENGINE, GRAPH, PACKAGE, Tier
 from chimera.workers.backends import opening
 from chimera.workers.compiling import targets, tensorrt_plan
 from chimera.workers.compiling.gpu import Gpu
@@ -77,7 +77,7 @@ def make(tier: Tier, precision: Precision, workshop: Workshop, folder: Path) -> 
         from chimera.workers.compiling.packages import compile_package
 
         program = workshop.program(precision, tier)
-        compile_package(program, folder / opening.PACKAGE, workshop.place.threads)
+        compile_package(program, folder / PACKAGE, workshop.place.threads)
     elif tier.library == "tensorrt":
         _build_engine(precision, workshop, folder)
     else:
@@ -97,7 +97,7 @@ def _save_graph(tier: Tier, precision: Precision, workshop: Workshop, folder: Pa
         OnnxRuntime(place.device, place.threads, tensorrt=asked).load_plain(manifest, graph)
         return
     runtime = OnnxRuntime(place.device, place.threads)
-    runtime.save_optimised(manifest, graph, folder / opening.GRAPH)
+    runtime.save_optimised(manifest, graph, folder / GRAPH)
 
 
 def _build_engine(precision: Precision, workshop: Workshop, folder: Path) -> None:
@@ -105,7 +105,7 @@ def _build_engine(precision: Precision, workshop: Workshop, folder: Path) -> Non
 
     made = _plan(precision, workshop)
     engine = build(workshop.graph(precision), made, folder.parent / TIMING_CACHE)
-    (folder / opening.ENGINE).write_bytes(engine)
+    (folder / ENGINE).write_bytes(engine)
     (folder / opening.PLAN).write_bytes(msgspec.json.encode(made))
 
 

@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from chimera.schemas.tensors import Array
-from chimera.workers.backends.opening import GRAPH, PACKAGE
+from chimera.schemas.tiers import GRAPH, PACKAGE
 
 Arrays = dict[str, Array]
 

@@ -1,0 +1,167 @@
+"""Batches go to the first tier that its breaker admits, and on to the next when it fails them."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from chimera.schemas.errors import ModelFailed
+from chimera.schemas.placements import Orders, Placement, Variant
+from chimera.workers.breakers import Policy as BreakerPolicy
+from chimera.workers.dispatch import Dispatcher, Policy
+from chimera.workers.results import Tails
+from chimera.workers.tier_order import Measured
+from chimera.workers.tiering import Attempt, NotNow, Tier, Tiers
+from tests.workers import hostile_executor as hostile
+from tests.workers.fakes import Plus
+from tests.workers.rig import Rig, block, request, work, write_hostile
+
+FAST, SLOW = "onnx-cpu", "torch-cpu"
+POLICY = Policy(breaker=BreakerPolicy(minimum_calls=2, window_calls=4, open_us=60_000_000))
+
+
+class Batches:
+    """Tiers under a dispatcher; says who computed, and fails where it is told to."""
+
+    def __init__(self) -> None:
+        measured = [Measured(FAST, True, {1: 10.0}), Measured(SLOW, True, {1: 50.0})]
+        tiers = [Tier(Plus(tier=name), Tails("m", "d" * 64, name)) for name in (FAST, SLOW)]
+        self.tiers = Tiers(tiers, Dispatcher("m/1", measured, POLICY, lambda: 0.0))
+        self.broken: set[str] = set()
+        self.called: list[str] = []
+
+    def compute(self, requests: int = 8) -> list[str]:
+        """The tiers that a batch was given to, in turn."""
+        self.called = []
+
+        def attempt(tier: Tier) -> Attempt:
+            self.called.append(tier.name)
+            if tier.name in self.broken:
+                return Attempt(requests, 0, ModelFailed("it broke"), 10)
+            return Attempt(requests, requests, None, 10)
+
+        self.tiers.compute(requests, attempt)
+        return self.called
+
+
+def test_fastest_tier_computes() -> None:
+    assert Batches().compute() == [FAST]
+
+
+def test_batch_that_fails_as_a_whole_goes_to_the_next_tier() -> None:
+    batches = Batches()
+    batches.broken = {FAST}
+    assert batches.compute() == [FAST, SLOW]
+    assert batches.compute() == [FAST, SLOW]
+    assert batches.compute() == [SLOW], "its breaker is open now"
+
+
+def test_batch_that_every_tier_fails_is_given_up_after_all_of_them() -> None:
+    batches = Batches()
+    batches.broken = {FAST, SLOW}
+    assert batches.compute() == [FAST, SLOW]
+
+
+def test_batch_waits_while_no_tier_takes_a_call() -> None:
+    batches = Batches()
+    batches.broken = {FAST, SLOW}
+    batches.compute()
+    batches.compute()
+    with pytest.raises(NotNow) as caught:
+        batches.compute()
+    assert caught.value.until_us > 0
+    assert batches.called == []
+
+
+def test_refusal_that_another_tier_contradicts_counts_against_the_first() -> None:
+    batches = Batches()
+    batches.broken = {FAST}
+    for _ in range(2):
+        assert batches.compute(1) == [FAST, SLOW]
+    assert batches.compute(1) == [SLOW]
+
+
+def test_without_a_dispatcher_the_only_tier_computes() -> None:
+    seen: list[str] = []
+
+    def attempt(tier: Tier) -> Attempt:
+        seen.append(tier.name)
+        return Attempt(1, 0, ModelFailed("no"), 1)
+
+    Tiers([Tier(Plus(), Tails("m", "d" * 64, "test"))]).compute(1, attempt)
+    assert seen == ["test"]
+
+
+def placed(folder: Path, *names: str) -> Orders:
+    """The hostile model in these variants, the first the fastest."""
+    variants = tuple(
+        Variant(name, str(folder), p99_us={1: 10.0 * (at + 1)}) for at, name in enumerate(names)
+    )
+    one = Placement("hostile", "1", "d" * 64, str(folder / "hostile" / "1"), variants)
+    return Orders((one,), {"hostile": {"1": 1.0}})
+
+
+def test_executor_answers_from_the_next_tier_and_names_it(tmp_path: Path) -> None:
+    write_hostile(tmp_path)
+
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        await rig.pool.start(placed(tmp_path, FAST, SLOW))
+        try:
+            rig.pool.submit(work([request((0, 1))]))
+            await rig.answered(1)
+            assert rig.headers(0)["chimera-tier"] == FAST.encode()
+            rig.pool.submit(work([request((hostile.FAST_FAILS, 1))] * 4, start=1))
+            await rig.answered(5)
+            assert {rig.headers(at)["chimera-tier"] for at in range(1, 5)} == {SLOW.encode()}
+            assert [rig.number(at) for at in range(1, 5)] == [2.0] * 4
+            rig.pool.submit_block(block([request((0, at)) for at in range(4)], start=5))
+            await rig.until(lambda: bool(rig.results))
+            assert {story.digest for story in rig.results[0].stories} == {"d" * 64}
+        finally:
+            await rig.pool.stop()
+
+    asyncio.run(scenario())
+
+
+def test_request_that_all_tiers_fail_is_the_culprit_and_its_neighbours_are_answered(
+    tmp_path: Path,
+) -> None:
+    write_hostile(tmp_path)
+
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        await rig.pool.start(placed(tmp_path, FAST, SLOW))
+        try:
+            values = [request((0, 1)), request((hostile.RAISE, 1)), request((0, 3))]
+            rig.pool.submit(work(values))
+            await rig.answered(3)
+            assert [rig.code(at) for at in range(3)] == ["ok", "model_error", "ok"]
+        finally:
+            await rig.pool.stop()
+
+    asyncio.run(scenario())
+
+
+def test_outage_of_all_tiers_waits_and_is_answered_when_it_is_over(tmp_path: Path) -> None:
+    write_hostile(tmp_path, max_batch_size=2)
+    switch = tmp_path / "outage"
+    switch.touch()
+
+    async def scenario() -> None:
+        rig = Rig(tmp_path)
+        await rig.pool.start(placed(tmp_path, FAST))
+        try:
+            for start in range(0, 24, 2):  # more than opens the breaker
+                rig.pool.submit(work([request((hostile.OUTAGE, 1))] * 2, start=start))
+            await rig.answered(20)
+            waiting = {at for at in range(24) if (1, at) not in rig.codes}
+            assert {rig.code(at) for at in range(24) if at not in waiting} == {"model_error"}
+            assert len(waiting) == 4
+            switch.unlink()
+            await rig.answered(24)
+            assert {rig.code(at) for at in waiting} == {"ok"}
+        finally:
+            await rig.pool.stop()
+
+    asyncio.run(scenario())
