@@ -7,8 +7,8 @@
     pause, resume       nothing is answered until it is resumed; all else stays
 
 The first version that is deployed serves all of it, whatever its weight: there is nobody else.
-`Live` is the record of `models.state`, with `v`; its key is `<tenant>/<model>`. Pure functions;
-`tests/schemas/test_deployments.py`.
+`Live` is the registry's own view; what nodes follow is made of it (`stores/registry/states.py`).
+Pure functions; `tests/schemas/test_deployments.py`.
 """
 
 from collections.abc import Iterable
@@ -17,9 +17,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from chimera.schemas.errors import DeploymentRefused, Malformed, SchemaInvalid
-
-LIVE_VERSION = 1
+from chimera.schemas.errors import DeploymentRefused
 
 Action = Literal["deploy", "promote", "rollback", "pause", "resume"]
 Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
@@ -37,7 +35,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """A version, and the SHA-256 of its source file."""
+    """A version, and its digest: the SHA-256 of its manifest."""
 
     version: str
     sha256: str
@@ -68,12 +66,6 @@ class Live(msgspec.Struct, frozen=True):
     paused: bool = False
     sequence: int = 0
     at: datetime | None = None
-    v: int = LIVE_VERSION
-
-    @property
-    def key(self) -> bytes:
-        """Of the record; neither name can hold a slash."""
-        return f"{self.tenant}/{self.model}".encode()
 
 
 def after(live: Live, event: Deployment) -> Live:
@@ -124,28 +116,3 @@ def target(live: Live, change: Change) -> str | None:
     raise DeploymentRefused(
         f"{change.action} {live.model}: it has {lacks.get(change.action, 'no version')}; name one"
     )
-
-
-_LIVE = msgspec.json.Decoder(Live)
-
-
-def encode_live(live: Live) -> bytes:
-    """The value of a record of `models.state`."""
-    return msgspec.json.encode(live)
-
-
-def decode_live(value: bytes) -> Live:
-    """Read it; fields that are not known are ignored.
-
-    Raises:
-        Malformed: not JSON. SchemaInvalid: another version, or a field is wrong.
-    """
-    try:
-        live = _LIVE.decode(value)
-    except msgspec.ValidationError as error:
-        raise SchemaInvalid(f"state of a model: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(f"state of a model: {error}") from None
-    if live.v != LIVE_VERSION:
-        raise SchemaInvalid(f"state of a model: v is {live.v}, this release reads {LIVE_VERSION}")
-    return live

@@ -61,7 +61,7 @@ class DeployModel(_Command, frozen=True, kw_only=True, tag="deploy"):
     """Give a version traffic beside what is live, or let it shadow what is live."""
 
     version: Name
-    weight: Weight = 1.0
+    weight: Weight = 1.0  # share of the requests, in whole percents; 1: all of them
     shadow_share: Share | None = None  # of the requests, computed and compared, never answered
     watch: WatchPolicy | None = None
 
@@ -69,7 +69,7 @@ class DeployModel(_Command, frozen=True, kw_only=True, tag="deploy"):
 class PromoteModel(_Command, frozen=True, kw_only=True, tag="promote"):
     """Give a version all traffic; what was live before is kept for a way back."""
 
-    version: Name
+    version: Name | None = None  # none: the one that was deployed beside what is live
     watch: WatchPolicy | None = WatchPolicy()  # none: it stays, whatever happens
 
 

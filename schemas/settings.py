@@ -368,6 +368,21 @@ class CompilingSettings(Section):
     )
 
 
+class ControllerSettings(Section):
+    poll_ms: int = Field(
+        default=250,
+        ge=1,
+        description="how often it looks for commands, and for rows of the outbox that somebody"
+        " else wrote; a change is visible no sooner",
+    )
+    compile_within_s: float = Field(
+        default=3_600,
+        gt=0,
+        description="one compile command; its process is ended after that, and commands behind it"
+        " wait for as long",
+    )
+
+
 class ObservabilitySettings(Section):
     log_format: Literal["console", "json"] = Field(
         default="console", description="how logs are written"
@@ -396,6 +411,7 @@ class Settings(BaseSettings):
     commit: CommitSettings = CommitSettings()
     fetch: FetchSettings = FetchSettings()
     compiling: CompilingSettings = CompilingSettings()
+    controller: ControllerSettings = ControllerSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     stack: StackSettings = StackSettings()
     keys: KeysSettings = KeysSettings()

@@ -1,11 +1,15 @@
-"""The real engine for every test that needs one: a Kafka of this session's own, on free ports."""
+"""Real engines for every test that needs one: Kafka, Postgres; of this session's own, on free ports."""
 
+import asyncio
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from chimera.cli.kafka import EmbeddedKafka
+from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres_config import APPLICATION
+from chimera.stores import schema
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +17,14 @@ def kafka() -> Iterator[str]:
     """The bootstrap address of a real broker; shared, so use topics of your own (`prefix`)."""
     with EmbeddedKafka() as broker:
         yield broker.bootstrap
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedPostgres]:
+    """At the newest revision; shared, so make a tenant of your own (`tests.stores.places`)."""
+    with EmbeddedPostgres() as started:
+        asyncio.run(schema.upgrade(started.owner_dsn, APPLICATION))
+        yield started
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ Functions over a tenant's transaction, as in `versions`.
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import msgspec
 
@@ -17,11 +18,13 @@ from chimera.schemas.deployments import (
     Live,
     Placed,
     after,
-    encode_live,
     fold,
     target,
 )
-from chimera.stores.registry import outbox, tenants, versions
+from chimera.schemas.errors import DeploymentRefused
+from chimera.schemas.model_names import key
+from chimera.schemas.model_state import encode_state
+from chimera.stores.registry import artifacts, outbox, states, tenants, versions
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -35,8 +38,11 @@ TOPIC = "models.state"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SELECT = """
-SELECT model, sequence, action, version, sha256, weight, actor, reason, at, command_id
-FROM deployment_history
+SELECT m.name, d.sequence, d.action, v.version, encode(sha256(v.manifest_bytes), 'hex'), d.weight,
+       d.actor, d.reason, d.at, d.command_id
+FROM deployments d
+JOIN models m ON (m.tenant_id, m.id) = (d.tenant_id, d.model_id)
+LEFT JOIN versions v ON (v.tenant_id, v.id) = (d.tenant_id, d.version_id)
 """
 _INSERT = """
 INSERT INTO deployments
@@ -53,7 +59,7 @@ async def history(connection: "Connection", model: str) -> list[Deployment]:
         UnknownModel: it is not registered.
     """
     await versions.model_id(connection, model)
-    rows = await connection.fetch(f"{_SELECT} WHERE model = $1 ORDER BY sequence", model)
+    rows = await connection.fetch(f"{_SELECT} WHERE m.name = $1 ORDER BY d.sequence", model)
     return [_deployment(row) for row in rows]
 
 
@@ -69,7 +75,9 @@ async def what_served(
     """The state of each model at a moment (now, if none), for those that had one."""
     name = await tenants.name_of(connection, tenant_id)
     rows = await connection.fetch(
-        f"{_SELECT} WHERE at <= coalesce($1::timestamptz, 'infinity') ORDER BY model, sequence", at
+        f"{_SELECT} WHERE d.at <= coalesce($1::timestamptz, 'infinity') "
+        "ORDER BY m.name, d.sequence",
+        at,
     )
     return [
         fold(name, model, map(_deployment, events)) for model, events in groupby(rows, _model_of)
@@ -77,13 +85,13 @@ async def what_served(
 
 
 async def record(connection: "Connection", tenant_id: "UUID", model: str, change: Change) -> Live:
-    """Write a change into the history, and the state after it into the outbox.
+    """Write a change into the history, and the record of the state after it into the outbox.
 
     A change whose `command_id` is in the history already is not made again: the state after it.
 
     Raises:
         UnknownModel: no such model, or no such version.
-        DeploymentRefused: the change makes no sense now.
+        DeploymentRefused: the change makes no sense now, or its version has no verified artifact.
     """
     await connection.execute(
         "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{tenant_id}/{model}"
@@ -95,8 +103,19 @@ async def record(connection: "Connection", tenant_id: "UUID", model: str, change
         return fold(name, model, events[: done[0]])
     now = fold(name, model, events)
     state = after(now, await _add(connection, tenant_id, now, change))
-    await outbox.add(connection, tenant_id, TOPIC, state.key, encode_live(state))
+    tiers = await _tiers(connection, state)
+    said = states.model_state(state, tiers, change.command_id or uuid4().hex)
+    await outbox.add(connection, tenant_id, TOPIC, key(name, model), encode_state(said))
     return state
+
+
+async def _tiers(connection: "Connection", live: Live) -> dict[str, states.Tiers]:
+    """Of each version that the state names."""
+    placed = {one.version for one in (live.serving, live.candidate, live.previous) if one}
+    return {
+        version: states.tiers_of(await artifacts.newest(connection, live.model, version))
+        for version in sorted(placed)
+    }
 
 
 async def _add(
@@ -105,10 +124,17 @@ async def _add(
     """The event that a change makes of this state; it is in the history then."""
     chosen = target(now, change)
     version = None if chosen is None else await versions.version(connection, now.model, chosen)
+    if version is not None:
+        found = await artifacts.newest(connection, now.model, version.version)
+        if not states.tiers_of(found):
+            raise DeploymentRefused(
+                f"{change.action} {now.model} {version.version}: no tier of it is verified; "
+                "compile it first"
+            )
     event = Deployment(
         sequence=now.sequence + 1,
         action=change.action,
-        placed=None if version is None else Placed(version.version, version.sha256),
+        placed=None if version is None else Placed(version.version, version.digest),
         weight=change.weight,
         actor=change.actor,
         reason=change.reason,

@@ -1,11 +1,13 @@
 """What the registry gives back: frozen records, one for a row."""
 
+import hashlib
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 
+from chimera.schemas.compile_report import Precision
 from chimera.schemas.manifest import Digest, File, Manifest
 
 Verdict = Literal["verified", "refused", "skipped"]
@@ -37,18 +39,23 @@ class Version(msgspec.Struct, frozen=True):
     registered_at: datetime
     registered_by: str
 
+    @property
+    def digest(self) -> str:
+        """Of the version: what it is stored under, and what results name."""
+        return hashlib.sha256(self.manifest_bytes).hexdigest()
+
 
 class Artifact(msgspec.Struct, frozen=True):
     """What one tier made of a version for one kind of machine, or why it made nothing."""
 
     tier: str  # of `schemas.tiers`
-    precision: str
+    precision: Precision
     target: str  # what it was made for: an architecture, a device, library versions
     verdict: Verdict
     reason: str = ""
     sha256: Digest | None = None  # of the file; always there when it is verified
     size_bytes: int | None = None
-    report: dict[str, Any] = {}  # as JSON: tolerances, errors, times
+    report: dict[str, Any] = {}  # as JSON: `compile_report.TierReport`
     made_at: datetime | None = None  # given by the registry
 
 

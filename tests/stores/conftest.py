@@ -1,9 +1,5 @@
-"""A real Postgres for the tests of the registry: one server, each test a tenant of its own.
+"""Stores of artifacts: in a folder, and elsewhere (memory stands for every other URL)."""
 
-And stores of artifacts: in a folder, and elsewhere (memory stands for every other URL).
-"""
-
-import asyncio
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,18 +7,7 @@ from pathlib import Path
 import fsspec  # type: ignore[import-untyped]  # ships no type information
 import pytest
 
-from chimera.cli.postgres import EmbeddedPostgres
-from chimera.cli.postgres_config import APPLICATION
-from chimera.stores import schema
 from chimera.stores.artifacts import Artifacts
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[EmbeddedPostgres]:
-    """At the newest revision; shared, so make a tenant of your own (`places.opened`)."""
-    with EmbeddedPostgres() as started:
-        asyncio.run(schema.upgrade(started.owner_dsn, APPLICATION))
-        yield started
 
 
 @pytest.fixture(params=["folder", "memory"])

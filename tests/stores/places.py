@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from chimera.cli.postgres import EmbeddedPostgres
+from chimera.schemas.compile_report import Steady, TierReport, Timings
 from chimera.schemas.manifest import File, Manifest, TensorSpec, encode
 from chimera.schemas.settings import PostgresSettings
 from chimera.stores.postgres import Database
-from chimera.stores.registry.records import Tenant, Version
+from chimera.stores.registry.records import Artifact, Tenant, Version
 from chimera.stores.registry.registry import Registry
 from chimera.stores.registry.tenants import Tenants
 
@@ -56,6 +58,20 @@ async def register(registry: Registry, name: str = "digits", version: str = "1")
     said = manifest(name, version)
     files = {"model.onnx": File(said.sha256, 1_000)}
     return await registry.register(encode(said), said, files, actor="test")
+
+
+async def compiled(registry: Registry, name: str = "digits", version: str = "1") -> Version:
+    """A version that may be deployed."""
+    found = await register(registry, name, version)
+    await registry.add_artifact(name, version, verified(found.sha256))
+    return found
+
+
+def verified(sha256: str, *, tier: str = "onnx-cpu", p99_ms: float = 0.5) -> Artifact:
+    timings = Timings(1.0, 1.0, 1.0, 1.0, (Steady(1, 100, p99_ms / 2, p99_ms),), {1: 10})
+    report = TierReport(tier, "fp32", "verified", target="x86-64", timings=timings)
+    said = msgspec.to_builtins(report, str_keys=True)
+    return Artifact(tier, "fp32", "x86-64", "verified", "", sha256, 1_000, said)
 
 
 @asynccontextmanager

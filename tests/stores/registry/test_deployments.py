@@ -1,6 +1,7 @@
 """Deployments: a history without gaps, one outbox record for each event, and what served when."""
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -8,12 +9,15 @@ import asyncpg
 import pytest
 
 from chimera.cli.postgres import EmbeddedPostgres
-from chimera.schemas.deployments import Change, Live, decode_live
+from chimera.schemas.deployments import Change, Live
 from chimera.schemas.errors import DeploymentRefused, UnknownModel
+from chimera.schemas.model_state import decode_state
 from chimera.stores.registry import deployments
 from chimera.stores.registry.outbox import Outbox
-from chimera.stores.registry.records import OutboxRecord
-from tests.stores.places import Place, opened, register
+from chimera.stores.registry.records import Artifact, OutboxRecord
+from tests.stores.places import Place, compiled, opened, register
+
+NO_LONGER = Artifact("onnx-cpu", "fp32", "x86-64", "refused", "max error 1.0")
 
 
 def play(server: EmbeddedPostgres, work: Callable[[Place], Awaitable[None]]) -> None:
@@ -22,7 +26,7 @@ def play(server: EmbeddedPostgres, work: Callable[[Place], Awaitable[None]]) -> 
     async def run() -> None:
         async with opened(server) as place:
             for version in ("1", "2"):
-                await register(place.registry, version=version)
+                await compiled(place.registry, version=version)
             await work(place)
 
     asyncio.run(run())
@@ -49,25 +53,35 @@ def test_each_event_has_one_record_with_the_state_after_it(server: EmbeddedPostg
             await record("digits", change(None, action="rollback", actor="controller")),
         ]
         rows = await published(place)
-        assert [decode_live(row.value) for row in rows] == states
+        told = [decode_state(row.value) for row in rows]
+        assert [one.revision for one in told] == [1, 2, 3, 4]
+        assert [one.weights for one in told] == [
+            {"1": 1.0},
+            {"1": 90.0, "2": 10.0},
+            {"2": 1.0},
+            {"1": 1.0},
+        ]
         assert {row.topic for row in rows} == {deployments.TOPIC}
         assert {row.key for row in rows} == {f"{place.tenant.name}/digits".encode()}
         assert await place.registry.live("digits") == states[-1]
         history = await place.registry.history("digits")
         assert [event.sequence for event in history] == [1, 2, 3, 4]
-        told = [(event.action, event.actor, event.reason, event.weight) for event in history[:2]]
-        assert told == [("deploy", "test", "first", 100), ("deploy", "test", "", 10)]
+        events = [(event.action, event.actor, event.reason, event.weight) for event in history[:2]]
+        assert events == [("deploy", "test", "first", 100), ("deploy", "test", "", 10)]
         serving = [state.serving.version if state.serving else None for state in states]
         assert serving == ["1", "1", "2", "1"]
 
     play(server, work)
 
 
-def test_live_names_the_digest_that_was_registered(server: EmbeddedPostgres) -> None:
+def test_live_names_the_digest_that_results_name(server: EmbeddedPostgres) -> None:
     async def work(place: Place) -> None:
         state = await place.registry.record_deployment("digits", change("2"))
         assert state.serving is not None
-        assert state.serving.sha256 == (await place.registry.version("digits", "2")).sha256
+        version = await place.registry.version("digits", "2")
+        assert state.serving.sha256 == hashlib.sha256(version.manifest_bytes).hexdigest()
+        (row,) = await published(place)
+        assert decode_state(row.value).live[0].sha256 == version.digest
 
     play(server, work)
 
@@ -90,9 +104,9 @@ def test_changes_at_once_come_one_after_the_other(server: EmbeddedPostgres) -> N
             *(place.registry.record_deployment("digits", each) for each in one)
         )
         assert sorted(state.sequence for state in states) == list(range(1, 13))
-        rows = [decode_live(row.value) for row in await published(place)]
-        assert [row.sequence for row in rows] == list(range(1, 13))
-        times = [row.at for row in rows if row.at is not None]
+        rows = [decode_state(row.value) for row in await published(place)]
+        assert [row.revision for row in rows] == list(range(1, 13))
+        times = [row.changed_ms for row in rows]
         assert times == sorted(times)
 
     play(server, work)
@@ -108,6 +122,20 @@ def test_a_change_that_makes_no_sense_leaves_nothing(server: EmbeddedPostgres) -
             await place.registry.record_deployment("other", change("1"))
         assert await place.registry.history("digits") == []
         assert await published(place) == []
+
+    play(server, work)
+
+
+def test_a_version_that_was_not_compiled_is_not_deployed(server: EmbeddedPostgres) -> None:
+    """Nor one whose newest artifact was refused."""
+
+    async def work(place: Place) -> None:
+        await register(place.registry, version="3")
+        await place.registry.add_artifact("digits", "1", NO_LONGER)
+        for version in ("1", "3"):
+            with pytest.raises(DeploymentRefused, match="compile it first"):
+                await place.registry.record_deployment("digits", change(version))
+        assert await place.registry.history("digits") == []
 
     play(server, work)
 
@@ -128,7 +156,7 @@ def test_history_and_outbox_are_one_transaction(
 
 def test_what_served_is_what_the_history_said_at_that_moment(server: EmbeddedPostgres) -> None:
     async def work(place: Place) -> None:
-        await register(place.registry, "other")
+        await compiled(place.registry, "other")
         record = place.registry.record_deployment
         first = await record("digits", change("1"))
         second = await record("digits", change("2"))

@@ -13,7 +13,7 @@ from chimera.schemas.deployments import Change
 from chimera.schemas.errors import ConfigurationError, UnknownModel
 from chimera.stores.registry.records import Artifact
 from chimera.stores.registry.registry import Registry
-from tests.stores.places import ONE_CONNECTION, Place, connected, opened, register
+from tests.stores.places import ONE_CONNECTION, Place, compiled, connected, opened, register
 
 OF_A_TENANT = ("models", "versions", "artifacts", "deployments", "policies")
 ARTIFACT = Artifact("onnx-cpu", "fp32", "x86-64", "skipped", "not tried")
@@ -22,8 +22,7 @@ DEPLOY = Change("deploy", "test", version="1")
 
 async def fill(place: Place) -> None:
     """Something in every table."""
-    await register(place.registry)
-    await place.registry.add_artifact("digits", "1", ARTIFACT)
+    await compiled(place.registry)
     await place.registry.record_deployment("digits", DEPLOY)
     await place.registry.put_policy("canary", {"errors": 0.01}, actor="test")
 

@@ -1,0 +1,124 @@
+"""Does what a command says, in the registry; doing it again changes nothing.
+
+    register   the manifest lies in the store under its digest, a trusted key has signed it
+    compile    `compilation`: a process of its own, then artifacts and rows
+    deploy, promote, rollback, pause, resume: one event of the model's history, by its command's id
+
+Whatever goes wrong is an answer, but for a database that is away: then nobody knows what was done,
+and the command is done again. `tests/agents/test_controller.py`.
+"""
+
+import asyncio
+from typing import assert_never
+
+import structlog
+
+from chimera.agents import replies
+from chimera.agents.compilation import Compilation
+from chimera.agents.replies import Reply
+from chimera.schemas.deployments import fold
+from chimera.schemas.errors import (
+    ChimeraError,
+    ConfigurationError,
+    DeploymentRefused,
+    ModelRefused,
+    PostgresUnavailable,
+    UnknownModel,
+    VersionTaken,
+)
+from chimera.schemas.model_commands import (
+    Command,
+    CompileModel,
+    DeployModel,
+    PauseModel,
+    PromoteModel,
+    RegisterModel,
+    ResumeModel,
+    RollBackModel,
+)
+from chimera.schemas.model_events import Event
+from chimera.schemas.settings import Settings
+from chimera.stores import keys
+from chimera.stores.artifacts import Artifacts
+from chimera.stores.postgres import Database
+from chimera.stores.registry.records import Tenant
+from chimera.stores.registry.registry import Registry
+from chimera.stores.registry.tenants import Tenants
+from chimera.stores.versions import Versions
+
+log = structlog.get_logger(__name__)
+
+REFUSALS = (UnknownModel, DeploymentRefused, VersionTaken, ModelRefused, ConfigurationError)
+
+
+class Commands:
+    """For one controller; `source` stands in the events."""
+
+    def __init__(self, settings: Settings, database: Database, source: str) -> None:
+        """Raises ConfigurationError: the store's URL, or a trusted key, is wrong."""
+        self._settings, self._database, self._source = settings, database, source
+        self._artifacts = Artifacts(settings.artifacts.url, settings.artifacts.cache_dir)
+        self._versions = Versions(self._artifacts)
+        self._trusted = keys.trusted(settings.keys)
+        self._compilation = Compilation(settings, database, self._artifacts, self._trusted)
+
+    async def do(self, command: Command) -> tuple[Event, ...]:
+        """The events that tell of it, its answer last.
+
+        Raises:
+            PostgresUnavailable: whether it was done is not known; do it again.
+        """
+        reply = replies.reply_to(self._source, command)
+        try:
+            tenant = await Tenants(self._database).find(command.tenant)
+            if tenant is None:
+                return reply.end("refused", f"there is no tenant {command.tenant}")
+            await self._do(command, tenant, reply)
+        except PostgresUnavailable:
+            raise
+        except REFUSALS as error:
+            return reply.end("refused", str(error))
+        except ChimeraError as error:
+            return reply.end("failed", str(error))
+        except Exception as error:  # the boundary: one command must not stop all others
+            log.exception("command_failed", command_id=command.command_id)
+            return reply.end("failed", repr(error))
+        return reply.end("done")
+
+    async def _do(self, command: Command, tenant: Tenant, reply: Reply) -> None:
+        registry = Registry(self._database, tenant.id)
+        match command:
+            case RegisterModel():
+                await self._register(command, registry)
+            case CompileModel():
+                await self._compilation.compile(command, tenant, reply)
+            case DeployModel() | PromoteModel() | RollBackModel() | PauseModel() | ResumeModel():
+                await _change(command, registry, reply)
+            case _:
+                assert_never(command)
+
+    async def _register(self, command: RegisterModel, registry: Registry) -> None:
+        signed = await asyncio.to_thread(
+            self._versions.read, command.manifest_sha256, self._trusted
+        )
+        manifest = signed.manifest
+        if (manifest.name, manifest.version) != (command.model, command.version):
+            raise ModelRefused(
+                f"manifest {command.manifest_sha256} is of {manifest.name} {manifest.version}, "
+                f"not of {command.model} {command.version}"
+            )
+        for name, file in manifest.files.items():
+            if not await asyncio.to_thread(self._artifacts.has, file.sha256):
+                raise ModelRefused(f"{name}: {file.sha256} is not stored")
+        await registry.register(signed.raw, manifest, manifest.files, actor=command.actor)
+
+
+async def _change(command: replies.Traffic, registry: Registry, reply: Reply) -> None:
+    live = await registry.record_deployment(command.model, replies.change_of(command))
+    reply.revision = live.sequence
+    if isinstance(command, PromoteModel | RollBackModel) and live.serving is not None:
+        reply.version = live.serving.version
+    if isinstance(command, RollBackModel):
+        history = await registry.history(command.model)
+        before = fold(live.tenant, live.model, history[: live.sequence - 1])
+        reply.rolled_back(before, live, command.reason)

@@ -1,0 +1,182 @@
+"""What a command means, and what is said of it: values in, values out.
+
+    change_of    a command of traffic as the registry's change
+    refusal_of   a record that is no command, as the answer to whoever wrote it
+    Reply        the events of one command: what happened, then its one answer
+
+A weight is a share of the requests, in whole percents: 1 is all of them. Watch policies are not
+judged here yet. `tests/agents/test_replies.py`.
+"""
+
+import time
+import uuid
+from typing import Literal
+
+import msgspec
+
+from chimera.schemas.deployments import Change, Live
+from chimera.schemas.errors import DeploymentRefused, SchemaInvalid
+from chimera.schemas.manifest import is_name
+from chimera.schemas.model_commands import (
+    Command,
+    DeployModel,
+    PauseModel,
+    PromoteModel,
+    ResumeModel,
+    RollBackModel,
+    decode_command,
+)
+from chimera.schemas.model_events import CommandAnswered, Event, ModelRolledBack
+from chimera.schemas.model_names import key, read_key
+
+MAX_REASON = 4_096
+UNKNOWN = "unknown"
+
+Outcome = Literal["done", "refused", "failed"]
+Traffic = DeployModel | PromoteModel | RollBackModel | PauseModel | ResumeModel
+
+
+class _Traces(msgspec.Struct):
+    """What may be left of a command that cannot be read."""
+
+    action: object = None
+    command_id: object = None
+
+
+class Reply:
+    """Collects the events of one command; `source` is who answers."""
+
+    def __init__(
+        self, source: str, tenant: str, model: str, action: str, command_id: str | None
+    ) -> None:
+        self.source, self.tenant, self.model = source, tenant, model
+        self.action, self.command_id = action, command_id
+        self.version: str | None = None
+        self.revision = 0
+        self.told: list[Event] = []
+
+    @property
+    def common(self) -> dict[str, object]:
+        """The fields that every event of the command has."""
+        return {
+            "event_id": uuid.uuid4().hex,
+            "tenant": self.tenant,
+            "model": self.model,
+            "at_ms": time.time_ns() // 1_000_000,
+            "source": self.source,
+            "command_id": self.command_id,
+        }
+
+    def end(self, outcome: Outcome, error: str = "") -> tuple[Event, ...]:
+        """All events, the answer last."""
+        answer = msgspec.convert(
+            {
+                **self.common,
+                "event": "answered",
+                "action": self.action,
+                "outcome": outcome,
+                "version": self.version,
+                "error": error[:MAX_REASON],
+                "revision": self.revision,
+            },
+            CommandAnswered,
+        )
+        return (*self.told, answer)
+
+    def rolled_back(self, before: Live, after: Live, reason: str) -> None:
+        """What a rollback took out of traffic, and what it brought back."""
+        had = [one.version for one in (before.serving, before.candidate) if one]
+        has = [one.version for one in (after.serving,) if one]
+        event = {
+            **self.common,
+            "event": "rolled_back",
+            "withdrawn": tuple(one for one in had if one not in has),
+            "restored": tuple(has),
+            "is_automatic": False,
+            "reason": reason,
+            "revision": after.sequence,
+        }
+        self.told.append(msgspec.convert(event, ModelRolledBack))
+
+
+def read_command(record_key: bytes | None, value: bytes | None) -> Command:
+    """The command of a record.
+
+    Raises:
+        Malformed, SchemaInvalid: it is none, or its key names another model.
+    """
+    if value is None:
+        raise SchemaInvalid("model command: a record without a value")
+    command = decode_command(value)
+    expected = key(command.tenant, command.model)
+    if record_key != expected:
+        raise SchemaInvalid(f"model command: its key is {record_key!r}, not {expected!r}")
+    return command
+
+
+def refusal_of(source: str, record_key: bytes | None, value: bytes | None) -> Reply:
+    """The reply to a record that is no command, by what can be read of it.
+
+    Raises:
+        SchemaInvalid: the key names no model: there is nobody to answer.
+    """
+    tenant, model = read_key(record_key)
+    try:
+        left = msgspec.json.decode(value or b"", type=_Traces)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        left = _Traces()
+    command_id = _name(left.command_id)
+    return Reply(source, tenant, model, _name(left.action) or UNKNOWN, command_id)
+
+
+def reply_to(source: str, command: Command) -> Reply:
+    """An empty reply; the version is the one that the command names."""
+    action = str(msgspec.to_builtins(command)["action"])
+    reply = Reply(source, command.tenant, command.model, action, command.command_id)
+    reply.version = getattr(command, "version", None)
+    return reply
+
+
+def change_of(command: Traffic) -> Change:
+    """What the registry is to record.
+
+    Raises:
+        DeploymentRefused: a weight or a share that it cannot hold.
+    """
+    version = None if isinstance(command, PauseModel | ResumeModel) else command.version
+    actions: dict[type[Traffic], Literal["deploy", "promote", "rollback", "pause", "resume"]] = {
+        DeployModel: "deploy",
+        PromoteModel: "promote",
+        RollBackModel: "rollback",
+        PauseModel: "pause",
+        ResumeModel: "resume",
+    }
+    return Change(
+        actions[type(command)],
+        command.actor,
+        command.reason,
+        version,
+        _percent(command) if isinstance(command, DeployModel) else 100,
+        command.command_id,
+    )
+
+
+def _percent(command: DeployModel) -> int:
+    """0: a shadow."""
+    if command.shadow_share is not None:
+        if command.shadow_share != 1:
+            raise DeploymentRefused(
+                f"shadow_share {command.shadow_share}: a shadow computes all requests: 1"
+            )
+        return 0
+    percent = round(command.weight * 100)
+    if not 1 <= percent <= 100 or abs(command.weight * 100 - percent) > 1e-6:
+        raise DeploymentRefused(
+            f"weight {command.weight}: it is a share of the requests in whole percents, "
+            "from 0.01 to 1"
+        )
+    return percent
+
+
+def _name(found: object) -> str | None:
+    return found if isinstance(found, str) and is_name(found) else None

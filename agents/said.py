@@ -1,0 +1,78 @@
+"""What was made visible before: commands that are answered, and the newest state of each model.
+
+Read when a controller has fenced its predecessor, so nothing can be added behind its back. A command
+that comes twice, or whose offset was lost, is not answered twice; a row of the outbox that was sent
+and not marked is not sent again. It reaches as far back as `models.events` does, which is as far as
+`models.commands` does. `tests/agents/test_controller.py`.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (aiokafka ships no type information)
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from chimera.schemas.errors import RequestError
+from chimera.schemas.model_events import CommandAnswered, Event, decode_event
+from chimera.schemas.model_state import ModelState, decode_state
+
+READ_TIMEOUT_MS = 1_000
+EMPTY_WAIT_MS = 20
+
+
+class Said:
+    """Sets in memory: commands are as many as people give."""
+
+    def __init__(self) -> None:
+        self._answered: set[tuple[str, str]] = set()
+        self._revisions: dict[tuple[str, str], int] = {}
+
+    def is_answered(self, tenant: str, command_id: str) -> bool:
+        return (tenant, command_id) in self._answered
+
+    def is_told(self, state: ModelState) -> bool:
+        """Whether this state, or a later one, is on `models.state`."""
+        return state.revision <= self._revisions.get((state.tenant, state.model), 0)
+
+    def answer(self, event: Event) -> None:
+        if isinstance(event, CommandAnswered) and event.command_id is not None:
+            self._answered.add((event.tenant, event.command_id))
+
+    def tell(self, state: ModelState) -> None:
+        if not self.is_told(state):
+            self._revisions[state.tenant, state.model] = state.revision
+
+
+async def read(consumer_arguments: Mapping[str, Any], events: str, state: str) -> Said:
+    """All that the two topics hold now; what cannot be read was not written by a controller."""
+    said = Said()
+    consumer = AIOKafkaConsumer(**consumer_arguments, fetch_max_wait_ms=EMPTY_WAIT_MS)
+    await consumer.start()
+    try:
+        async for value in _values(consumer, TopicPartition(events, 0)):
+            try:
+                said.answer(decode_event(value))
+            except RequestError:
+                continue
+        async for value in _values(consumer, TopicPartition(state, 0)):
+            try:
+                said.tell(decode_state(value))
+            except RequestError:
+                continue
+    finally:
+        await consumer.stop()
+    return said
+
+
+async def _values(consumer: AIOKafkaConsumer, where: TopicPartition) -> AsyncGenerator[bytes]:
+    consumer.assign([where])
+    end = (await consumer.end_offsets([where]))[where]
+    consumer.seek(where, (await consumer.beginning_offsets([where]))[where])
+    while await consumer.position(where) < end:
+        for records in (await consumer.getmany(timeout_ms=READ_TIMEOUT_MS)).values():
+            for record in records:
+                if record.value is not None:
+                    yield record.value

@@ -1,0 +1,33 @@
+"""Who may act for a registry: one process at a time, by a lock that Postgres keeps.
+
+The lock belongs to a transaction that stays open, on one connection of the pool: a process that dies
+gives it up in that moment, without any time-out. One that was only cut off does not know at once, so
+whatever must not be done twice is fenced by its own means, too. `tests/agents/test_controller.py`
+has a second process wait, and go on when the first is killed.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from chimera.stores.postgres import Database
+
+ASK_AGAIN_S = 0.25
+_LOCK = 0x4348_494D_4552_4100  # "CHIMERA" and the first of its locks: to publish, and to command
+
+
+@asynccontextmanager
+async def leading(database: Database) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
+    """Waits until nobody else leads; call what it gives to be sure that we still do.
+
+    Raises:
+        PostgresUnavailable: the connection, and with it the lock, is lost.
+    """
+    async with database.platform() as connection:
+        while not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK):  # noqa: ASYNC110  # told by nobody
+            await asyncio.sleep(ASK_AGAIN_S)
+
+        async def still() -> None:
+            await connection.execute("SELECT 1")
+
+        yield still

@@ -1,0 +1,89 @@
+"""The record of `models.state` that follows from what serves and what was compiled.
+
+    serving      live, with 100 - w beside a candidate that gets w percent, else alone with 1
+    candidate    live with w; it gets copies alone (w = 0): a shadow of everything
+    previous     before: what a rollback makes live again
+
+A version's tiers are its newest artifacts, where they are verified; where there is more than one
+target, the newest of each variant. One without any cannot be deployed, and one that has lost them
+all since is left out. `tests/stores/registry/test_states.py`.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from chimera.schemas.compile_report import TierReport, variant
+from chimera.schemas.deployments import Live, Placed
+from chimera.schemas.model_state import LiveVersion, ModelState, ShadowVersion, TierArtifact
+from chimera.stores.registry.records import Artifact
+
+ALONE = 1.0
+ALL_REQUESTS = 1.0
+
+Tiers = tuple[TierArtifact, ...]
+
+
+def tiers_of(artifacts: Iterable[Artifact]) -> Tiers:
+    """What a version may be served with, by the newest artifacts of each target."""
+    newest: dict[str, Artifact] = {}
+    for one in sorted(artifacts, key=_made):
+        newest[variant(one.tier, one.precision)] = one
+    return tuple(
+        TierArtifact(name, one.sha256, _p99_us(one))
+        for name, one in sorted(newest.items())
+        if one.verdict == "verified" and one.sha256 is not None
+    )
+
+
+def model_state(live: Live, tiers: Mapping[str, Tiers], command_id: str) -> ModelState:
+    """The record of a state that a command led to; `tiers` by version, none: it may not serve."""
+    weight = 100.0 - live.weight if live.weight else ALONE
+    answering = [_version(live.serving, weight, tiers)]
+    shadow = None
+    if live.weight:
+        answering.append(_version(live.candidate, float(live.weight), tiers))
+    elif live.candidate is not None and tiers.get(live.candidate.version):
+        shadow = ShadowVersion(
+            version=live.candidate.version,
+            sha256=live.candidate.sha256,
+            share=ALL_REQUESTS,
+            tiers=tiers[live.candidate.version],
+        )
+    before = _version(live.previous, ALONE, tiers)
+    return ModelState(
+        tenant=live.tenant,
+        model=live.model,
+        revision=live.sequence,
+        changed_ms=0 if live.at is None else int(live.at.timestamp() * 1000),
+        command_id=command_id,
+        live=tuple(one for one in answering if one is not None),
+        before=() if before is None else (before,),
+        shadow=shadow,
+        paused=live.paused,
+    )
+
+
+def _version(
+    placed: Placed | None, weight: float, tiers: Mapping[str, Tiers]
+) -> LiveVersion | None:
+    if placed is None or not tiers.get(placed.version):
+        return None
+    return LiveVersion(
+        version=placed.version, sha256=placed.sha256, weight=weight, tiers=tiers[placed.version]
+    )
+
+
+def _p99_us(artifact: Artifact) -> dict[int, float]:
+    """By rows of a batch, where the report says; a report of another form says nothing."""
+    try:
+        timings = msgspec.convert(artifact.report, TierReport, str_keys=True).timings
+    except msgspec.ValidationError:
+        return {}
+    if timings is None:
+        return {}
+    return {one.rows: one.p99_ms * 1000 for one in timings.steady if one.p99_ms > 0}
+
+
+def _made(artifact: Artifact) -> float:
+    return 0.0 if artifact.made_at is None else artifact.made_at.timestamp()

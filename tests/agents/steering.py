@@ -1,0 +1,181 @@
+"""A place for tests of the controller: topics of its own, a tenant, commands out, events back."""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (aiokafka ships no type information)
+
+import asyncio
+import os
+import signal
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from chimera.agents.controller import Controller
+from chimera.cli.postgres import EmbeddedPostgres
+from chimera.schemas.model_commands import Command, encode_command
+from chimera.schemas.model_events import CommandAnswered, Event, decode_event
+from chimera.schemas.model_names import key
+from chimera.schemas.model_state import ModelState, decode_state
+from chimera.schemas.settings import (
+    ArtifactsSettings,
+    ControllerSettings,
+    KafkaSettings,
+    KeysSettings,
+    Settings,
+)
+from chimera.stores.postgres import Database
+from chimera.topics import admin
+from chimera.topics.catalogue import Catalogue, catalogue
+from tests.stores.content import KEY
+from tests.stores.places import Place, opened
+
+WITHIN_S = 15.0
+C = TypeVar("C", bound=Command)
+
+
+def settings_of(bootstrap: str, prefix: str, store: Path) -> Settings:
+    return Settings(
+        kafka=KafkaSettings(
+            bootstrap=bootstrap, group=f"{prefix}group", topic_prefix=prefix, partitions=1
+        ),
+        artifacts=ArtifactsSettings(url=str(store / "artifacts"), cache_dir=store / "cache"),
+        keys=KeysSettings(
+            signing_file=store / "none.pem",
+            trusted_dir=store / "none",
+            trusted=(KEY.public.text,),
+        ),
+        controller=ControllerSettings(poll_ms=30),
+    )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Of one test."""
+
+    place: Place
+    settings: Settings
+    topics: Catalogue
+
+    @property
+    def tenant(self) -> str:
+        return self.place.tenant.name
+
+    @property
+    def bootstrap(self) -> str:
+        return self.settings.kafka.bootstrap or ""
+
+    def controller(self) -> Controller:
+        return Controller(self.settings, self.bootstrap, self.place.database)
+
+    def command(self, kind: type[C], **fields: Any) -> C:
+        """One of this tenant's, with an id of its own."""
+        common = {"tenant": self.tenant, "model": "digits", "actor": "ada"}
+        whole: dict[str, Any] = {"command_id": uuid.uuid4().hex, **common, **fields}
+        return kind(**whole)
+
+    async def send(self, *commands: Command) -> None:
+        await self.send_raw(
+            *((key(one.tenant, one.model), encode_command(one)) for one in commands)
+        )
+
+    async def send_raw(self, *records: tuple[bytes | None, bytes | None]) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, enable_idempotence=True)
+        await producer.start()
+        try:
+            for record_key, value in records:
+                topic = self.topics.model_commands.name
+                await producer.send_and_wait(topic, value, key=record_key)
+        finally:
+            await producer.stop()
+
+    async def events(self) -> list[Event]:
+        """All that are visible, of this test's tenant."""
+        found = await _read(self.bootstrap, self.topics.model_events.name)
+        events = [decode_event(value) for value in found]
+        return [one for one in events if one.tenant == self.tenant]
+
+    async def states(self) -> list[ModelState]:
+        found = await _read(self.bootstrap, self.topics.model_state.name)
+        states = [decode_state(value) for value in found]
+        return [one for one in states if one.tenant == self.tenant]
+
+    async def answers(self, count: int) -> list[CommandAnswered]:
+        """Waits until there are so many."""
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                events = await self.events()
+                answers = [one for one in events if isinstance(one, CommandAnswered)]
+                if len(answers) >= count:
+                    return answers
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def staged(
+    server: EmbeddedPostgres, bootstrap: str, prefix: str, store: Path
+) -> AsyncGenerator[Stage]:
+    settings = settings_of(bootstrap, prefix, store)
+    topics = catalogue(settings)
+    async with admin.connected(settings.kafka) as client:
+        left = await admin.apply(client, topics, await admin.plan(client, topics))
+        assert not left
+    async with opened(server) as place:
+        yield Stage(place, settings, topics)
+
+
+@asynccontextmanager
+async def steered(stage: Stage) -> AsyncGenerator[Controller]:
+    """A controller that leads."""
+    controller = stage.controller()
+    await controller.start()
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            await controller.leads.wait()
+        yield controller
+    finally:
+        await controller.stop()
+
+
+async def _read(bootstrap: str, topic: str) -> list[bytes]:
+    where = TopicPartition(topic, 0)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        fetch_max_wait_ms=20,
+    )
+    await consumer.start()
+    try:
+        consumer.assign([where])
+        end = (await consumer.end_offsets([where]))[where]
+        consumer.seek(where, 0)
+        found: list[bytes] = []
+        while await consumer.position(where) < end:
+            for records in (await consumer.getmany(timeout_ms=100)).values():
+                found += [record.value for record in records if record.value]
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def _die_at(bootstrap: str, dsn: str, prefix: str, store: str, step: str) -> None:
+    def visit(reached: str) -> None:
+        if reached == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async with Database(dsn) as database:
+        settings = settings_of(bootstrap, prefix, Path(store))
+        controller = Controller(settings, bootstrap, database, visit)
+        await controller.start()
+        await asyncio.sleep(WITHIN_S)
+
+
+def die_at(bootstrap: str, dsn: str, prefix: str, store: str, step: str) -> None:
+    """A process that kills itself when its controller reaches the step."""
+    asyncio.run(_die_at(bootstrap, dsn, prefix, store, step))

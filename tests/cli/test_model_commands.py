@@ -1,0 +1,97 @@
+"""`chimera models deploy` and its like, answered by a real controller."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from chimera.cli import model_commands
+from chimera.cli.postgres import EmbeddedPostgres
+from tests.agents.steering import Stage, staged, steered
+from tests.stores.places import compiled
+
+app = typer.Typer()
+model_commands.register(app)
+
+Say = Callable[..., Awaitable[Result]]
+
+
+@pytest.fixture
+def say(kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> Say:
+    """`chimera models` with these arguments, beside what this loop runs."""
+    monkeypatch.setenv("CHIMERA_KAFKA__BOOTSTRAP", kafka)
+    monkeypatch.setenv("CHIMERA_KAFKA__TOPIC_PREFIX", prefix)
+
+    async def run(stage: Stage, *arguments: str) -> Result:
+        whole = [*arguments, "--tenant", stage.tenant]
+        return await asyncio.to_thread(lambda: CliRunner().invoke(app, whole))
+
+    return run
+
+
+def test_commands_are_done_by_a_controller_and_told(
+    server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path, say: Say
+) -> None:
+    async def run() -> None:
+        async with staged(server, kafka, prefix, tmp_path) as stage:
+            for version in ("1", "2"):
+                await compiled(stage.place.registry, version=version)
+            async with steered(stage):
+                for arguments, told in (
+                    (("deploy", "digits", "1"), "deploy digits 1: done, revision 1"),
+                    (("deploy", "digits", "2", "--weight", "0.1"), "deploy digits 2: done"),
+                    (("promote", "digits", "--reason", "better"), "promote digits 2: done"),
+                    (("rollback", "digits"), "rollback digits 1: done, revision 4"),
+                    (("deploy", "digits", "2", "--shadow", "1"), "deploy digits 2: done"),
+                    (("pause", "digits"), "pause digits: done"),
+                    (("resume", "digits"), "resume digits: done, revision 7"),
+                ):
+                    result = await say(stage, *arguments)
+                    assert result.exit_code == 0, result.output
+                    assert told in result.output
+            states = await stage.states()
+            assert [one.weights for one in states[:2]] == [{"1": 1}, {"1": 90, "2": 10}]
+            assert states[4].shadow is not None
+            events = await stage.place.registry.history("digits")
+            assert (events[2].reason, "@" in events[2].actor) == ("better", True)
+
+    asyncio.run(run())
+
+
+def test_a_command_that_is_refused_says_why(
+    server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path, say: Say
+) -> None:
+    async def run() -> None:
+        async with staged(server, kafka, prefix, tmp_path) as stage, steered(stage):
+            result = await say(stage, "promote", "digits")
+            assert (result.exit_code, "no model digits" in result.output) == (1, True)
+            result = await say(stage, "pause", "no/name")
+            assert (result.exit_code, "no/name" in result.output) == (1, False)
+            assert "model command" in result.output
+
+    asyncio.run(run())
+
+
+def test_a_command_without_a_controller_has_no_answer_in_time(
+    server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path, say: Say
+) -> None:
+    async def run() -> None:
+        async with staged(server, kafka, prefix, tmp_path) as stage:
+            result = await say(stage, "pause", "digits", "--timeout", "0.2")
+            assert (result.exit_code, "no answer" in result.output) == (2, True)
+
+    asyncio.run(run())
+
+
+def test_a_command_where_there_are_no_topics_says_so(say: Say, kafka: str) -> None:
+    result = CliRunner().invoke(app, ["pause", f"m{uuid.uuid4().hex}", "--bootstrap", kafka])
+    assert (result.exit_code, "chimera topics sync" in result.output) == (1, True)
+
+
+def test_weight_and_shadow_are_not_given_at_once() -> None:
+    arguments = ["deploy", "digits", "1", "--weight", "0.5", "--shadow", "1"]
+    assert CliRunner().invoke(app, arguments).exit_code == 2
