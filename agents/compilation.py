@@ -2,9 +2,8 @@
 
     materialized ── python -m chimera.workers.compiling ── files stored ── all rows in one transaction
 
-Rows bear the command's id: one that is done again finds them, and compiles nothing. A row's digest is
-that of the variant's largest file, or of the version's source for a tier that is not compiled; the
-report in the row names each file. Commands behind it wait for as long as it takes.
+Rows bear the command's id: one that is done again finds them, and compiles nothing. Commands behind
+it wait for as long as it takes.
 `tests/agents/test_compilation.py`.
 """
 
@@ -14,7 +13,6 @@ import sys
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import msgspec
 import structlog
@@ -22,7 +20,6 @@ import structlog
 from chimera.agents.replies import Reply
 from chimera.schemas.compile_report import REPORT_FILE, CompileReport, TierReport, decode
 from chimera.schemas.errors import CompileFailed
-from chimera.schemas.manifest import File
 from chimera.schemas.model_commands import CompileModel
 from chimera.schemas.model_events import ModelCompiled
 from chimera.schemas.settings import Settings
@@ -31,20 +28,15 @@ from chimera.schemas.tiers import BY_NAME
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.postgres import Database
 from chimera.stores.registry import artifacts as rows
-from chimera.stores.registry.records import Artifact, Tenant, Verdict, Version
+from chimera.stores.registry.records import Artifact, Tenant, Version
 from chimera.stores.registry.registry import Registry
+from chimera.stores.registry.reports import row_of
 from chimera.stores.versions import Versions
 
 log = structlog.get_logger(__name__)
 
 READ_BYTES, STDERR_BYTES = 65_536, 2_000
 COMMAND_ID, REPORT = "command_id", "report_sha256"  # in a row's report, beside the tier's own
-_VERDICTS: dict[str, Verdict] = {
-    "verified": "verified",
-    "rejected": "refused",
-    "failed": "refused",
-    "skipped": "skipped",
-}
 
 
 class Compilation:
@@ -146,26 +138,6 @@ async def _last(errors: asyncio.StreamReader | None) -> str:
     while part := await errors.read(READ_BYTES):
         kept = (kept + part)[-STDERR_BYTES:]
     return kept.decode("utf-8", "replace").strip()
-
-
-def row_of(report: TierReport, version: Version, about: dict[str, str]) -> Artifact:
-    """What the registry keeps of one tier; `about` goes beside the report."""
-    verdict = _VERDICTS[report.verdict]
-    file: File | None = None
-    if verdict == "verified":
-        source = version.files[version.manifest.source]
-        file = max(report.files.values(), key=lambda one: one.size_bytes, default=source)
-    said: dict[str, Any] = {**msgspec.to_builtins(report, str_keys=True), **about}
-    return Artifact(
-        report.tier,
-        report.precision,
-        report.target,
-        verdict,
-        report.reason,
-        None if file is None else file.sha256,
-        None if file is None else file.size_bytes,
-        said,
-    )
 
 
 def _event(made: list[Artifact], reply: Reply, version: str) -> ModelCompiled:

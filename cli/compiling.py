@@ -3,8 +3,6 @@
     version ── its folder, once its signature was checked ── report ── native code signed
     ── each verified tier's files stored ── one row a variant in the registry
 
-A row has the digest of the file that its tier runs (of the source, for tiers that are not compiled)
-and a whole report that holds this one tier, so rows of several machines can be read as they are.
 `tests/cli/test_models_registry.py`.
 """
 
@@ -13,32 +11,25 @@ import hashlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import msgspec
 from msgspec.structs import replace
 
 from chimera.cli.registry import opened
-from chimera.schemas.compile_report import REPORT_FILE, CompileReport, TierReport, Verdict, encode
+from chimera.schemas.compile_report import REPORT_FILE, CompileReport, TierReport, encode
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import File
 from chimera.schemas.settings import Settings
 from chimera.schemas.signing import SigningKey
-from chimera.schemas.tiers import BY_NAME, ENGINE, PACKAGE
+from chimera.schemas.tiers import ENGINE, PACKAGE
 from chimera.stores import keys
 from chimera.stores.artifacts import Artifacts
-from chimera.stores.registry import records
 from chimera.stores.registry.records import Artifact, Version
+from chimera.stores.registry.reports import row_of
 from chimera.stores.versions import Versions
 from chimera.workers.compiling.attempts import Progress
 from chimera.workers.compiling.pipeline import Targets, compile
 from chimera.workers.vouching import sign_program
 
 PROGRAMS = (PACKAGE, ENGINE)  # native code: each is signed by itself
-VERDICTS: dict[Verdict, records.Verdict] = {
-    "verified": "verified",
-    "rejected": "refused",
-    "failed": "refused",
-    "skipped": "skipped",
-}
 
 
 def compile_registered(
@@ -54,9 +45,8 @@ def compile_registered(
     key, trusted = keys.signing_key(settings.keys), keys.trusted(settings.keys)
     store = Artifacts(settings.artifacts.url, settings.artifacts.cache_dir)
     found = asyncio.run(_version(settings, model, version))
-    digest = hashlib.sha256(found.manifest_bytes).hexdigest()
     with TemporaryDirectory(prefix="chimera-compile-") as scratch:
-        folder = Versions(store).materialize(digest, Path(scratch), trusted)
+        folder = Versions(store).materialize(found.digest, Path(scratch), trusted)
         report = compile(folder, targets, out, settings.compiling, progress)
     tiers = tuple(signed(one, out / one.variant, key) for one in report.tiers)
     report = replace(report, tiers=tiers)
@@ -64,27 +54,9 @@ def compile_registered(
     for one in tiers:
         _store(store, one, out / one.variant)
     wanted = targets.tiers or tuple(one.tier for one in tiers)
-    rows = [artifact(report, one, found) for one in tiers if one.tier in wanted]
+    rows = [row_of(one, found, {"machine": report.machine}) for one in tiers if one.tier in wanted]
     asyncio.run(_write_down(settings, found, rows))
     return report
-
-
-def artifact(report: CompileReport, tier: TierReport, version: Version) -> Artifact:
-    """One variant, as the registry keeps it."""
-    file: File | None = None
-    if tier.verdict == "verified":
-        own = BY_NAME[tier.tier].file
-        file = tier.files[own] if own else version.files[version.manifest.source]
-    return Artifact(
-        tier.tier,
-        tier.precision,
-        tier.target,
-        VERDICTS[tier.verdict],
-        tier.reason,
-        file.sha256 if file else None,
-        file.size_bytes if file else None,
-        msgspec.to_builtins(replace(report, tiers=(tier,)), str_keys=True),
-    )
 
 
 def signed(tier: TierReport, folder: Path, key: SigningKey) -> TierReport:

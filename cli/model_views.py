@@ -3,7 +3,6 @@
 Times are the server's, in UTC. `tests/cli/test_models_registry.py` reads both.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -29,7 +28,7 @@ def version_fields(version: Version) -> dict[str, Any]:
     fields = msgspec.structs.asdict(version)
     for internal in ("id", "manifest_bytes"):
         del fields[internal]
-    return {"digest": digest(version), **fields}
+    return {"digest": version.digest, **fields}
 
 
 def models_fields(models: Iterable[Model], lives: Iterable[Live]) -> list[dict[str, Any]]:
@@ -44,11 +43,6 @@ def models_fields(models: Iterable[Model], lives: Iterable[Live]) -> list[dict[s
         }
         for model in models
     ]
-
-
-def digest(version: Version) -> str:
-    """Of the version: under which the store has its manifest."""
-    return hashlib.sha256(version.manifest_bytes).hexdigest()
 
 
 def show(*parts: RenderableType) -> None:
@@ -89,7 +83,7 @@ def versions_table(versions: Iterable[Version], tiers: Iterable[Sequence[Artifac
     for version, made in zip(versions, tiers, strict=True):
         names = [one.tier for one in made if one.verdict == "verified"]
         when = _when(version.registered_at)
-        row = (version.version, digest(version)[:12], when, version.registered_by)
+        row = (version.version, version.digest[:12], when, version.registered_by)
         table.add_row(*row, ", ".join(dict.fromkeys(names)) or "-")
     return table
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from chimera.cli import models_bench, models_compile, models_register, models_shown
+from chimera.cli import model_commands, models_bench, models_compile, models_register, models_shown
 
 app = typer.Typer(no_args_is_help=True, help="Models: register, compile, compare, look them up.")
 
@@ -13,3 +13,4 @@ app.command("list")(models_shown.list_models)
 app.command()(models_shown.show)
 app.command()(models_shown.history)
 app.command()(models_shown.what_served)
+model_commands.register(app)

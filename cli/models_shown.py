@@ -61,7 +61,7 @@ def show(
         views.show(f"{name}: {views.served(live)}", views.versions_table(versions, tiers))
     else:
         (one,), (made,) = versions, tiers
-        told = f"{name} {version}  {views.digest(one)}"
+        told = f"{name} {version}  {one.digest}"
         views.show(told, f"{name}: {views.served(live)}", views.files_table(one))
         views.show(views.artifacts_table(made) if made else "not compiled yet")
 

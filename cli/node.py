@@ -9,6 +9,8 @@ STOP_WITHIN_S = 15.0  # longer than lanes need to finish; shorter than who waits
 GC_AFTER = 50_000  # new objects; the default, 700, looks through a window of records all the time
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from chimera.schemas.settings import Settings
 
 
@@ -47,7 +49,8 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     from chimera.cli.stack import find_bootstrap
     from chimera.schemas.errors import ConfigurationError
 
-    node = Node(settings, bootstrap or find_bootstrap(settings))
+    where = bootstrap or find_bootstrap(settings)
+    node = Node(settings, where)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -68,7 +71,9 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
         ready_file.touch()  # noqa: ASYNC240  # one empty file, once
     log.info("node_ready", guarantee=settings.serving.guarantee, group=settings.kafka.group)
     ended = asyncio.ensure_future(node.ended.wait())
-    await asyncio.wait((ended, asyncio.ensure_future(stop.wait())), return_when="FIRST_COMPLETED")
+    told = asyncio.ensure_future(stop.wait())
+    async with _controller(settings, where):
+        await asyncio.wait((ended, told), return_when="FIRST_COMPLETED")
     if ended.done():
         node.fatal("the Faust app ended by itself")
     log.info("node_stops")
@@ -80,3 +85,14 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
         log.warning("node_left_without_the_brokers_word", within_s=STOP_WITHIN_S)
         os._exit(0)
     stopping.result()
+
+
+def _controller(settings: "Settings", bootstrap: str) -> "AbstractAsyncContextManager[None]":
+    """Only a node that follows the registry has one, and imports what it needs."""
+    from contextlib import nullcontext
+
+    if not settings.serving.follow:
+        return nullcontext()
+    from chimera.cli.controlling import controlling
+
+    return controlling(settings, bootstrap)

@@ -26,6 +26,7 @@ from chimera.schemas.settings import PostgresSettings
 from chimera.schemas.signing import Trusted, new_key
 from chimera.stores import schema
 from chimera.stores.artifacts import Artifacts
+from chimera.stores.registry.records import Artifact
 from chimera.stores.registry.registry import Registry
 from chimera.workers.models import write_model
 from chimera.workers.vouching import require_program
@@ -158,6 +159,9 @@ def test_what_was_deployed_is_told_by_list_show_history_and_what_served(
     async def deploy(registry: Registry) -> None:
         first = Change("deploy", "ann", "as agreed", "1")
         second = Change("deploy", "bob", "half of it", "2", weight=50)
+        for version in ("1", "2"):
+            made = Artifact("onnx-cpu", "fp32", "here", "verified", sha256="a" * 64, size_bytes=1)
+            await registry.add_artifact("live", version, made)
         for change in (first, second):
             await registry.record_deployment("live", change)
 
@@ -202,9 +206,10 @@ def test_compile_of_a_registered_version_puts_its_tiers_into_the_registry(place:
     assert graph["verdict"] == "verified"
     store = Artifacts(str(place / ".chimera/artifacts"), place / "cache")
     assert store.get(graph["sha256"]).read_bytes() == (target / "onnx-cpu/graph.onnx").read_bytes()
-    kept = compile_report.decode(msgspec.json.encode(graph["report"]), "row")
-    assert kept.tiers == tuple(one for one in report.tiers if one.variant == "onnx-cpu")
-    assert kept.sha256 == registered["sha256"]
+    kept = msgspec.convert(graph["report"], TierReport, str_keys=True)
+    assert [kept] == [one for one in report.tiers if one.variant == "onnx-cpu"]
+    assert found["torch-cpu", "fp32"]["verdict"] == "skipped"  # a graph has no torch tiers
+    assert report.sha256 == registered["sha256"]
     assert "onnx-cpu" in run("show", "compiled")[1]
     assert "verified" in run("show", "compiled", "1")[1]
     assert "batch 1: onnx-cpu" in out
