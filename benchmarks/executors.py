@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import model
-from chimera.schemas.settings import ServingSettings, Settings
+from chimera.schemas.serving_settings import ServingSettings
+from chimera.schemas.settings import Settings
 from chimera.schemas.work import Block, Outcomes, Results, Work
 from chimera.workers.pool import Pool
 

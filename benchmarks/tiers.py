@@ -27,7 +27,7 @@ from benchmarks.machine import commit
 from chimera.cli import digits, tier_table
 from chimera.schemas.compile_report import CompileReport
 from chimera.schemas.manifest import Manifest, TensorSpec
-from chimera.schemas.settings import CompilingSettings
+from chimera.schemas.model_settings import CompilingSettings
 from chimera.schemas.tensors import Array
 from chimera.workers.choice import choose
 from chimera.workers.compiling.attempts import Step

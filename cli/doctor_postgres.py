@@ -7,7 +7,7 @@ from chimera.cli.findings import Finding, failed, note, ok
 from chimera.cli.postgres_address import find_postgres
 from chimera.cli.postgres_cluster import MAJOR, programs
 from chimera.schemas.errors import ConfigurationError, PostgresUnavailable
-from chimera.schemas.settings import PostgresSettings
+from chimera.schemas.server_settings import PostgresSettings
 from chimera.stores.connecting import place
 from chimera.stores.migrations import HEAD
 from chimera.stores.postgres import Database

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Never
 import typer
 
 if TYPE_CHECKING:
-    from chimera.schemas.settings import KeysSettings
+    from chimera.schemas.model_settings import KeysSettings
 
 app = typer.Typer(no_args_is_help=True, help="The keys that sign models: make a pair, show them.")
 

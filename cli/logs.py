@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chimera.schemas.settings import ObservabilitySettings
+    from chimera.schemas.server_settings import ObservabilitySettings
 
 QUIET = ("aiokafka", "alembic", "faust", "mode")  # they log at info what matters to developers
 

@@ -11,7 +11,7 @@ from chimera.cli import locks
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.cli.postgres_config import read_access
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.settings import PostgresSettings
+from chimera.schemas.server_settings import PostgresSettings
 from chimera.stores.connecting import role
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from chimera.cli.postgres_address import find_postgres
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.settings import PostgresSettings
+from chimera.schemas.server_settings import PostgresSettings
 from chimera.stores.postgres import Database
 from chimera.stores.registry.registry import Registry
 from chimera.stores.registry.tenants import DEFAULT, Tenants

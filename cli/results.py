@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer
 
 from chimera.schemas import headers as names
 from chimera.schemas.errors import KafkaUnavailable
-from chimera.schemas.settings import KafkaSettings
+from chimera.schemas.server_settings import KafkaSettings
 from chimera.schemas.tensors import Array, layout, read_binary
 from chimera.topics import admin, clients
 

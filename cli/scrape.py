@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from chimera.schemas.settings import ObservabilitySettings
+from chimera.schemas.server_settings import ObservabilitySettings
 
 TIMEOUT_S = 2.0
 

@@ -14,7 +14,7 @@ import asyncpg
 
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.cli.postgres_config import APPLICATION
-from chimera.schemas.settings import PostgresSettings
+from chimera.schemas.server_settings import PostgresSettings
 from chimera.stores import roles
 from chimera.stores.connecting import place
 from chimera.stores.migrations import HEAD

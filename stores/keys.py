@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.settings import KeysSettings
+from chimera.schemas.model_settings import KeysSettings
 from chimera.schemas.signing import (
     MAX_TEXT,
     PublicKey,

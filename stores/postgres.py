@@ -20,7 +20,7 @@ from uuid import UUID
 import asyncpg
 
 from chimera.schemas.errors import PostgresUnavailable
-from chimera.schemas.settings import PostgresSettings
+from chimera.schemas.server_settings import PostgresSettings
 from chimera.stores import roles
 from chimera.stores.connecting import LOST, described, persist, place
 

@@ -24,7 +24,7 @@ from aiokafka.protocol.admin import (
 )
 
 from chimera.schemas.errors import KafkaUnavailable
-from chimera.schemas.settings import KafkaSettings
+from chimera.schemas.server_settings import KafkaSettings
 from chimera.topics import admin_protocol as wire
 from chimera.topics import clients
 from chimera.topics.catalogue import Catalogue

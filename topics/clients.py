@@ -10,7 +10,7 @@ import ssl
 from typing import NotRequired, TypedDict
 
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.settings import KafkaSettings
+from chimera.schemas.server_settings import KafkaSettings
 
 
 class ClientArguments(TypedDict):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from chimera.schemas.errors import RequestError
-from chimera.schemas.settings import ServingSettings
+from chimera.schemas.serving_settings import ServingSettings
 
 FIRST_BACKOFF_MS = 50
 LONGEST_BACKOFF_MS = 1_000  # longer would waste the end of the inline time

@@ -13,7 +13,8 @@ from chimera.schemas.batches import Encoded, encode
 from chimera.schemas.errors import REQUEST_ERRORS, RequestError
 from chimera.schemas.headers import varint
 from chimera.schemas.manifest import Ordering
-from chimera.schemas.settings import ServingSettings, Settings
+from chimera.schemas.serving_settings import ServingSettings
+from chimera.schemas.settings import Settings
 from chimera.schemas.work import BatchStory, Block, Failure, Outcomes, Results, Work
 from chimera.topics.catalogue import catalogue
 

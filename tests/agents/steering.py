@@ -21,14 +21,10 @@ from chimera.cli.postgres import EmbeddedPostgres
 from chimera.schemas.model_commands import Command, encode_command
 from chimera.schemas.model_events import CommandAnswered, Event, decode_event
 from chimera.schemas.model_names import key
+from chimera.schemas.model_settings import ArtifactsSettings, ControllerSettings, KeysSettings
 from chimera.schemas.model_state import ModelState, decode_state
-from chimera.schemas.settings import (
-    ArtifactsSettings,
-    ControllerSettings,
-    KafkaSettings,
-    KeysSettings,
-    Settings,
-)
+from chimera.schemas.server_settings import KafkaSettings
+from chimera.schemas.settings import Settings
 from chimera.stores.postgres import Database
 from chimera.topics import admin
 from chimera.topics.catalogue import Catalogue, catalogue

@@ -8,7 +8,7 @@ from chimera.agents.cases import Cases
 from chimera.agents.intake import Rules
 from chimera.agents.outcomes import Error, Later
 from chimera.schemas.errors import DeadlineExceeded, ModelFailed, SchemaInvalid, TooLarge
-from chimera.schemas.settings import ServingSettings
+from chimera.schemas.serving_settings import ServingSettings
 from chimera.schemas.work import Failure
 from chimera.topics import retry
 from chimera.topics.retry import RetryInLane

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from chimera.agents.commit_loop import CommitLoop
 from chimera.agents.committers import Committer
 from chimera.agents.outcomes import Composer
-from chimera.schemas.settings import KafkaSettings, Settings
+from chimera.schemas.server_settings import KafkaSettings
+from chimera.schemas.settings import Settings
 from chimera.topics.producers import Committed, Fenced, Produced
 from tests.agents.lanes import Bench, Kafka
 

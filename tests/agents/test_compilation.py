@@ -11,7 +11,8 @@ from chimera.cli.postgres import EmbeddedPostgres
 from chimera.schemas.compile_report import decode
 from chimera.schemas.model_commands import CompileModel
 from chimera.schemas.model_events import CommandAnswered, Event, ModelCompiled
-from chimera.schemas.settings import ControllerSettings, Settings
+from chimera.schemas.model_settings import ControllerSettings
+from chimera.schemas.settings import Settings
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.registry.states import tiers_of
 from chimera.stores.versions import Versions

@@ -7,7 +7,8 @@ from aiokafka.record.default_records import DefaultRecordBatch
 
 from chimera.agents.outcomes import Composer
 from chimera.schemas.headers import tail
-from chimera.schemas.settings import ServingSettings, Settings
+from chimera.schemas.serving_settings import ServingSettings
+from chimera.schemas.settings import Settings
 from chimera.topics.catalogue import catalogue
 from tests.agents.lanes import Kafka
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ sys.stdin.read()
 
 
 @contextmanager
-def member(folder: Path, group: str, name: str) -> Iterator[subprocess.Popen[str]]:
+def member(folder: Path, group: str, name: str) -> Generator[subprocess.Popen[str]]:
     """A process that has taken a seat; killed in the end."""
     process = subprocess.Popen(
         [sys.executable, "-c", SITTING, str(folder), group, name],

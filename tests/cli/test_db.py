@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.cli.postgres_address import administered, find_postgres
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.settings import PostgresSettings
+from chimera.schemas.server_settings import PostgresSettings
 from chimera.stores.migrations import HEAD
 
 

@@ -24,7 +24,8 @@ from chimera.cli.demo_verdict import Verdict, judge
 from chimera.cli.results import Coordinates
 from chimera.schemas import inference
 from chimera.schemas.errors import Malformed, RequestError
-from chimera.schemas.settings import PostgresSettings, Settings
+from chimera.schemas.server_settings import PostgresSettings
+from chimera.schemas.settings import Settings
 
 LIMIT_BYTES = 100_000
 KEYS = {

@@ -11,7 +11,9 @@ import pytest
 from chimera.cli import doctor_devices, doctor_host
 from chimera.cli.findings import Finding
 from chimera.cli.ports import HOST
-from chimera.schemas.settings import KafkaSettings, ServingSettings, Settings, StackSettings
+from chimera.schemas.server_settings import KafkaSettings, StackSettings
+from chimera.schemas.serving_settings import ServingSettings
+from chimera.schemas.settings import Settings
 from chimera.workers.models import write_model
 from tests.cli.places import MANIFEST, Place, digits_model
 

@@ -11,7 +11,7 @@ from chimera.cli import doctor_postgres, postgres_cluster
 from chimera.cli.findings import Finding
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.cli.postgres_config import APPLICATION
-from chimera.schemas.settings import PostgresSettings
+from chimera.schemas.server_settings import PostgresSettings
 from chimera.stores import schema
 
 

@@ -9,7 +9,8 @@ import pytest
 from chimera.cli import results
 from chimera.cli.question import question
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.settings import ServingSettings, Settings
+from chimera.schemas.serving_settings import ServingSettings
+from chimera.schemas.settings import Settings
 from chimera.workers.models import write_model
 from tests.cli.places import MANIFEST, Place, digits_model, image
 

@@ -22,7 +22,7 @@ from chimera.schemas.compile_report import TierReport
 from chimera.schemas.deployments import Change
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.manifest import File
-from chimera.schemas.settings import PostgresSettings
+from chimera.schemas.server_settings import PostgresSettings
 from chimera.schemas.signing import Trusted, new_key
 from chimera.stores import schema
 from chimera.stores.artifacts import Artifacts

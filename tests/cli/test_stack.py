@@ -20,7 +20,8 @@ from chimera.cli.postgres_address import find_postgres
 from chimera.cli.postgres_config import APPLICATION
 from chimera.cli.stack import Stack, find_bootstrap, sync_topics
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.settings import KafkaSettings, PostgresSettings, Settings, StackSettings
+from chimera.schemas.server_settings import KafkaSettings, PostgresSettings, StackSettings
+from chimera.schemas.settings import Settings
 from chimera.stores import schema
 from chimera.stores.postgres import Database
 

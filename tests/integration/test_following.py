@@ -14,8 +14,8 @@ from confluent_kafka import Producer
 from msgspec import structs
 
 from chimera.schemas.model_names import key
+from chimera.schemas.model_settings import KeysSettings
 from chimera.schemas.model_state import LiveVersion, ModelState, TierArtifact, encode_state
-from chimera.schemas.settings import KeysSettings
 from chimera.stores import keys
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.versions import Versions

@@ -22,7 +22,8 @@ from confluent_kafka import admin as confluent_admin
 
 from chimera.cli.kafka import EmbeddedKafka
 from chimera.schemas.errors import KafkaUnavailable
-from chimera.schemas.settings import KafkaSettings, Settings
+from chimera.schemas.server_settings import KafkaSettings
+from chimera.schemas.settings import Settings
 from chimera.topics import admin, clients, connections
 from chimera.topics.catalogue import catalogue
 

@@ -18,7 +18,8 @@ from aiokafka.errors import MessageSizeTooLargeError
 from confluent_kafka import admin as confluent_admin
 
 from chimera.schemas.errors import KafkaUnavailable
-from chimera.schemas.settings import KafkaSettings, Settings
+from chimera.schemas.server_settings import KafkaSettings
+from chimera.schemas.settings import Settings
 from chimera.topics import admin, clients
 from chimera.topics.catalogue import Catalogue, catalogue
 from chimera.topics.dead_letters import Copy, Failure, Origin, dead_letter

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from chimera.cli import settings as command
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.settings import KafkaSettings, Settings, load
+from chimera.schemas.server_settings import KafkaSettings
+from chimera.schemas.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
 

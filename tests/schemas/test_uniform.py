@@ -52,10 +52,10 @@ def test_requests_of_one_producer_are_uniform() -> None:
     part = found[10:20]
     assert [told(one) for one in part] == [told(one) for one in alone[10:20]]
     assert np.array_equal(part.rows, found.rows[10:20])
-    places = np.array([1, 4, 49])
-    taken = found.take(places)
-    assert [told(one) for one in taken] == [told(alone[at]) for at in places.tolist()]
-    assert np.array_equal(taken.rows, found.rows[places])
+    wanted = [1, 4, 49]
+    taken = found.take(np.array(wanted))
+    assert [told(one) for one in taken] == [told(alone[at]) for at in wanted]
+    assert np.array_equal(taken.rows, found.rows[wanted])
 
 
 @pytest.mark.parametrize(

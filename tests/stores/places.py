@@ -13,7 +13,7 @@ import msgspec
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.schemas.compile_report import Steady, TierReport, Timings
 from chimera.schemas.manifest import File, Manifest, TensorSpec, encode
-from chimera.schemas.settings import PostgresSettings
+from chimera.schemas.server_settings import PostgresSettings
 from chimera.stores.postgres import Database
 from chimera.stores.registry.records import Artifact, Tenant, Version
 from chimera.stores.registry.registry import Registry

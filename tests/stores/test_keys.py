@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.settings import KeysSettings
+from chimera.schemas.model_settings import KeysSettings
 from chimera.schemas.signing import Kind, new_key
 from chimera.stores import keys
 

@@ -11,7 +11,7 @@ import pytest
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.cli.postgres_config import APPLICATION
 from chimera.schemas.errors import PostgresUnavailable
-from chimera.schemas.settings import PostgresSettings
+from chimera.schemas.server_settings import PostgresSettings
 from chimera.stores import schema
 from chimera.stores.postgres import Database
 from tests.stores.places import opened, register

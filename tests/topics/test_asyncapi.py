@@ -5,7 +5,8 @@ from typing import Any
 
 import jsonschema
 
-from chimera.schemas.settings import KafkaSettings, Settings
+from chimera.schemas.server_settings import KafkaSettings
+from chimera.schemas.settings import Settings
 from chimera.topics import asyncapi
 from chimera.topics.catalogue import catalogue
 from chimera.topics.messages import RESERVED

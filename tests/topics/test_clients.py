@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.settings import KafkaSettings
+from chimera.schemas.server_settings import KafkaSettings
 from chimera.topics import clients
 
 AUTHORITY = Path(__file__).parent / "data" / "authority.pem"  # a public certificate, no key

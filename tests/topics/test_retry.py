@@ -11,7 +11,7 @@ from chimera.schemas.errors import (
     RequestError,
     SchemaInvalid,
 )
-from chimera.schemas.settings import ServingSettings
+from chimera.schemas.serving_settings import ServingSettings
 from chimera.topics.retry import (
     DeadLetter,
     Failed,

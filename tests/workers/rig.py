@@ -21,7 +21,8 @@ from chimera.schemas import headers
 from chimera.schemas.batches import encode
 from chimera.schemas.errors import REQUEST_ERRORS
 from chimera.schemas.manifest import Manifest, TensorSpec
-from chimera.schemas.settings import ServingSettings, Settings
+from chimera.schemas.serving_settings import ServingSettings
+from chimera.schemas.settings import Settings
 from chimera.schemas.work import BatchStory, Block, Outcomes, Results, Work
 from chimera.workers.kinds import ONNX
 from chimera.workers.models import write_model

@@ -13,7 +13,8 @@ import uvloop
 
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.manifest import TensorSpec
-from chimera.schemas.settings import ServingSettings, Settings
+from chimera.schemas.serving_settings import ServingSettings
+from chimera.schemas.settings import Settings
 from chimera.workers.models import write_model
 from chimera.workers.pool import Pool
 from tests.workers import hostile_executor as hostile

@@ -22,7 +22,7 @@ from chimera.schemas.compile_report import (
     Timings,
     encode,
 )
-from chimera.schemas.settings import CompilingSettings
+from chimera.schemas.model_settings import CompilingSettings
 from chimera.schemas.tiers import BY_NAME, TIERS
 from chimera.workers import measurement
 from chimera.workers.backends.opening import Place

@@ -7,7 +7,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chimera.schemas.settings import ArtifactsSettings
+    from chimera.schemas.model_settings import ArtifactsSettings
     from chimera.schemas.signing import PublicKey
 
 

@@ -15,7 +15,9 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from chimera.schemas.settings import KafkaSettings, ServingSettings, Settings
+from chimera.schemas.server_settings import KafkaSettings
+from chimera.schemas.serving_settings import ServingSettings
+from chimera.schemas.settings import Settings
 from chimera.topics import admin
 from chimera.topics.catalogue import Catalogue, catalogue
 from tests.integration.chaos.offsets import CALL_S, Offsets

@@ -13,7 +13,7 @@ from safetensors.numpy import load as load_arrays
 
 from chimera.schemas.compile_report import CompileReport, TierReport, decode
 from chimera.schemas.errors import ModelRefused
-from chimera.schemas.settings import CompilingSettings
+from chimera.schemas.model_settings import CompilingSettings
 from chimera.schemas.tiers import TIERS
 from chimera.workers.backends.opening import Artifact, Place, check_files, open_artifact
 from chimera.workers.compiling.__main__ import main

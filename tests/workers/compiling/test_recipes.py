@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chimera.schemas.settings import CompilingSettings
+from chimera.schemas.model_settings import CompilingSettings
 from chimera.schemas.tiers import BY_NAME, TIERS
 from chimera.workers.compiling import recipes
 from chimera.workers.compiling.gpu import Gpu

@@ -1,0 +1,107 @@
+"""How models are signed, stored, compiled and deployed.
+
+Sections of `schemas/settings.py`, which reads them; a field's description is its documentation.
+"""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from chimera.schemas.section import Section
+
+
+class KeysSettings(Section):
+    signing_file: Path = Field(
+        default=Path(".chimera/keys/signing.pem"),
+        description="private key (Ed25519, PEM, mode 0600) that signs manifests and compiled"
+        " programs; made by `chimera keys init`",
+    )
+    signing: SecretStr | None = Field(
+        default=None,
+        description="the private key itself, as PEM; wins over the file; never logged",
+    )
+    trusted: tuple[str, ...] = Field(
+        default=(),
+        description="public keys (ed25519:...) whose signatures also count, for machines that only"
+        " verify and while a key is replaced; our own always counts",
+    )
+    trusted_dir: Path = Field(
+        default=Path(".chimera/keys/trusted"),
+        description="folder of more such keys, one in each *.pub; may be missing",
+    )
+
+
+class ArtifactsSettings(Section):
+    url: str = Field(
+        default=".chimera/artifacts",
+        description="where models' files rest: a folder, or any URL that fsspec opens",
+    )
+    cache_dir: Path = Field(
+        default=Path(".chimera/cache/artifacts"),
+        description="read-only copies of what rests elsewhere; verified at each use",
+    )
+    grace_s: int = Field(
+        default=86_400,
+        ge=0,
+        description="files that nothing refers to are kept for this long: a registration that is"
+        " under way has stored them before it names them",
+    )
+    definitions: tuple[str, ...] = Field(
+        default=("chimera.workers.definitions.mlp:*", "chimera.workers.definitions.encoder:*"),
+        description="torch definitions that a manifest may name: package.module:name, or"
+        " package.module:* for all of a module; importing one runs its code",
+    )
+    operator_domains: tuple[str, ...] = Field(
+        default=(),
+        description="domains of ONNX operators that are taken beside ONNX's own, exactly",
+    )
+    max_graph_nodes: int = Field(
+        default=50_000,
+        ge=1,
+        description="nodes of an ONNX graph, subgraphs and expanded functions counted",
+    )
+    max_tensors: int = Field(
+        default=50_000, ge=1, description="tensors in one ONNX or safetensors file"
+    )
+    max_file_bytes: int = Field(
+        default=34_359_738_368, ge=1, description="of one file of a version; ONNX: 2 GiB at most"
+    )
+    inspection_cpu_s: int = Field(
+        default=5,
+        ge=1,
+        description="processor seconds that one inspection may take, and one more for each"
+        " 128 MiB; after four times as much on the clock it is ended",
+    )
+    inspection_memory_bytes: int = Field(
+        default=536_870_912,
+        ge=1 << 28,
+        description="address space of the inspection, and three times the largest ONNX file",
+    )
+
+
+class CompilingSettings(Section):
+    batch_sizes: tuple[int, ...] = Field(
+        default=(1, 32, 256),
+        description="rows of the batches that tiers are measured at, and TensorRT's profiles",
+    )
+    measure_s: float = Field(
+        default=1.0, gt=0, description="how long each tier is measured at each batch size"
+    )
+    int8: bool = Field(
+        default=True, description="try int8 on the processor too; it must be verified and faster"
+    )
+
+
+class ControllerSettings(Section):
+    poll_ms: int = Field(
+        default=250,
+        ge=1,
+        description="how often it looks for commands, and for rows of the outbox that somebody"
+        " else wrote; a change is visible no sooner",
+    )
+    compile_within_s: float = Field(
+        default=3_600,
+        gt=0,
+        description="one compile command; its process is ended after that, and commands behind it"
+        " wait for as long",
+    )
