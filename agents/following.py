@@ -13,13 +13,13 @@ model is not held up. `tests/integration/test_following.py`.
 # (aiokafka ships no type information)
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-from chimera.schemas.errors import ChimeraError, RequestError
+from chimera.schemas.errors import ArtifactsUnavailable, ChimeraError, RequestError
 from chimera.schemas.model_names import read_key
 from chimera.schemas.model_state import LiveVersion, ModelState, ShadowVersion, decode_state
 from chimera.schemas.placements import Orders, Placement, Traffic
@@ -54,16 +54,28 @@ class Following:
         self._layout = layout
         self._wanted: dict[str, ModelState] = {}
         self._served: dict[str, Served] = {}
+        self._refused: dict[str, ModelState] = {}
+        self._held: tuple[Placement, ...] = ()
+        self._answering: list[Placement] = []
+        self._is_store_away = False
 
     async def start(self) -> Orders:
-        """All that the topic says; what cannot be laid out now is left to `run`."""
+        """All that the topic says, laid out.
+
+        While the store of artifacts is away it waits: requests would be answered that there is no
+        such model. What is refused or missing there is left to `run`.
+        """
         await self._consumer.start()
         ends = await self._consumer.end_offsets(self._consumer.assignment())
         while any([await self._consumer.position(part) < end for part, end in ends.items()]):
             for records in (await self._consumer.getmany(timeout_ms=POLL_MS)).values():
                 self._take(records)
-        await self._lay_out()
-        return self._orders()
+        while not await self._lay_out() and self._is_store_away:  # noqa: ASYNC110  # it is asked, it tells nobody
+            await asyncio.sleep(AGAIN_S)
+        orders = self._orders()
+        self._held = orders.placements
+        self._note_answering()
+        return orders
 
     async def stop(self) -> None:
         await self._consumer.stop()
@@ -74,12 +86,16 @@ class Following:
             found = await self._consumer.getmany(timeout_ms=POLL_MS)
             for records in found.values():
                 self._take(records)
-            if self._wanted.keys() == self._served.keys() and all(
-                self._served[model][0] is state for model, state in self._wanted.items()
-            ):
-                continue
-            if not await self._change(executors):
+            gone = self._served.keys() - self._wanted.keys()
+            if (gone or any(self._pending())) and not await self._change(executors):
                 await asyncio.sleep(AGAIN_S)
+
+    def _pending(self) -> Iterator[tuple[str, ModelState]]:
+        """What is wanted and not served; but for what executors refused, until it changes."""
+        for model, state in self._wanted.items():
+            served = self._served.get(model)
+            if self._refused.get(model) is not state and (served is None or served[0] is not state):
+                yield model, state
 
     def _take(self, records: Iterable[ConsumerRecord[bytes, bytes]]) -> None:
         for record in records:
@@ -100,17 +116,43 @@ class Following:
         """Let executors have what is wanted; whether all of it came about."""
         before = dict(self._served)
         complete = await self._lay_out()
-        while refused := await executors.hold(self._orders().placements):
+        while refused := await self._hold(executors):
             complete = False
             for one in refused:
                 log.error(
                     "version_refused", model=one.model, version=one.version, reason=one.refused
                 )
+                self._refused[one.model] = self._wanted[one.model]
                 self._go_on(one.model, before)
         executors.direct(self._orders().traffic)
+        self._note_answering()
         for model, (state, _) in self._served.items():
             log.info("model_state_followed", model=model, revision=state.revision)
         return complete
+
+    async def _hold(self, executors: Executors) -> tuple[Loaded, ...]:
+        """Where anything is missing: what is wanted, and until traffic turns what answers now.
+
+        A version that is no longer wanted alone is no reason to start executors anew.
+        """
+        wanted = self._orders().placements
+        if all(one in self._held for one in wanted):
+            return ()
+        names = {one.name for one in wanted}
+        still = [one for one in self._held if one in self._answering and one.name not in names]
+        held = (*wanted, *still)
+        refused = await executors.hold(held)
+        if not refused:
+            self._held = held
+        return refused
+
+    def _note_answering(self) -> None:
+        self._answering = [
+            one
+            for state, placed in self._served.values()
+            for one in placed
+            if one.version in state.weights
+        ]
 
     def _go_on(self, model: str, before: Mapping[str, Served]) -> None:
         """With what was served of a model, if anything was."""
@@ -122,10 +164,8 @@ class Following:
         """Bring what is wanted and not served yet; whether all of it could be had."""
         for model in self._served.keys() - self._wanted.keys():
             del self._served[model]
-        complete = True
-        for model, state in self._wanted.items():
-            if model in self._served and self._served[model][0] is state:
-                continue
+        complete, self._is_store_away = True, False
+        for model, state in list(self._pending()):
             try:
                 placements = await asyncio.to_thread(self._place, state)
             except (ChimeraError, OSError) as error:
@@ -136,6 +176,7 @@ class Following:
                     reason=str(error),
                 )
                 complete = False
+                self._is_store_away |= isinstance(error, ArtifactsUnavailable | OSError)
                 continue
             self._served[model] = (state, placements)
         return complete

@@ -121,5 +121,9 @@ def test_node_serves_what_the_topic_says_and_follows_its_changes(
         assert version_that_answers(place) == "2"
         controller.publish(one, before=(two,))
         until(lambda: version_that_answers(place) == "1")
+        started = log.read_text().count("executor_started")
+        controller.publish(two, before=(one,))
+        until(lambda: version_that_answers(place) == "2")
+        assert log.read_text().count("executor_started") == started, "a rollback is only a word"
     finally:
         assert node.stop(30) == 0
