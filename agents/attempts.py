@@ -2,7 +2,7 @@
 
 The topic `inference.attempts` is compacted; a count is acknowledged there before its request is
 computed again, and forgotten once the request is committed. Key: `<topic>:<partition>:<offset>`.
-`tests/integration/test_attempts.py` restarts a node between two deaths.
+The campaign `hostile` (`tests/integration/chaos`) restarts nodes between two deaths.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false

@@ -7,7 +7,7 @@
     committed for another topic id        halt: the topic was made anew
 
 A halted lane never guesses: `chimera offsets` shows what is known and sets the position by command.
-`tests/integration/test_opening.py` brings each about on a real broker.
+`tests/integration/test_campaign_smoke.py` brings each about on a real broker.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false

@@ -6,7 +6,7 @@
 In a folder the step is a rename, and what was written is on the disk before it (fsync). Object
 stores make an object appear when its upload ends, and move by copying within the store; a move that
 broke off leaves the name as it was. Whatever a store's client raises becomes `ArtifactsUnavailable`.
-`tests/stores/test_place.py` and `test_artifacts_killed.py`.
+`tests/stores/test_artifacts.py` and `test_artifacts_killed.py`.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false

@@ -4,7 +4,7 @@ Over aiokafka's client (connections, metadata, authentication) this module sends
 and judges their errors: those that may pass are tried again until the call's deadline, the others
 end the producer. After any error a producer is finished: close it and open another, which settles
 what it left. An idempotent batch that is sent twice is stored once (KIP-98).
-`tests/integration/test_producers.py` runs it against a real broker.
+`tests/integration/test_transactions.py` and `test_transport.py` run it against a real broker.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportPrivateUsage=false

@@ -4,7 +4,7 @@
 
 That the stream has ended means that the process has, and that every answer it sent was taken: what
 is in flight then was never answered. Works are numbered; an answer to a number that is not in
-flight (its lane is forgotten) is dropped. `tests/workers/test_handle.py`.
+flight (its lane is forgotten) is dropped. `tests/workers/test_pool.py`.
 """
 
 import asyncio
