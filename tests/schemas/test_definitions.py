@@ -12,8 +12,10 @@ def test_definition_has_a_module_and_a_name(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["chimera.cli.digits:Network", "company.nets:anything"])
-def test_definition_on_the_list_is_allowed(text: str) -> None:
+def test_definition_is_allowed_as_long_as_it_is_on_the_list(text: str) -> None:
     require_allowed(text, ALLOWED)
+    with pytest.raises(ModelRefused, match="DEFINITIONS"):
+        require_allowed(text, [rule for rule in ALLOWED if not text.startswith(rule.rstrip("*"))])
 
 
 @pytest.mark.parametrize(

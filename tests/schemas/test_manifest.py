@@ -134,6 +134,8 @@ def test_damaged_manifest_is_read_or_refused(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     try:
-        manifests.decode(bytes(raw), "m")
-    except ModelRefused:
-        pass
+        found = manifests.decode(bytes(raw), "m")
+    except ModelRefused as error:
+        assert str(error).startswith("m: ")
+    else:
+        assert manifests.decode(manifests.encode(found), "m") == found

@@ -71,9 +71,9 @@ def test_private_key_that_is_open_to_others_is_refused(settings: KeysSettings, m
 
 
 def test_private_key_that_nobody_may_write_is_taken(settings: KeysSettings) -> None:
-    keys.create(settings)
+    made = keys.create(settings)
     settings.signing_file.chmod(0o400)
-    keys.signing_key(settings)
+    assert keys.signing_key(settings).public == made.public
 
 
 def test_missing_key_says_how_to_make_one(settings: KeysSettings) -> None:

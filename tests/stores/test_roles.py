@@ -77,7 +77,11 @@ def test_start_refuses_the_owner_of_the_tables(server: EmbeddedPostgres) -> None
 
 
 def test_start_takes_the_application_role(server: EmbeddedPostgres) -> None:
-    asyncio.run(start(server.dsn))
+    async def who() -> str:
+        async with Database(server.dsn) as database, database.platform() as connection:
+            return str(await connection.fetchval("SELECT current_user"))
+
+    assert asyncio.run(who()) == APPLICATION
 
 
 @pytest.mark.parametrize("role", [APPLICATION, OWNER, "postgres", "nobody"])

@@ -23,7 +23,7 @@ from chimera.workers.models import find, read_model
 from chimera.workers.packing import pack
 from chimera.workers.vouching import read_signed
 from tests.stores.content import KEY, TRUSTED, overwrite, sha256, version_in
-from tests.workers.hostile_files import good
+from tests.workers.hostile_changes import good
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from chimera.workers.inspection.contents import is_pickle, refused_kind
-from tests.workers.hostile_files import Runs, bomb, zipped
+from tests.workers.hostile_changes import Runs, bomb, zipped
 from tests.workers.rig import sums
 
 
@@ -95,6 +95,8 @@ def test_archive_with_a_broken_directory_is_one() -> None:
 
 @given(st.binary(max_size=2_000))
 def test_any_bytes_have_a_kind_or_none(raw: bytes) -> None:
-    kind(raw)
-    kind(b"PK\x03\x04" + raw)
-    kind(raw + b"PK\x05\x06" + raw[:30])
+    for content in (raw, raw + b"PK\x05\x06" + raw[:30]):
+        found = kind(content)
+        assert found is None or found.isprintable()
+        assert found is not None or not is_pickle(content)
+    assert kind(b"PK\x03\x04" + raw) is not None

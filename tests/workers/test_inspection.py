@@ -19,18 +19,8 @@ from chimera.schemas.signing import Kind, SigningKey
 from chimera.workers.inspection import inspector
 from chimera.workers.inspection.inspector import inspect
 from chimera.workers.inspection.rules import Rules, rules
-from tests.workers.hostile_files import (
-    CORPUS,
-    DEFINITION,
-    KEY,
-    RULES,
-    STRANGER,
-    Case,
-    good,
-    put,
-    saying,
-    zipped,
-)
+from tests.workers.hostile_changes import DEFINITION, good, put, saying, zipped
+from tests.workers.hostile_files import CORPUS, KEY, RULES, STRANGER, Case
 
 
 @pytest.fixture
@@ -118,12 +108,13 @@ def test_operator_of_a_domain_on_the_list_passes(folder: Path) -> None:
     put(folder / "model.onnx", model.SerializeToString())
     with pytest.raises(ModelRefused, match="com.microsoft.Gelu"):
         inspect(folder, RULES)
-    inspect(folder, Rules(operator_domains=("com.microsoft",)))
+    assert inspect(folder, Rules(operator_domains=("com.microsoft",))).source == "model.onnx"
 
 
 def test_samples_may_have_any_number_of_rows(folder: Path) -> None:
     put(folder / "samples.safetensors", save({"x": np.zeros((1_000, 2), "f4")}))
-    inspect(folder, RULES)
+    size_bytes = (folder / "samples.safetensors").stat().st_size
+    assert inspect(folder, RULES).files["samples.safetensors"].size_bytes == size_bytes
 
 
 def test_folder_that_is_a_link_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -137,30 +128,27 @@ def test_missing_folder_is_refused(tmp_path: Path) -> None:
         inspect(tmp_path / "nothing", RULES)
 
 
-def test_inspection_over_its_processor_time_is_a_refusal(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("code", "clock_times", "limits", "told"),
+    [
+        ("while True: pass", 60, {"cpu_s": 1}, "more processor time"),
+        ("import time; time.sleep(60)", 1, {"cpu_s": 1}, "took 1 s"),
+        ("x = bytearray(1 << 30)", 4, {"memory_bytes": 1 << 28}, "status 1: MemoryError"),
+    ],
+    ids=["processor", "clock", "memory"],
+)
+def test_inspection_over_its_limits_is_a_refusal(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    clock_times: int,
+    limits: dict[str, int],
+    told: str,
 ) -> None:
-    _replace_inspection(monkeypatch, "while True: pass")
-    monkeypatch.setattr(inspector, "CLOCK_TIMES", 60)
-    with pytest.raises(ModelRefused, match="more processor time"):
-        inspect(folder, Rules(cpu_s=1))
-
-
-def test_inspection_over_its_time_is_a_refusal(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _replace_inspection(monkeypatch, "import time; time.sleep(60)")
-    monkeypatch.setattr(inspector, "CLOCK_TIMES", 1)
-    with pytest.raises(ModelRefused, match="took 1 s"):
-        inspect(folder, Rules(cpu_s=1))
-
-
-def test_inspection_over_its_memory_is_a_refusal(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _replace_inspection(monkeypatch, "x = bytearray(1 << 30)")
-    with pytest.raises(ModelRefused, match="status 1: MemoryError"):
-        inspect(folder, Rules(memory_bytes=1 << 28))
+    _replace_inspection(monkeypatch, code)
+    monkeypatch.setattr(inspector, "CLOCK_TIMES", clock_times)
+    with pytest.raises(ModelRefused, match=told):
+        inspect(folder, Rules(**limits))  # type: ignore[arg-type]  # numbers, by their names
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])

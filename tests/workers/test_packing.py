@@ -11,7 +11,8 @@ from chimera.schemas.errors import ModelRefused
 from chimera.schemas.signing import Kind, Trusted
 from chimera.workers.packing import pack, write_folder
 from chimera.workers.vouching import read_signed
-from tests.workers.hostile_files import DEFINITION, KEY, RULES, good
+from tests.workers.hostile_changes import DEFINITION, good
+from tests.workers.hostile_files import KEY, RULES
 from tests.workers.rig import manifest, sums
 
 TRUSTED = Trusted([KEY.public])

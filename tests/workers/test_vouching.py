@@ -6,7 +6,8 @@ from chimera.schemas.errors import ModelRefused, SignatureInvalid
 from chimera.schemas.signing import Trusted
 from chimera.workers.packing import pack
 from chimera.workers.vouching import read_signed, require_program, sign_program
-from tests.workers.hostile_files import KEY, RULES, STRANGER, good
+from tests.workers.hostile_changes import good
+from tests.workers.hostile_files import KEY, RULES, STRANGER
 
 TRUSTED, OTHERS = Trusted([KEY.public]), Trusted([STRANGER.public])
 
@@ -48,8 +49,11 @@ def test_folder_without_a_signature_is_refused(folder: Path) -> None:
         read_signed(folder, TRUSTED)
 
 
-def test_program_that_we_signed_may_be_loaded(program: Path) -> None:
+def test_program_that_we_signed_may_be_loaded_while_its_signature_is_there(program: Path) -> None:
     require_program(program, TRUSTED)
+    program.with_name(f"{program.name}.sig").unlink()
+    with pytest.raises(ModelRefused, match="No such file"):
+        require_program(program, TRUSTED)
 
 
 def test_program_of_a_stranger_is_refused(program: Path) -> None:
