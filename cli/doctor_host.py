@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterator
 
 from chimera.cli import kafka_jars, scrape
+from chimera.cli.embedded import NEEDED_BYTES
 from chimera.cli.findings import Finding, failed, note, ok
-from chimera.cli.kafka import NEEDED_BYTES
 from chimera.cli.ports import HOST, free_port, is_free
 from chimera.schemas.errors import ChimeraError
 from chimera.schemas.settings import Settings

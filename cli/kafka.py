@@ -10,28 +10,24 @@ below the range that the kernel gives to outgoing connections, so a restart find
 """
 
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from chimera.cli import kafka_config, kafka_jars, kafka_probe
-from chimera.cli.child import Child
+from chimera.cli.embedded import PORT_TRIES, EmbeddedServer
 from chimera.cli.ports import HOST, free_port, is_free
-from chimera.cli.server_folder import ServerFolder
-from chimera.schemas.errors import ConfigurationError, KafkaUnavailable
+from chimera.schemas.errors import KafkaUnavailable
 
 DEFAULT_JARS = Path("~/.cache/chimera/kafka")
 START_WITHIN_S = 60.0  # an unclean folder of many segments takes some seconds to recover
 STOP_WITHIN_S = 20.0
-NEEDED_BYTES = 256 * 1024 * 1024  # the first segments and their indexes; less would fail at once
-_PORT_TRIES = 5
-_LOG_LIMIT_BYTES = 8 * 1024 * 1024
 
 
-class EmbeddedKafka:
-    """One broker; start and stop it as often as needed, it keeps its folder and its port."""
+class EmbeddedKafka(EmbeddedServer):
+    """One broker."""
+
+    server = "Kafka"
+    unavailable = KafkaUnavailable
 
     def __init__(
         self,
@@ -51,35 +47,11 @@ class EmbeddedKafka:
             jars: where Kafka's jars are kept once fetched.
             progress: called while they are fetched.
         """
-        self._folder = ServerFolder(folder, server="Kafka", needed_bytes=NEEDED_BYTES)
-        self._fixed_port = port
+        super().__init__(folder, port)
         self._extra = dict(extra or {})
         self._jars = jars
         self._progress = progress
         self._ports: tuple[int, int] | None = None  # broker, controller
-        self._child: Child | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    @property
-    def folder(self) -> Path:
-        if self._folder.path is None:
-            raise KafkaUnavailable("a temporary Kafka has no folder before it is started")
-        return self._folder.path
-
-    @property
-    def log_file(self) -> Path:
-        return self.folder / "kafka.log"
 
     @property
     def bootstrap(self) -> str:
@@ -87,17 +59,6 @@ class EmbeddedKafka:
         if self._ports is None:
             raise KafkaUnavailable("the embedded Kafka has not been started")
         return f"{HOST}:{self._ports[0]}"
-
-    @property
-    def pid(self) -> int:
-        """Of the JVM."""
-        if self._child is None:
-            raise KafkaUnavailable("the embedded Kafka is not running")
-        return self._child.pid
-
-    @property
-    def running(self) -> bool:
-        return self._child is not None and self._child.exit_code is None
 
     def start(self, within_s: float = START_WITHIN_S) -> None:
         """Start and wait until it serves; fetches Kafka the first time.
@@ -152,20 +113,19 @@ class EmbeddedKafka:
 
     def _start_on_ports(self, jars: list[Path], within_s: float) -> None:
         chosen = self._fixed_port is not None or self._ports is not None
-        for _ in range(1 if chosen else _PORT_TRIES):
+        for _ in range(1 if chosen else PORT_TRIES):
             ports = self._ports or self._choose_ports()
             self._configure(ports)
             if self._run(jars, ports, within_s):
                 self._ports = ports
                 return
-        raise _taken(self._fixed_port or (self._ports or (0, 0))[0])
+        raise self._taken(self._fixed_port or (self._ports or (0, 0))[0])
 
     def _choose_ports(self) -> tuple[int, int]:
         before = self._ports_before()
         if self._fixed_port is not None:
-            if not is_free(self._fixed_port):
-                raise _taken(self._fixed_port)
-            return self._fixed_port, free_port(except_for=self._fixed_port)
+            fixed = self._require_free(self._fixed_port)
+            return fixed, free_port(except_for=fixed)
         if before is not None and all(is_free(port) for port in before):
             return before
         broker = free_port()
@@ -189,50 +149,15 @@ class EmbeddedKafka:
             raise self._folder.unwritable(error) from error
 
     def _run(self, jars: list[Path], ports: tuple[int, int], within_s: float) -> bool:
-        """Start the JVM and wait until it serves; False when a port turned out to be taken."""
-        if self.log_file.exists() and self.log_file.stat().st_size > _LOG_LIMIT_BYTES:
-            self.log_file.replace(self.log_file.with_suffix(".log.1"))
-        logged_bytes = self.log_file.stat().st_size if self.log_file.exists() else 0
+        """Whether it serves; False when a port turned out to be taken."""
         command = [
             *kafka_config.java(jars),
             f"-XX:ErrorFile={self.folder}/jvm-crash-%p.log",
             "kafka.Kafka",
+            str(self._configuration),
         ]
-        self._child = Child(
-            [*command, str(self._configuration)],
-            log_file=self.log_file,
-            inherit=() if self._folder.lock is None else (self._folder.lock,),
+        return self._serves(
+            command,
+            lambda _: kafka_probe.missing(HOST, ports[0], kafka_config.COORDINATOR_PARTITIONS),
+            within_s,
         )
-        until = time.monotonic() + within_s
-        reason: str | None = "not probed yet"
-        while self._child.exit_code is None:
-            reason = kafka_probe.missing(HOST, ports[0], kafka_config.COORDINATOR_PARTITIONS)
-            if reason is None and self._child.exit_code is None:
-                return True
-            if time.monotonic() > until:
-                raise KafkaUnavailable(
-                    f"the embedded Kafka did not serve within {within_s:.0f} s: {reason}"
-                    f"{self._said(logged_bytes)}"
-                )
-            self._child.wait(0.02)
-        said = self._said(logged_bytes)
-        if "Address already in use" in said:
-            return False
-        raise KafkaUnavailable(
-            f"the embedded Kafka ended with code {self._child.exit_code} while it started{said}"
-        )
-
-    def _said(self, logged_bytes: int) -> str:
-        """The end of what this run logged, after where the rest is."""
-        with self.log_file.open("rb") as log:
-            log.seek(logged_bytes)
-            said = log.read().decode("utf-8", "replace")
-        return f"; {self.log_file} says:\n{said[-2000:].strip()}"
-
-
-def _taken(port: int) -> ConfigurationError:
-    which = f"port {port} is" if port else "one port after the other was"
-    return ConfigurationError(
-        f"CHIMERA_KAFKA__EMBEDDED_PORT: {which} taken by another process; "
-        "name a free one, or unset it"
-    )

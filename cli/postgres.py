@@ -11,32 +11,28 @@ below the range of outgoing connections and is kept, so clients find it again af
 
 import os
 import signal
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from chimera.cli import postgres_config, postgres_probe
 from chimera.cli.child import Child
+from chimera.cli.embedded import PORT_TRIES, EmbeddedServer
 from chimera.cli.ports import free_port, is_free
 from chimera.cli.postgres_cluster import Cluster
 from chimera.cli.postgres_config import Access
-from chimera.cli.server_folder import ServerFolder
-from chimera.schemas.errors import ConfigurationError, PostgresUnavailable
+from chimera.schemas.errors import PostgresUnavailable
 
 START_WITHIN_S = 60.0  # after a crash it first reads its log again
 STOP_WITHIN_S = 20.0
-NEEDED_BYTES = 256 * 1024 * 1024  # a new cluster is 40 MB, its log up to 128
-_PORT_TRIES = 5
-_POLL_S = 0.02
-_LOG_LIMIT_BYTES = 8 * 1024 * 1024
 
 
-class EmbeddedPostgres:
-    """One server; start and stop it as often as needed, it keeps its folder and its port."""
+class EmbeddedPostgres(EmbeddedServer):
+    """One server."""
+
+    server = "Postgres"
+    unavailable = PostgresUnavailable
 
     def __init__(
         self,
@@ -51,33 +47,9 @@ class EmbeddedPostgres:
             port: none: the one it had before when that is free, else a free one.
             extra: server configuration, put over our own.
         """
-        self._folder = ServerFolder(folder, server="Postgres", needed_bytes=NEEDED_BYTES)
-        self._fixed_port = port
+        super().__init__(folder, port)
         self._extra = {**({"fsync": "off"} if folder is None else {}), **(extra or {})}
         self._access: Access | None = None
-        self._child: Child | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    @property
-    def folder(self) -> Path:
-        if self._folder.path is None:
-            raise PostgresUnavailable("a temporary Postgres has no folder before it is started")
-        return self._folder.path
-
-    @property
-    def log_file(self) -> Path:
-        return self.folder / "postgres.log"
 
     @property
     def dsn(self) -> str:
@@ -88,17 +60,6 @@ class EmbeddedPostgres:
     def owner_dsn(self) -> str:
         """With the secret of the role that owns the tables: for migrations."""
         return self._served.owner_dsn
-
-    @property
-    def pid(self) -> int:
-        """Of the first of its processes."""
-        if self._child is None:
-            raise PostgresUnavailable("the embedded Postgres is not running")
-        return self._child.pid
-
-    @property
-    def running(self) -> bool:
-        return self._child is not None and self._child.exit_code is None
 
     def start(self, within_s: float = START_WITHIN_S) -> None:
         """Start and wait until it serves.
@@ -146,59 +107,32 @@ class EmbeddedPostgres:
         return self._access
 
     def _start_on_port(self, cluster: Cluster, access: Access, within_s: float) -> None:
-        for _ in range(1 if self._fixed_port is not None else _PORT_TRIES):
+        for _ in range(1 if self._fixed_port is not None else PORT_TRIES):
             served = replace(access, port=self._choose_port(access))
             if self._run(cluster, served, within_s):
                 served.write(self.folder)
                 self._access = served
                 return
-        raise _taken(self._fixed_port)
+        raise self._taken(self._fixed_port)
 
     def _choose_port(self, access: Access) -> int:
         if self._fixed_port is not None:
-            if not is_free(self._fixed_port):
-                raise _taken(self._fixed_port)
-            return self._fixed_port
+            return self._require_free(self._fixed_port)
         if access.port is not None and is_free(access.port):
             return access.port
         return free_port()
 
     def _run(self, cluster: Cluster, access: Access, within_s: float) -> bool:
-        """Start the server and wait until it serves; False when the port turned out to be taken."""
-        if self.log_file.exists() and self.log_file.stat().st_size > _LOG_LIMIT_BYTES:
-            self.log_file.replace(self.log_file.with_suffix(".log.1"))
-        logged_bytes = self.log_file.stat().st_size if self.log_file.exists() else 0
-        options = postgres_config.options(access.port or 0, self._extra)
-        self._child = Child(
-            cluster.command("postgres", "-D", str(cluster.data), *options),
-            log_file=self.log_file,
-            inherit=() if self._folder.lock is None else (self._folder.lock,),
-        )
-        until = time.monotonic() + within_s
-        reason: str | None = "it is starting"
-        while self._child.wait(_POLL_S) is None:
-            if _says_ready(cluster.data, self._child.pid):
-                reason = postgres_probe.missing(access.dsn)
-                if reason is None:
-                    return True
-            if time.monotonic() > until:
-                raise PostgresUnavailable(
-                    f"the embedded Postgres did not serve within {within_s:.0f} s: {reason}"
-                    f"{self._said(logged_bytes)}"
-                )
-        said = self._said(logged_bytes)
-        if "Address already in use" in said:
-            return False
-        raise PostgresUnavailable(
-            f"the embedded Postgres ended with code {self._child.exit_code} while it started{said}"
-        )
+        """Whether it serves; False when the port turned out to be taken."""
 
-    def _said(self, logged_bytes: int) -> str:
-        """The end of what this run logged, after where the rest is."""
-        with self.log_file.open("rb") as log:
-            log.seek(logged_bytes)
-            said = log.read().decode("utf-8", "replace")
-        return f"; {self.log_file} says:\n{said[-2000:].strip()}"
+        def missing(server: Child) -> str | None:
+            if not _says_ready(cluster.data, server.pid):
+                return "it is starting"
+            return postgres_probe.missing(access.dsn)
+
+        options = postgres_config.options(access.port or 0, self._extra)
+        command = cluster.command("postgres", "-D", str(cluster.data), *options)
+        return self._serves(command, missing, within_s)
 
 
 def _says_ready(data: Path, pid: int) -> bool:
@@ -221,11 +155,3 @@ def _kill_family(server: Child) -> None:
         with suppress(ProcessLookupError):
             os.kill(int(session), signal.SIGKILL)
     server.kill()
-
-
-def _taken(port: int | None) -> ConfigurationError:
-    which = f"port {port} is" if port else "one port after the other was"
-    return ConfigurationError(
-        f"CHIMERA_POSTGRES__EMBEDDED_PORT: {which} taken by another process; "
-        "name a free one, or unset it"
-    )

@@ -16,9 +16,9 @@ from chimera.schemas.request_heads import identify
 from chimera.schemas.responses import Response
 from chimera.schemas.work import BatchStory, Failure, Outcomes, Work
 from chimera.workers.computation import Answers, Batch, Plain
-from chimera.workers.frames import Answered
 from chimera.workers.results import Coordinates, Lot, Tails, Told, coordinates
 from chimera.workers.tasks import NO_EXTRA, Held, Task
+from chimera.workers.work_frames import Answered
 
 FRAME_BYTES = 8 << 20  # a lane's share of a batch goes out in pieces of about so much
 

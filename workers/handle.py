@@ -22,13 +22,14 @@ import structlog
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.placements import Traffic
 from chimera.schemas.work import Block, Outcomes, Results, Started, Work
-from chimera.workers import frames
+from chimera.workers import block_frames, frames, work_frames
 from chimera.workers.configuration import Configuration
 from chimera.workers.devices import QUIET
-from chimera.workers.frames import Answered, BrokenFrame, Kind, Reassembly
+from chimera.workers.frames import BrokenFrame, Kind, Reassembly
 from chimera.workers.link import enlarge
 from chimera.workers.pieces import part
 from chimera.workers.suspects import Board, Doing
+from chimera.workers.work_frames import Answered
 
 log = structlog.get_logger(__name__)
 
@@ -163,10 +164,10 @@ class Handle(asyncio.Protocol):
         self._next_serial += 1
         if isinstance(given, Block):
             count, size = given.count, len(given.raw)
-            frame = frames.frame_block(serial, given)
+            frame = block_frames.frame_block(serial, given)
         else:
             count, size = len(given.offsets), sum(map(len, given.values))
-            frame = frames.frame_work(serial, given)
+            frame = work_frames.frame_work(serial, given)
         self._flights[serial] = Flight(given, count, size)
         self._lanes[given.lane] = self._lanes.get(given.lane, 0) + count
         self.records += count
@@ -227,14 +228,14 @@ class Handle(asyncio.Protocol):
 
     def _take(self, kind: Kind, body: bytes) -> None:
         if kind is Kind.OUTCOMES:
-            self._answer(frames.read_outcomes(body))
+            self._answer(work_frames.read_outcomes(body))
         elif kind is Kind.RESULTS:
-            serial, results = frames.read_results(body)
+            serial, results = block_frames.read_results(body)
             if self._land_block(serial) is not None:
                 self.answered += results.count
                 self._audience.take_results(results)
         elif kind is Kind.UNREAD:
-            block = self._land_block(frames.read_unread(body))
+            block = self._land_block(block_frames.read_unread(body))
             if block is not None:
                 self._audience.take_unread(block)
         elif kind is Kind.STARTED:

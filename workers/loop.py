@@ -14,7 +14,7 @@ from chimera.schemas import request_batches, uniform
 from chimera.schemas.errors import DeadlineExceeded, OutOfMemory, RequestError
 from chimera.schemas.inference import Request
 from chimera.schemas.work import Block, Failure, Work
-from chimera.workers import answers, collection, frames
+from chimera.workers import answers, block_frames, collection, frames, work_frames
 from chimera.workers.batching import Piece, Policy, Run, Scheduler, level
 from chimera.workers.computation import Computation
 from chimera.workers.configuration import Configuration
@@ -81,13 +81,13 @@ class Loop:
 
     def _take_frame(self, kind: Kind, body: bytes) -> None:
         if kind is Kind.WORK:
-            held = Held(*frames.read_work(body))
+            held = Held(*work_frames.read_work(body))
             if held.work.isolate:
                 self._queue_one_by_one(held)
             else:
                 self._decode(held)
         elif kind is Kind.BLOCK:
-            self._take_block(*frames.read_block(body))
+            self._take_block(*block_frames.read_block(body))
         elif kind is Kind.DIRECT:
             self._repertoire.direct(frames.read_traffic(body))
             self._routes.forget()
@@ -100,7 +100,7 @@ class Loop:
     def _take_block(self, serial: int, block: Block) -> None:
         found = collection.read(block, self._configuration.max_request_bytes)
         if found is None:
-            self._link.send(frames.frame_unread(serial))
+            self._link.send(block_frames.frame_unread(serial))
             return
         held = Held(serial, *found)
         tasks = self._read_as_columns(held)
@@ -214,7 +214,7 @@ class Loop:
                 self._wait(tasks, error.until_us)
                 return
             for answered in answers.of_batch(tasks, batch, started_ns, self._send_results):
-                self._link.send(frames.frame_outcomes(answered))
+                self._link.send(work_frames.frame_outcomes(answered))
 
     def _wait(self, tasks: list[Task], until_us: int) -> None:
         """Back into the queue: no tier of their model takes a call before then."""
@@ -234,11 +234,11 @@ class Loop:
         assert held.collection is not None
         configuration = self._configuration
         results = held.collection.results(configuration.batch_bytes, configuration.compression)
-        self._link.send(frames.frame_results(held.serial, results))
+        self._link.send(block_frames.frame_results(held.serial, results))
 
     def _refuse(self, held: Held, refused: list[tuple[int, RequestError, Failure]]) -> None:
         for answered in (*answers.give_up(held), answers.refusals(held, refused)):
-            self._link.send(frames.frame_outcomes(answered))
+            self._link.send(work_frames.frame_outcomes(answered))
 
     def _decode_alone(self, held: Held, index: int) -> list[Task]:
         indexes = range(index, index + 1)

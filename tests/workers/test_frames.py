@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from chimera.schemas.batches import Encoded
 from chimera.schemas.errors import REQUEST_ERRORS
 from chimera.schemas.work import BatchStory, Block, Outcomes, Results, Work
-from chimera.workers import frames
-from chimera.workers.frames import Answered, BrokenFrame, Kind
+from chimera.workers import block_frames, frames, work_frames
+from chimera.workers.frames import BrokenFrame, Kind
+from chimera.workers.work_frames import Answered
 
 I64 = st.integers(-(2**63), 2**63 - 1)
 STORY = BatchStory("m", "1", "ab", "onnx-cpu", 1, 1)
@@ -98,31 +99,35 @@ RESULTS = st.builds(
 
 @given(BLOCKS, U64)
 def test_block_comes_back(block: Block, serial: int) -> None:
-    found, read = frames.read_block(body_of(frames.frame_block(serial, block), Kind.BLOCK))
+    found, read = block_frames.read_block(
+        body_of(block_frames.frame_block(serial, block), Kind.BLOCK)
+    )
     assert (found, asdict(read)) == (serial, asdict(block))
 
 
 @given(RESULTS, U64)
 def test_results_come_back(results: Results, serial: int) -> None:
-    body = body_of(frames.frame_results(serial, results), Kind.RESULTS)
-    assert frames.read_results(body) == (serial, results)
+    body = body_of(block_frames.frame_results(serial, results), Kind.RESULTS)
+    assert block_frames.read_results(body) == (serial, results)
 
 
 @given(U64)
 def test_unread_comes_back(serial: int) -> None:
-    assert frames.read_unread(body_of(frames.frame_unread(serial), Kind.UNREAD)) == serial
+    assert (
+        block_frames.read_unread(body_of(block_frames.frame_unread(serial), Kind.UNREAD)) == serial
+    )
 
 
 @given(works(), st.integers(0, 2**64 - 1))
 def test_work_comes_back(work: Work, serial: int) -> None:
-    body = body_of(frames.frame_work(serial, work), Kind.WORK)
-    assert frames.read_work(body) == (serial, work)
+    body = body_of(work_frames.frame_work(serial, work), Kind.WORK)
+    assert work_frames.read_work(body) == (serial, work)
 
 
 @given(answers())
 def test_outcomes_come_back(answered: Answered) -> None:
-    body = body_of(frames.frame_outcomes(answered), Kind.OUTCOMES)
-    assert frames.read_outcomes(body) == answered
+    body = body_of(work_frames.frame_outcomes(answered), Kind.OUTCOMES)
+    assert work_frames.read_outcomes(body) == answered
 
 
 @given(I64)
@@ -130,15 +135,25 @@ def test_forget_comes_back(lane: int) -> None:
     assert frames.read_forget(body_of(frames.frame_forget(lane), Kind.FORGET)) == lane
 
 
+TRAFFIC = st.dictionaries(st.text(), st.dictionaries(st.text(), st.floats(0, 1e6)))
+
+
+@given(TRAFFIC)
+def test_traffic_comes_back(traffic: dict[str, dict[str, float]]) -> None:
+    body = body_of(frames.frame_direct(traffic), Kind.DIRECT)
+    assert frames.read_traffic(body) == traffic
+
+
 Read = Callable[[bytes], Any]
 Write = Callable[[Any], bytes]
 FORMS: list[tuple[Read, Write]] = [
-    (frames.read_work, lambda found: frames.frame_work(*found)),
-    (frames.read_outcomes, frames.frame_outcomes),
+    (work_frames.read_work, lambda found: work_frames.frame_work(*found)),
+    (work_frames.read_outcomes, work_frames.frame_outcomes),
     (frames.read_forget, frames.frame_forget),
-    (frames.read_block, lambda found: frames.frame_block(*found)),
-    (frames.read_results, lambda found: frames.frame_results(*found)),
-    (frames.read_unread, frames.frame_unread),
+    (frames.read_traffic, frames.frame_direct),
+    (block_frames.read_block, lambda found: block_frames.frame_block(*found)),
+    (block_frames.read_results, lambda found: block_frames.frame_results(*found)),
+    (block_frames.read_unread, block_frames.frame_unread),
 ]
 
 
@@ -155,7 +170,9 @@ def is_read_or_broken(read: Read, write: Write, body: bytes) -> bool:
 @given(st.data())
 def test_damaged_body_is_read_or_broken(data: st.DataObject) -> None:
     work, answered = data.draw(works()), data.draw(answers())
-    sent = ((1, work), answered, 1, (1, data.draw(BLOCKS)), (1, data.draw(RESULTS)), 1)
+    traffic = {"m": {"1": 1.0, "2": 0.25}}
+    blocks = ((1, data.draw(BLOCKS)), (1, data.draw(RESULTS)))
+    sent = ((1, work), answered, 1, traffic, *blocks, 1)
     for (read, write), value in zip(FORMS, sent, strict=True):
         body = bytearray(write(value)[frames.HEADER.size :])
         for _ in range(data.draw(st.integers(1, 4))):
@@ -173,11 +190,11 @@ def test_random_body_is_read_or_broken(body: bytes) -> None:
 
 @given(st.lists(works(), max_size=4), st.data())
 def test_stream_in_any_pieces_gives_every_frame(sent: list[Work], data: st.DataObject) -> None:
-    stream = b"".join(frames.frame_work(serial, work) for serial, work in enumerate(sent))
+    stream = b"".join(work_frames.frame_work(serial, work) for serial, work in enumerate(sent))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     reassembly = frames.Reassembly()
     found = [
-        frames.read_work(body)
+        work_frames.read_work(body)
         for start, stop in zip([0, *cuts], [*cuts, len(stream)], strict=True)
         for _, body in reassembly.feed(stream[start:stop])
     ]
@@ -196,13 +213,13 @@ def test_oversized_or_foreign_header_breaks_the_stream() -> None:
 
 def test_codes_beyond_the_error_tree_are_broken() -> None:
     outcomes = Outcomes(1, [5], bytes([len(REQUEST_ERRORS) + 1]), [b""], STORY)
-    body = body_of(frames.frame_outcomes(Answered(outcomes, [(0, 1)])), Kind.OUTCOMES)
+    body = body_of(work_frames.frame_outcomes(Answered(outcomes, [(0, 1)])), Kind.OUTCOMES)
     with pytest.raises(BrokenFrame, match="code"):
-        frames.read_outcomes(body)
+        work_frames.read_outcomes(body)
 
 
 def test_parts_must_be_the_whole() -> None:
     outcomes = Outcomes(1, [5], b"\0", [b""], STORY)
-    body = body_of(frames.frame_outcomes(Answered(outcomes, [(0, 2)])), Kind.OUTCOMES)
+    body = body_of(work_frames.frame_outcomes(Answered(outcomes, [(0, 2)])), Kind.OUTCOMES)
     with pytest.raises(BrokenFrame, match="parts"):
-        frames.read_outcomes(body)
+        work_frames.read_outcomes(body)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chimera.workers import frames
+from chimera.workers import frames, work_frames
 from chimera.workers.frames import BrokenFrame, Kind
 from chimera.workers.link import Closed, Link
 from tests.workers.rig import work
@@ -25,7 +25,7 @@ def test_nothing_comes_in_time(ends: tuple[socket.socket, Link]) -> None:
 
 
 def test_large_frame_comes_whole_however_it_is_sent(ends: tuple[socket.socket, Link]) -> None:
-    sent = frames.frame_work(7, work([b"x" * 1_000_000] * 20))
+    sent = work_frames.frame_work(7, work([b"x" * 1_000_000] * 20))
     node, link = ends
 
     def send() -> None:
