@@ -20,7 +20,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from chimera.schemas.errors import ArtifactsUnavailable, ChimeraError, RequestError
-from chimera.schemas.model_names import read_key
+from chimera.schemas.model_names import DEFAULT_TENANT, read_key
 from chimera.schemas.model_state import LiveVersion, ModelState, ShadowVersion, decode_state
 from chimera.schemas.placements import Orders, Placement, Traffic
 from chimera.schemas.work import Loaded
@@ -32,7 +32,6 @@ log = structlog.get_logger(__name__)
 
 POLL_MS = 200
 AGAIN_S = 5.0  # after something could not be had
-TENANT = "default"
 
 Served = tuple[ModelState, tuple[Placement, ...]]
 
@@ -105,7 +104,7 @@ class Following:
             except RequestError as error:
                 log.error("model_state_not_read", offset=record.offset, reason=str(error))
                 continue
-            if tenant != TENANT:
+            if tenant != DEFAULT_TENANT:
                 continue
             if state is None:
                 self._wanted.pop(model, None)

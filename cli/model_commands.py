@@ -113,33 +113,29 @@ def _give(
     bootstrap: str | None,
 ) -> None:
     import asyncio
-    import getpass
-    import socket
     import uuid
 
+    from chimera.cli import refusals
+    from chimera.cli.actor import actor
     from chimera.cli.commanding import give
     from chimera.cli.progress import waiting
     from chimera.cli.stack import find_bootstrap
     from chimera.schemas import model_commands
-    from chimera.schemas.errors import ChimeraError
     from chimera.schemas.settings import load
 
     command: Command = getattr(model_commands, kind)(
         command_id=uuid.uuid4().hex,
         tenant=tenant,
         model=model,
-        actor=f"{getpass.getuser()}@{socket.gethostname()}"[:255],
+        actor=actor(),
         reason=reason,
         **fields,
     )
-    try:
+    with refusals.told("models"):
         settings = load()
         where = bootstrap or find_bootstrap(settings)
         with waiting("waiting for the answer"):
             answer = asyncio.run(give(settings, where, command, timeout_s))
-    except ChimeraError as error:
-        typer.echo(f"chimera models: {error}", err=True)
-        raise typer.Exit(1) from None
     _show(answer, command, timeout_s)
 
 

@@ -22,7 +22,7 @@ def register(
 
     with told("models"):
         from chimera.cli import registering
-        from chimera.cli.registry import actor
+        from chimera.cli.actor import actor
         from chimera.schemas.settings import load
 
         settings = load()

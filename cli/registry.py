@@ -3,21 +3,22 @@
 `tests/cli/test_models_registry.py` asks it, and asks where there is none.
 """
 
-import getpass
-import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from chimera.cli.postgres_address import find_postgres
 from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.model_names import DEFAULT_TENANT
 from chimera.schemas.server_settings import PostgresSettings
 from chimera.stores.postgres import Database
 from chimera.stores.registry.registry import Registry
-from chimera.stores.registry.tenants import DEFAULT, Tenants
+from chimera.stores.registry.tenants import Tenants
 
 
 @asynccontextmanager
-async def opened(settings: PostgresSettings, tenant: str = DEFAULT) -> AsyncGenerator[Registry]:
+async def opened(
+    settings: PostgresSettings, tenant: str = DEFAULT_TENANT
+) -> AsyncGenerator[Registry]:
     """The registry of one tenant.
 
     Raises:
@@ -30,11 +31,3 @@ async def opened(settings: PostgresSettings, tenant: str = DEFAULT) -> AsyncGene
         if found is None:
             raise ConfigurationError(f"the registry has no tenant {tenant}")
         yield Registry(database, found.id)
-
-
-def actor() -> str:
-    """Who the registry writes down as having done it: the account of this process."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's account without a name
-        return f"uid {os.getuid()}"

@@ -23,6 +23,8 @@ Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # since the epoch
 
+DEFAULT_TENANT = "default"  # made with the registry's tables
+
 
 def key(tenant: str, model: str) -> bytes:
     """Of all records of one model."""

@@ -9,13 +9,13 @@ from uuid import UUID
 
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.manifest import is_name
+from chimera.schemas.model_names import DEFAULT_TENANT
 from chimera.stores.postgres import Database
 from chimera.stores.registry.records import Tenant
 
 if TYPE_CHECKING:
     from chimera.stores.postgres import Connection
 
-DEFAULT = "default"
 
 _COLUMNS = "id, name, created_at"
 
@@ -41,7 +41,7 @@ class Tenants:
             raise AssertionError(f"tenant {name} is neither new nor there")
         return found
 
-    async def find(self, name: str = DEFAULT) -> Tenant | None:
+    async def find(self, name: str = DEFAULT_TENANT) -> Tenant | None:
         async with self._database.platform() as connection:
             return await _find(connection, name)
 

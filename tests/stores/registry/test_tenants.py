@@ -8,8 +8,9 @@ import pytest
 
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.model_names import DEFAULT_TENANT
 from chimera.stores.postgres import Database
-from chimera.stores.registry.tenants import DEFAULT, Tenants
+from chimera.stores.registry.tenants import Tenants
 
 
 def test_default_is_there_from_the_first_revision(server: EmbeddedPostgres) -> None:
@@ -17,7 +18,7 @@ def test_default_is_there_from_the_first_revision(server: EmbeddedPostgres) -> N
         async with Database(server.dsn) as database:
             found = await Tenants(database).find()
             assert found is not None
-            assert found.name == DEFAULT
+            assert found.name == DEFAULT_TENANT
 
     asyncio.run(find())
 
