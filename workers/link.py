@@ -7,7 +7,6 @@ another thread. A frame's body is read by the kernel straight into the bytes tha
 
 import select
 import socket
-from types import TracebackType
 from typing import Self
 
 from chimera.workers.frames import HEADER, Kind, read_header
@@ -34,12 +33,7 @@ class Link:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for end in (self._node, self._woken, self._waker):
             end.close()
 

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +20,7 @@ from chimera.schemas import headers
 from chimera.schemas.batches import encode
 from chimera.schemas.errors import REQUEST_ERRORS
 from chimera.schemas.manifest import Manifest, TensorSpec
+from chimera.schemas.placements import Orders
 from chimera.schemas.serving_settings import ServingSettings
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import BatchStory, Block, Outcomes, Results, Work
@@ -150,12 +150,17 @@ class Rig:
     """A pool and all that it said. `async with Rig(...) as rig`."""
 
     def __init__(
-        self, models_dir: Path, entry: Sequence[str] | None = HOSTILE, **serving: Any
+        self,
+        models_dir: Path,
+        entry: Sequence[str] | None = HOSTILE,
+        orders: Orders | None = None,
+        **serving: Any,
     ) -> None:
         settings = Settings(
             serving=ServingSettings(models_dir=models_dir, devices=("cpu",), **serving)
         )
         self.pool = Pool(settings, self, entry=entry)
+        self._orders = orders
         self.codes: dict[tuple[int, int], int] = {}
         self.bodies: dict[tuple[int, int], bytes] = {}
         self.order: list[tuple[int, int]] = []
@@ -167,15 +172,10 @@ class Rig:
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        await asyncio.wait_for(self.pool.start(), WITHIN_S)
+        await asyncio.wait_for(self.pool.start(self._orders), WITHIN_S)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.pool.stop()
 
     def take_outcomes(self, outcomes: Outcomes) -> None:

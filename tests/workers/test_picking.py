@@ -73,17 +73,15 @@ def test_block_of_a_split_model_is_answered_as_one_in_its_order(tmp_path: Path) 
     values = [request((at, 2), "sums", id=f"r{at}") for at in range(200)]
 
     async def scenario() -> None:
-        rig = Rig(tmp_path, REAL)
-        await rig.pool.start(Orders(tuple(placements), {"sums": {"1": 3.0, "2": 1.0}}))
-        try:
+        async with Rig(
+            tmp_path, REAL, orders=Orders(tuple(placements), {"sums": {"1": 3.0, "2": 1.0}})
+        ) as rig:
             rig.pool.submit_block(block(values, start=1_000))
             await rig.until(lambda: bool(rig.results))
             (results,) = rig.results
             assert results.count == 200
             rig.pool.submit(work(values, start=1_000))
             await rig.answered(200)
-        finally:
-            await rig.pool.stop()
         assert [rig.number(1_000 + at) for at in range(200)] == [at + 2 for at in range(200)]
         told = Counter(rig.value(1_000 + at)["model_version"] for at in range(200))
         rows = Counter({story.version: story.size for story in results.stories})

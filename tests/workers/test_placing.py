@@ -43,24 +43,23 @@ async def answered_by(rig: Rig, offset: int) -> tuple[bytes, str]:
 
 def test_ordered_version_answers_under_its_own_digest(folder: Path) -> None:
     async def scenario() -> None:
-        rig = Rig(folder / "nothing-here")
-        await rig.pool.start(Orders((placed(folder, "1"), placed(folder, "2")), to("1")))
-        try:
+        async with Rig(
+            folder / "nothing-here",
+            orders=Orders((placed(folder, "1"), placed(folder, "2")), to("1")),
+        ) as rig:
             assert await answered_by(rig, 0) == (b"1" * 64, "1")
             rig.pool.submit(work([request((0, 1), model_version="2")], start=1))
             await rig.answered(2)
             assert rig.value(1)["model_version"] == "2"
-        finally:
-            await rig.pool.stop()
 
     asyncio.run(scenario())
 
 
 def test_traffic_turns_without_a_restart(folder: Path) -> None:
     async def scenario() -> None:
-        rig = Rig(folder)
-        await rig.pool.start(Orders((placed(folder, "1"), placed(folder, "2")), to("1")))
-        try:
+        async with Rig(
+            folder, orders=Orders((placed(folder, "1"), placed(folder, "2")), to("1"))
+        ) as rig:
             (before,) = rig.pool.executors
             for offset, version in enumerate(["2", "1", "2"]):
                 rig.pool.direct(to(version))
@@ -70,17 +69,13 @@ def test_traffic_turns_without_a_restart(folder: Path) -> None:
             await rig.answered(4)
             assert rig.code(9) == "unknown_model"
             assert rig.pool.executors == [before]
-        finally:
-            await rig.pool.stop()
 
     asyncio.run(scenario())
 
 
 def test_version_is_loaded_beside_the_one_that_answers(folder: Path) -> None:
     async def scenario() -> None:
-        rig = Rig(folder, executors=2)
-        await rig.pool.start(Orders((placed(folder, "1"),), to("1")))
-        try:
+        async with Rig(folder, executors=2, orders=Orders((placed(folder, "1"),), to("1"))) as rig:
             load = [request((0, at)) for at in range(2_000)]
             rig.pool.submit(work(load, lane=2))
             assert await rig.pool.hold([placed(folder, "1"), placed(folder, "2")]) == ()
@@ -89,8 +84,6 @@ def test_version_is_loaded_beside_the_one_that_answers(folder: Path) -> None:
             assert await answered_by(rig, 1) == (b"2" * 64, "2")
             await rig.answered(2_002)
             assert rig.deaths == [] and rig.suspects == []
-        finally:
-            await rig.pool.stop()
 
     asyncio.run(scenario())
 
@@ -99,10 +92,8 @@ def test_executors_that_retire_answer_what_they_have(folder: Path) -> None:
     write_hostile(folder, "slow", max_batch_size=4)
 
     async def scenario() -> None:
-        rig = Rig(folder)
         slow = Placement("slow", "1", "5" * 64, str(folder / "slow" / "1"))
-        await rig.pool.start(Orders((slow,), {"slow": {"1": 1.0}}))
-        try:
+        async with Rig(folder, orders=Orders((slow,), {"slow": {"1": 1.0}})) as rig:
             rig.pool.submit(work([request((0, at), "slow") for at in range(100)]))
             (before,) = rig.pool.executors
             assert await rig.pool.hold([slow, placed(folder, "1")]) == ()
@@ -110,8 +101,6 @@ def test_executors_that_retire_answer_what_they_have(folder: Path) -> None:
             assert after.pid != before.pid
             await rig.answered(100)
             assert [rig.number(at) for at in range(100)] == [at + 1 for at in range(100)]
-        finally:
-            await rig.pool.stop()
 
     asyncio.run(scenario())
 
@@ -123,25 +112,19 @@ def test_work_of_one_that_does_not_finish_is_computed_by_its_successor(
     write_hostile(folder, "slow", max_batch_size=1)
 
     async def scenario() -> None:
-        rig = Rig(folder)
         slow = Placement("slow", "1", "5" * 64, str(folder / "slow" / "1"))
-        await rig.pool.start(Orders((slow,), {"slow": {"1": 1.0}}))
-        try:
+        async with Rig(folder, orders=Orders((slow,), {"slow": {"1": 1.0}})) as rig:
             rig.pool.submit(work([request((0, at), "slow") for at in range(60)]))
             assert await rig.pool.hold([slow, placed(folder, "1")]) == ()
             await rig.answered(60)
             assert rig.deaths == [] and rig.suspects == []
-        finally:
-            await rig.pool.stop()
 
     asyncio.run(scenario())
 
 
 def test_version_that_is_refused_or_deadly_changes_nothing(folder: Path) -> None:
     async def scenario() -> None:
-        rig = Rig(folder)
-        await rig.pool.start(Orders((placed(folder, "1"),), to("1")))
-        try:
+        async with Rig(folder, orders=Orders((placed(folder, "1"),), to("1"))) as rig:
             (before,) = rig.pool.executors
             missing = placed(folder, "4")
             (refused,) = await rig.pool.hold([placed(folder, "1"), missing])
@@ -150,24 +133,18 @@ def test_version_that_is_refused_or_deadly_changes_nothing(folder: Path) -> None
             assert refused.version == "3" and "ended" in refused.refused
             assert rig.pool.executors == [before]
             assert await answered_by(rig, 0) == (b"1" * 64, "1")
-        finally:
-            await rig.pool.stop()
 
     asyncio.run(scenario())
 
 
 def test_executor_that_dies_comes_back_with_what_is_ordered_now(folder: Path) -> None:
     async def scenario() -> None:
-        rig = Rig(folder)
-        await rig.pool.start(Orders((placed(folder, "1"),), to("1")))
-        try:
+        async with Rig(folder, orders=Orders((placed(folder, "1"),), to("1"))) as rig:
             assert await rig.pool.hold([placed(folder, "2")]) == ()
             rig.pool.direct(to("2"))
             rig.pool.submit(work([request((1, 0))], lane=3))  # aborts its process
             await rig.until(lambda: bool(rig.deaths))
             assert await answered_by(rig, 0) == (b"2" * 64, "2")
-        finally:
-            await rig.pool.stop()
 
     asyncio.run(scenario())
 
@@ -180,9 +157,9 @@ def test_blocks_turn_to_the_new_version_between_two_batches(tmp_path: Path) -> N
     ]
 
     async def scenario() -> None:
-        rig = Rig(tmp_path, REAL)
-        await rig.pool.start(Orders(tuple(placements), {"sums": {"1": 1.0}}))
-        try:
+        async with Rig(
+            tmp_path, REAL, orders=Orders(tuple(placements), {"sums": {"1": 1.0}})
+        ) as rig:
             for turn in range(6):
                 values = [request((at, 2), "sums", id=f"r{at}") for at in range(80)]
                 rig.pool.submit_block(block(values, start=turn * 80))
@@ -192,7 +169,5 @@ def test_blocks_turn_to_the_new_version_between_two_batches(tmp_path: Path) -> N
             versions = [one.stories[0].version for one in results]
             assert versions == ["1", "2", "1", "2", "1", "2"]
             assert all(len({story.digest for story in one.stories}) == 1 for one in rig.results)
-        finally:
-            await rig.pool.stop()
 
     asyncio.run(scenario())

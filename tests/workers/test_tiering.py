@@ -105,9 +105,7 @@ def test_executor_answers_from_the_next_tier_and_names_it(tmp_path: Path) -> Non
     write_hostile(tmp_path)
 
     async def scenario() -> None:
-        rig = Rig(tmp_path)
-        await rig.pool.start(placed(tmp_path, FAST, SLOW))
-        try:
+        async with Rig(tmp_path, orders=placed(tmp_path, FAST, SLOW)) as rig:
             rig.pool.submit(work([request((0, 1))]))
             await rig.answered(1)
             assert rig.headers(0)["chimera-tier"] == FAST.encode()
@@ -118,8 +116,6 @@ def test_executor_answers_from_the_next_tier_and_names_it(tmp_path: Path) -> Non
             rig.pool.submit_block(block([request((0, at)) for at in range(4)], start=5))
             await rig.until(lambda: bool(rig.results))
             assert {story.digest for story in rig.results[0].stories} == {"d" * 64}
-        finally:
-            await rig.pool.stop()
 
     asyncio.run(scenario())
 
@@ -130,15 +126,11 @@ def test_request_that_all_tiers_fail_is_the_culprit_and_its_neighbours_are_answe
     write_hostile(tmp_path)
 
     async def scenario() -> None:
-        rig = Rig(tmp_path)
-        await rig.pool.start(placed(tmp_path, FAST, SLOW))
-        try:
+        async with Rig(tmp_path, orders=placed(tmp_path, FAST, SLOW)) as rig:
             values = [request((0, 1)), request((hostile.RAISE, 1)), request((0, 3))]
             rig.pool.submit(work(values))
             await rig.answered(3)
             assert [rig.code(at) for at in range(3)] == ["ok", "model_error", "ok"]
-        finally:
-            await rig.pool.stop()
 
     asyncio.run(scenario())
 
@@ -149,9 +141,7 @@ def test_outage_of_all_tiers_waits_and_is_answered_when_it_is_over(tmp_path: Pat
     switch.touch()
 
     async def scenario() -> None:
-        rig = Rig(tmp_path)
-        await rig.pool.start(placed(tmp_path, FAST))
-        try:
+        async with Rig(tmp_path, orders=placed(tmp_path, FAST)) as rig:
             for start in range(0, 24, 2):  # more than opens the breaker
                 rig.pool.submit(work([request((hostile.OUTAGE, 1))] * 2, start=start))
             await rig.answered(20)
@@ -161,7 +151,5 @@ def test_outage_of_all_tiers_waits_and_is_answered_when_it_is_over(tmp_path: Pat
             switch.unlink()
             await rig.answered(24)
             assert {rig.code(at) for at in waiting} == {"ok"}
-        finally:
-            await rig.pool.stop()
 
     asyncio.run(scenario())

@@ -35,9 +35,7 @@ def test_torch_tier_is_served_by_an_executor_with_torch(tmp_path: Path) -> None:
     placed = Placement("small", "1", "d" * 64, folder, (Variant("torch-cpu", folder),))
 
     async def scenario() -> None:
-        rig = Rig(tmp_path, entry=None)
-        await asyncio.wait_for(rig.pool.start(Orders()), 60)
-        try:
+        async with Rig(tmp_path, entry=None, orders=Orders()) as rig:
             (without,) = rig.pool.executors
             assert await rig.pool.hold([placed]) == ()
             rig.pool.direct({"small": {"1": 1.0}})
@@ -50,7 +48,5 @@ def test_torch_tier_is_served_by_an_executor_with_torch(tmp_path: Path) -> None:
             (having,) = rig.pool.executors
             assert "torch_executor" in " ".join(psutil.Process(having.pid).cmdline())
             assert having.pid != without.pid
-        finally:
-            await rig.pool.stop()
 
     asyncio.run(scenario())
