@@ -13,10 +13,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from chimera.workers.dispatch import Call, Dispatcher, Policy
-from chimera.workers.outcomes import Outcome
+from chimera.workers.dispatching.dispatch import Call, Dispatcher, Policy
+from chimera.workers.dispatching.outcomes import Outcome
+from chimera.workers.dispatching.tier_order import Measured
 from chimera.workers.splits import Split, mirrored, source
-from chimera.workers.tier_order import Measured
 
 BLOCK, ROWS = 512, 256
 REPEATS, NUMBER = 100, 100

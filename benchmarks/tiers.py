@@ -29,10 +29,10 @@ from chimera.schemas.compile_report import CompileReport
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.model_settings import CompilingSettings
 from chimera.schemas.tensors import Array
-from chimera.workers.choice import choose
 from chimera.workers.compiling.attempts import Step
 from chimera.workers.compiling.pipeline import Targets, compile
 from chimera.workers.definitions.encoder import Encoder
+from chimera.workers.dispatching.choice import choose
 from chimera.workers.models import write_model
 
 SAMPLES = "samples.safetensors"

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from chimera.schemas.compile_report import CompileReport, TierReport
 from chimera.schemas.tiers import BY_NAME
-from chimera.workers.choice import choose
+from chimera.workers.dispatching.choice import choose
 
 PAGE = 200  # columns where there is no terminal to ask
 

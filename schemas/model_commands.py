@@ -24,7 +24,7 @@ Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class WatchPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What a promoted version must keep to, or it is rolled back; `workers/watch.py` judges it."""
+    """What a promoted version must keep to, or it is rolled back; `workers/watching/watch.py` judges it."""
 
     window_s: Annotated[int, msgspec.Meta(ge=0, le=2_592_000)] = 300  # it passes no earlier
     min_requests: Count = 500  # nor before it answered so many

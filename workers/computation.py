@@ -23,10 +23,10 @@ from chimera.schemas.responses import (
 from chimera.schemas.tensors import Array, stack
 from chimera.schemas.uniform import Uniform
 from chimera.workers.backends.protocol import Backend, DeviceLost
+from chimera.workers.dispatching.tiering import Attempt, Tier
 from chimera.workers.repertoire import Served
 from chimera.workers.suspects import Board, Doing
 from chimera.workers.tasks import Task, halves
-from chimera.workers.tiering import Attempt, Tier
 
 Answer = Response | RequestError
 

@@ -9,7 +9,7 @@ import msgspec
 
 from chimera.schemas.batches import BATCH_BYTES, ENVELOPE_BYTES, FRAMING_BYTES, Compression
 from chimera.schemas.placements import Orders
-from chimera.workers.dispatch import Policy
+from chimera.workers.dispatching.dispatch import Policy
 
 if TYPE_CHECKING:
     from chimera.schemas.settings import Settings

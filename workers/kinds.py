@@ -10,7 +10,7 @@ from chimera.schemas.compile_report import read_variant
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.placements import Orders, Placement
 from chimera.schemas.tiers import BY_NAME
-from chimera.workers.tier_order import Measured, order
+from chimera.workers.dispatching.tier_order import Measured, order
 
 ONNX = (sys.executable, "-P", "-m", "chimera.workers.executor")
 TORCH = (sys.executable, "-P", "-m", "chimera.workers.torch_executor")

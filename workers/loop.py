@@ -18,6 +18,7 @@ from chimera.workers import answers, block_frames, collection, frames, work_fram
 from chimera.workers.batching import Piece, Policy, Run, Scheduler, level
 from chimera.workers.computation import Computation
 from chimera.workers.configuration import Configuration
+from chimera.workers.dispatching.tiering import NotNow
 from chimera.workers.frames import BrokenFrame, Kind
 from chimera.workers.link import Link
 from chimera.workers.picking import Picks, Places
@@ -26,7 +27,6 @@ from chimera.workers.routes import Route, Routes
 from chimera.workers.settling import Settling
 from chimera.workers.suspects import Board, Doing
 from chimera.workers.tasks import NO_EXTRA, Held, Task, name_of
-from chimera.workers.tiering import NotNow
 
 BEAT_S = 1.0  # an idle loop goes round this often, to show that it lives
 ONE_BY_ONE = Policy(1)

@@ -17,16 +17,16 @@ from chimera.schemas.manifest import MAX_BATCH_ROWS, Manifest
 from chimera.schemas.placements import Traffic
 from chimera.schemas.tensors import DATATYPES, Array, quoted
 from chimera.schemas.work import Loaded
-from chimera.workers import dispatch as dispatching
 from chimera.workers.backends.protocol import Backend, Loader
 from chimera.workers.batching import Policy
-from chimera.workers.dispatch import Dispatcher
+from chimera.workers.dispatching import dispatch as dispatching
+from chimera.workers.dispatching.dispatch import Dispatcher
+from chimera.workers.dispatching.tier_order import Measured
+from chimera.workers.dispatching.tiering import Tier, Tiers
 from chimera.workers.models import Found, Version, latest, read_model
 from chimera.workers.results import Tails
 from chimera.workers.splits import Split
 from chimera.workers.suspects import Board
-from chimera.workers.tier_order import Measured
-from chimera.workers.tiering import Tier, Tiers
 
 log = structlog.get_logger(__name__)
 

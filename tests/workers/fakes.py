@@ -9,11 +9,11 @@ from chimera.schemas.inference import Request, decode
 from chimera.schemas.tensors import Array
 from chimera.schemas.work import Work
 from chimera.workers.batching import Policy
+from chimera.workers.dispatching.tiering import Tier, Tiers
 from chimera.workers.repertoire import Repertoire, Served, policy_of
 from chimera.workers.results import Tails
 from chimera.workers.routes import Route, Routes
 from chimera.workers.tasks import Held, Task
-from chimera.workers.tiering import Tier, Tiers
 from tests.workers.rig import manifest
 
 

@@ -7,8 +7,8 @@ from chimera.schemas.errors import ModelFailed, OutOfMemory, RequestError
 from chimera.schemas.tensors import Array
 from chimera.workers.backends.protocol import DeviceLost
 from chimera.workers.computation import Answer, Computation
+from chimera.workers.dispatching.tiering import Tiers
 from chimera.workers.suspects import Board
-from chimera.workers.tiering import Tiers
 from tests.workers.fakes import served, task
 from tests.workers.rig import request, work
 

@@ -20,10 +20,9 @@ from chimera.schemas.compile_report import Precision, TierReport, Timings
 from chimera.schemas.errors import ChimeraError
 from chimera.schemas.manifest import File
 from chimera.schemas.tiers import Tier
-from chimera.workers import measurement
 from chimera.workers.backends.opening import Artifact, open_artifact
 from chimera.workers.backends.protocol import Backend
-from chimera.workers.compiling import recipes
+from chimera.workers.compiling import measurement, recipes
 from chimera.workers.compiling.workshop import Workshop
 from chimera.workers.verification.tolerances import TOLERANCES
 from chimera.workers.verification.verdicts import Expected, judge

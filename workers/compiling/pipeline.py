@@ -24,10 +24,9 @@ from chimera.schemas.compile_report import (
 )
 from chimera.schemas.model_settings import CompilingSettings
 from chimera.schemas.tiers import BY_NAME, TIERS
-from chimera.workers import measurement
 from chimera.workers.backends.opening import Place
 from chimera.workers.backends.protocol import Backend
-from chimera.workers.compiling import gpu
+from chimera.workers.compiling import gpu, measurement
 from chimera.workers.compiling.attempts import Attempt, Bench, Progress, Step
 from chimera.workers.compiling.costs import pays_after
 from chimera.workers.compiling.source import read_source

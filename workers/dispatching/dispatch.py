@@ -5,7 +5,7 @@ due is probed with one call before a slower one is used, so that it comes back b
 whose deadline would not survive a probe that fails goes to the next closed tier instead. When every
 tier is open the caller waits for a probe (DESIGN 5.4): an outage of all is no failure of a request.
 What one attempt has tried is the caller's to remember; after a `Wait` an attempt begins anew.
-`tests/workers/test_dispatch.py` holds its promises as properties.
+`tests/workers/dispatching/test_dispatch.py` holds its promises as properties.
 """
 
 import random
@@ -19,10 +19,10 @@ from chimera.schemas.errors import (
     ModelRefused,
     RequestError,
 )
-from chimera.workers.breakers import Breaker, Permit, State, Transition
-from chimera.workers.breakers import Policy as BreakerPolicy
-from chimera.workers.outcomes import Outcome
-from chimera.workers.tier_order import Measured, Usage, order
+from chimera.workers.dispatching.breakers import Breaker, Permit, State, Transition
+from chimera.workers.dispatching.breakers import Policy as BreakerPolicy
+from chimera.workers.dispatching.outcomes import Outcome
+from chimera.workers.dispatching.tier_order import Measured, Usage, order
 
 if TYPE_CHECKING:
     from chimera.schemas.settings import Settings

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chimera.workers.latencies import NONE, PER_OCTAVE, Latencies
+from chimera.workers.watching.latencies import NONE, PER_OCTAVE, Latencies
 
 US = st.lists(st.floats(0, 1e9), max_size=200)
 WIDTH = 2 ** (1 / PER_OCTAVE)

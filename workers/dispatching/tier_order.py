@@ -5,7 +5,7 @@ at the batch sizes in use, each size weighing as much as its share of what is se
 measured sizes a batch takes as long as on the straight line between them, above the largest as long
 as on the line through the last two: a batch is a fixed cost and one for each row. Tiers
 that were not measured come last; equal ones keep the order of `schemas/tiers.py`.
-`tests/workers/test_tier_order.py`.
+`tests/workers/dispatching/test_tier_order.py`.
 """
 
 from collections.abc import Collection, Mapping

@@ -10,7 +10,7 @@ from chimera.schemas.errors import (
     WorkerCrashed,
 )
 from chimera.workers.backends.protocol import DeviceLost
-from chimera.workers.outcomes import ERRORS, Outcome, outcome_of
+from chimera.workers.dispatching.outcomes import ERRORS, Outcome, outcome_of
 
 
 @pytest.mark.parametrize(

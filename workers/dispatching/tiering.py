@@ -2,8 +2,8 @@
 
 One tier, or the first that its breaker admits: a batch that fails as a whole on one is tried on the
 next, with a fresh look at who is to blame; what one tier refused and another computed is held
-against the first (`workers/dispatch.py` decides, this does). While no tier admits a call the batch
-waits: an outage of all tiers is no failure of its requests. `tests/workers/test_tiering.py`.
+against the first (`workers/dispatching/dispatch.py` decides, this does). While no tier admits a call the batch
+waits: an outage of all tiers is no failure of its requests. `tests/workers/dispatching/test_tiering.py`.
 """
 
 import time
@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from chimera.schemas.errors import ChimeraError
 from chimera.workers.backends.protocol import Backend
-from chimera.workers.dispatch import Call, Dispatcher, GiveUp, Wait
-from chimera.workers.outcomes import Outcome, outcome_of
+from chimera.workers.dispatching.dispatch import Call, Dispatcher, GiveUp, Wait
+from chimera.workers.dispatching.outcomes import Outcome, outcome_of
 from chimera.workers.results import Tails
 
 

@@ -1,9 +1,9 @@
 """The order in which a model's variants are tried: the fastest that is verified, first.
 
-The same arithmetic as dispatch has (`workers/tier_order.py`), over a whole report: the measured 99th
+The same arithmetic as dispatch has (`workers/dispatching/tier_order.py`), over a whole report: the measured 99th
 percentiles at the batch sizes in use, and between sizes the straight line; equal ones in the design's
 order, what was never measured last. A tier in two precisions is two variants here, and the one that
-is as fast and more exact comes first. Pure; `tests/workers/test_choice.py` has its properties.
+is as fast and more exact comes first. Pure; `tests/workers/dispatching/test_choice.py` has its properties.
 """
 
 import math
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from chimera.schemas.compile_report import PRECISIONS, CompileReport, TierReport
 from chimera.schemas.tiers import BY_NAME
-from chimera.workers.tier_order import Measured
+from chimera.workers.dispatching.tier_order import Measured
 
 
 def choose(report: CompileReport, batch_sizes: Sequence[int]) -> tuple[TierReport, ...]:

@@ -3,7 +3,7 @@
 Buckets grow by 2^(1/16) = 4.4 %, as in DDSketch (Masson, Rim and Lee 2019), so any quantile is known
 to within one, and counts of nodes and of moments add up. Bounds are free of any assumption on the
 distribution: the 99th percentile is above x where surely more than 1 % of all latencies are, and
-that is a question about a proportion (`proportions.py`). `tests/workers/test_latencies.py`.
+that is a question about a proportion (`proportions.py`). `tests/workers/watching/test_latencies.py`.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from math import inf
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chimera.workers.proportions import Floats, surely_above, surely_below
+from chimera.workers.watching.proportions import Floats, surely_above, surely_below
 
 Counts = NDArray[np.int64]
 

@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.settings import Settings
-from chimera.workers.breakers import Breaker, Permit, Policy, State
-from chimera.workers.outcomes import ERRORS, Outcome
+from chimera.workers.dispatching.breakers import Breaker, Permit, Policy, State
+from chimera.workers.dispatching.outcomes import ERRORS, Outcome
 
 SLOW_US = 100
 POLICY = Policy(

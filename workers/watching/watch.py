@@ -8,7 +8,7 @@ again and again and each look may err.
 
 Outcomes that are the callers' own fault belong in neither count. Requests of one batch fail
 together, so a tier that failed once can look worse than it is; counting final outcomes, after
-retries, keeps that small. `tests/workers/test_watch.py` has the laws, and replays of chance.
+retries, keeps that small. `tests/workers/watching/test_watch.py` has the laws, and replays of chance.
 """
 
 from collections.abc import Iterable
@@ -17,8 +17,8 @@ from enum import StrEnum
 
 from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.model_events import Observed
-from chimera.workers.latencies import NONE, Latencies
-from chimera.workers.proportions import surely_above, surely_below
+from chimera.workers.watching.latencies import NONE, Latencies
+from chimera.workers.watching.proportions import surely_above, surely_below
 
 Z_BREACH = 3.29
 Z_PASS = 1.645

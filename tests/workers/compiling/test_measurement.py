@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from chimera.schemas.tensors import Array
-from chimera.workers import measurement
-from chimera.workers.measurement import percentile, quietest, steady, warm_up
+from chimera.workers.compiling import measurement
+from chimera.workers.compiling.measurement import percentile, quietest, steady, warm_up
 
 
 class Sleeper:

@@ -5,7 +5,7 @@ the chance of so many hits if the limit were kept (Hoeffding 1963, theorem 1) is
 score interval would not do there: of rare events its lower bound is far too bold while counts are
 small, and 1 error of 1 would prove a rate above 1 %, at any usual certainty, which happens every
 hundredth time. `z` is the normal distribution's quantile of the certainty, of one side: 1.645 errs
-1 in 20, 3.29 1 in 2,000. `tests/workers/test_proportions.py`.
+1 in 20, 3.29 1 in 2,000. `tests/workers/watching/test_proportions.py`.
 """
 
 from math import erfc, log, sqrt

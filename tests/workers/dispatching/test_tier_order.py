@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chimera.schemas.tiers import BY_NAME, TIERS
-from chimera.workers.tier_order import HALF_LIFE_CALLS, Measured, Usage, order
+from chimera.workers.dispatching.tier_order import HALF_LIFE_CALLS, Measured, Usage, order
 
 FAST_AT_1 = Measured("torch-cpu", True, {1: 100, 32: 900, 256: 6_400})
 FAST_AT_256 = Measured("onnx-cpu", True, {1: 400, 32: 600, 256: 1_600})

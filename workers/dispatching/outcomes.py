@@ -2,7 +2,7 @@
 
 A request that its model refuses says nothing of the tier that ran it, so it neither opens a breaker
 nor closes one. A batch that was halved until its culprits were alone is one call: the tier computed
-as soon as one of its requests was computed. `tests/workers/test_outcomes.py`.
+as soon as one of its requests was computed. `tests/workers/dispatching/test_outcomes.py`.
 """
 
 from enum import StrEnum

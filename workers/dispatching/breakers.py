@@ -11,7 +11,7 @@ time in a row, as in Envoy's outlier detection; a whole window without opening i
 is known by its permit, which counts once, and only while the breaker is in the state that gave it
 (gobreaker's generations), so what was started before it opened neither closes it nor counts again.
 A call that nobody reports has timed out: a lost probe would hold its breaker half-open for ever
-(resilience4j, issue 935). `tests/workers/test_breakers.py` runs it against a simple model.
+(resilience4j, issue 935). `tests/workers/dispatching/test_breakers.py` runs it against a simple model.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from chimera.schemas.errors import ConfigurationError
-from chimera.workers.outcomes import ERRORS, Outcome
+from chimera.workers.dispatching.outcomes import ERRORS, Outcome
 
 if TYPE_CHECKING:
     from chimera.schemas.settings import Settings

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.model_events import Observed
-from chimera.workers.latencies import Latencies
-from chimera.workers.watch import Observation, Ruling, judge, total
+from chimera.workers.watching.latencies import Latencies
+from chimera.workers.watching.watch import Observation, Ruling, judge, total
 
 POLICY = WatchPolicy(
     window_s=60, min_requests=500, max_error_rate=0.01, max_p99_ratio=1.5, max_disagreement=0.02

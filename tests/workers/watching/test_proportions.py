@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chimera.workers.proportions import surely_above, surely_below, wilson
+from chimera.workers.watching.proportions import surely_above, surely_below, wilson
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import pytest
 
 from chimera.schemas.errors import ModelFailed
 from chimera.schemas.placements import Orders, Placement, Variant
-from chimera.workers.breakers import Policy as BreakerPolicy
-from chimera.workers.dispatch import Dispatcher, Policy
+from chimera.workers.dispatching.breakers import Policy as BreakerPolicy
+from chimera.workers.dispatching.dispatch import Dispatcher, Policy
+from chimera.workers.dispatching.tier_order import Measured
+from chimera.workers.dispatching.tiering import Attempt, NotNow, Tier, Tiers
 from chimera.workers.results import Tails
-from chimera.workers.tier_order import Measured
-from chimera.workers.tiering import Attempt, NotNow, Tier, Tiers
 from tests.workers import hostile_executor as hostile
 from tests.workers.fakes import Plus
 from tests.workers.rig import Rig, block, request, work, write_hostile

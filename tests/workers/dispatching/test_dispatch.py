@@ -10,11 +10,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from chimera.schemas.errors import BackendUnavailable, DeadlineExceeded, ModelRefused
 from chimera.schemas.settings import Settings
 from chimera.schemas.tiers import BY_NAME
-from chimera.workers.breakers import Permit, State, Transition
-from chimera.workers.breakers import Policy as BreakerPolicy
-from chimera.workers.dispatch import Call, Dispatcher, GiveUp, Policy, Wait
-from chimera.workers.outcomes import Outcome
-from chimera.workers.tier_order import Measured
+from chimera.workers.dispatching.breakers import Permit, State, Transition
+from chimera.workers.dispatching.breakers import Policy as BreakerPolicy
+from chimera.workers.dispatching.dispatch import Call, Dispatcher, GiveUp, Policy, Wait
+from chimera.workers.dispatching.outcomes import Outcome
+from chimera.workers.dispatching.tier_order import Measured
 
 POLICY = Policy(
     timeout_us=1_000_000,

@@ -16,7 +16,7 @@ from chimera.schemas.compile_report import (
     Verdict,
 )
 from chimera.schemas.tiers import BY_NAME, TIERS
-from chimera.workers.choice import choose
+from chimera.workers.dispatching.choice import choose
 
 SIZES: tuple[int, ...] = (1, 32, 256)
 VERDICTS: list[Verdict] = ["verified", "verified", "rejected", "failed", "skipped"]

@@ -3,7 +3,7 @@
 Steady state is measured in turns: in each round each backend runs for a slice of its time, so that a
 busy machine slows all of them alike, and of the rounds the quieter half counts, the same rounds for
 every backend: what else the machine did is no tier's fault. Percentiles are nearest rank, of single
-calls. `tests/workers/test_measurement.py` measures backends whose times are known.
+calls. `tests/workers/compiling/test_measurement.py` measures backends whose times are known.
 """
 
 import math
