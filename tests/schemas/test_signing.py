@@ -194,8 +194,8 @@ def test_public_key_comes_back_from_its_text() -> None:
         "",
         "ed25519:",
         VECTORS[0][1],
-        f"{KEY.public.text}\n",
-        KEY.public.text.replace("ed25519", "rsa"),
+        f"{vector(0).public.text}\n",
+        vector(0).public.text.replace("ed25519", "rsa"),
         "ed25519:" + "A" * 42 + "B=",  # the same bytes as with an A in the end
     ],
 )
