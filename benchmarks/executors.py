@@ -25,6 +25,7 @@ from chimera.schemas.serving_settings import ServingSettings
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import Block, Outcomes, Results, Work
 from chimera.workers.pool import Pool
+from chimera.workers.reports import Report
 
 RUN = 512
 LANES = 4
@@ -88,6 +89,9 @@ class Feed:
 
     def take_death(self, reason: str) -> None:
         """What it had in hand raises."""
+
+    def take_report(self, report: Report) -> None:
+        """Nobody asks."""
 
     def take_suspects(self, lane: int, offsets: list[int], reason: str) -> None:
         raise RuntimeError(f"lane {lane}: {len(offsets)} requests, executor {reason}")

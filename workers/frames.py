@@ -33,6 +33,7 @@ class Kind(IntEnum):
     RESULTS = 7
     UNREAD = 8
     DIRECT = 9  # JSON
+    REPORT = 10  # JSON
 
 
 _KINDS = {int(kind): kind for kind in Kind}
@@ -46,7 +47,7 @@ _TRAFFIC_IN = msgspec.json.Decoder(Traffic)
 
 
 def frame(kind: Kind, body: bytes = b"") -> bytes:
-    """A frame whose body is one piece: configuration or report."""
+    """A frame whose body is one piece, as those of JSON are."""
     return HEADER.pack(MAGIC, kind, len(body)) + body
 
 

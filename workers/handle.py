@@ -22,12 +22,13 @@ import structlog
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.placements import Traffic
 from chimera.schemas.work import Block, Outcomes, Results, Started, Work
-from chimera.workers import block_frames, frames, work_frames
+from chimera.workers import block_frames, frames, reports, work_frames
 from chimera.workers.configuration import Configuration
 from chimera.workers.devices import QUIET
 from chimera.workers.frames import BrokenFrame, Kind, Reassembly
 from chimera.workers.link import enlarge
 from chimera.workers.pieces import part
+from chimera.workers.reports import Report
 from chimera.workers.suspects import Board, Doing
 from chimera.workers.work_frames import Answered
 
@@ -59,11 +60,12 @@ class Flight:
 
 
 class Audience(Protocol):
-    """Who hears what an executor says of the works and blocks that it was given."""
+    """Who hears what an executor says."""
 
     def take_outcomes(self, outcomes: Outcomes) -> None: ...
     def take_results(self, results: Results) -> None: ...
     def take_unread(self, block: Block) -> None: ...
+    def take_report(self, report: Report) -> None: ...
 
 
 class Handle(asyncio.Protocol):
@@ -238,6 +240,8 @@ class Handle(asyncio.Protocol):
             block = self._land_block(block_frames.read_unread(body))
             if block is not None:
                 self._audience.take_unread(block)
+        elif kind is Kind.REPORT:
+            self._audience.take_report(reports.read_report(body))
         elif kind is Kind.STARTED:
             try:
                 report = _STARTED.decode(body)

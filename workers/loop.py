@@ -23,6 +23,7 @@ from chimera.workers.frames import BrokenFrame, Kind
 from chimera.workers.link import Link
 from chimera.workers.picking import Picks, Places
 from chimera.workers.repertoire import Repertoire, Served
+from chimera.workers.reporting import Reporting
 from chimera.workers.routes import Route, Routes
 from chimera.workers.settling import Settling
 from chimera.workers.suspects import Board, Doing
@@ -51,6 +52,7 @@ class Loop:
         self._computation = computation
         self._settling = settling
         self._configuration = configuration
+        self._reporting = Reporting(configuration.slot, link.send)
         self._queues: Scheduler[Served | None, Hashable, Task | Held] = Scheduler()
 
     def serve(self) -> None:
@@ -66,6 +68,7 @@ class Loop:
             turn = self._queues.next(time.monotonic_ns() // 1000)
             if turn is not None:
                 self._compute(turn[1])
+            self._reporting.send_due(time.monotonic_ns())
 
     def _take_frames(self) -> None:
         """All that have arrived; if there is nothing else to do, wait for one."""
@@ -215,6 +218,7 @@ class Loop:
                 return
             for answered in answers.of_batch(tasks, batch, started_ns, self._send_results):
                 self._link.send(work_frames.frame_outcomes(answered))
+            self._reporting.count(tasks, batch)
 
     def _wait(self, tasks: list[Task], until_us: int) -> None:
         """Back into the queue: no tier of their model takes a call before then."""

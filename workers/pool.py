@@ -33,6 +33,7 @@ from chimera.workers.frames import MAX_BODY_BYTES
 from chimera.workers.handle import Handle
 from chimera.workers.pieces import pieces
 from chimera.workers.queues import Queues
+from chimera.workers.reports import Report
 from chimera.workers.slots import Slot
 from chimera.workers.splits import Split
 
@@ -63,6 +64,10 @@ class Answers(Protocol):
 
     def take_death(self, reason: str) -> None:
         """An executor died, whatever it was doing."""
+        ...
+
+    def take_report(self, report: Report) -> None:
+        """What versions did in an executor, in about a second, and what became of its breakers."""
         ...
 
 
@@ -265,6 +270,9 @@ class Pool:
     def take_unread(self, block: Block) -> None:
         self._answers.take_unread(block, ())
         self._dispatch()
+
+    def take_report(self, report: Report) -> None:
+        self._answers.take_report(report)
 
     # Executors.
 

@@ -27,6 +27,7 @@ from chimera.schemas.work import BatchStory, Block, Outcomes, Results, Work
 from chimera.workers.kinds import ONNX
 from chimera.workers.models import write_model
 from chimera.workers.pool import Pool
+from chimera.workers.reports import Report
 
 HOSTILE = (sys.executable, "-P", str(Path(__file__).with_name("hostile_executor.py")))
 WITHIN_S = 30.0
@@ -169,6 +170,7 @@ class Rig:
         self.deaths: list[str] = []
         self.results: list[Results] = []
         self.unread: list[tuple[Block, list[int]]] = []
+        self.reports: list[Report] = []
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -203,6 +205,10 @@ class Rig:
 
     def take_death(self, reason: str) -> None:
         self.deaths.append(reason)
+        self._changed.set()
+
+    def take_report(self, report: Report) -> None:
+        self.reports.append(report)
         self._changed.set()
 
     async def until(self, condition: Callable[[], bool], within_s: float = WITHIN_S) -> None:

@@ -6,6 +6,7 @@ distribution: the 99th percentile is above x where surely more than 1 % of all l
 that is a question about a proportion (`proportions.py`). `tests/workers/watching/test_latencies.py`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -13,12 +14,13 @@ from math import inf
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chimera.schemas.model_observed import MAX_BUCKET
 from chimera.workers.watching.proportions import Floats, surely_above, surely_below
 
 Counts = NDArray[np.int64]
 
 PER_OCTAVE = 16
-_EDGES: Floats = np.concatenate(([0.0], 2.0 ** (np.arange(36 * PER_OCTAVE) / PER_OCTAVE)))
+_EDGES: Floats = np.concatenate(([0.0], 2.0 ** (np.arange(MAX_BUCKET) / PER_OCTAVE)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +30,23 @@ class Latencies:
     counts: Counts
 
     @classmethod
-    def of(cls, us: ArrayLike) -> "Latencies":
-        """From microseconds, 0 or more, in any order."""
+    def of(cls, us: ArrayLike, counts: ArrayLike | None = None) -> "Latencies":
+        """From microseconds, 0 or more, in any order; `counts`: how often there was each."""
         buckets = np.searchsorted(_EDGES, np.asarray(us, np.float64).ravel(), side="right") - 1
-        return cls(np.bincount(buckets, minlength=len(_EDGES)).astype(np.int64))
+        weights = None if counts is None else np.asarray(counts, np.float64)
+        return cls(np.bincount(buckets, weights, minlength=len(_EDGES)).astype(np.int64))
+
+    @classmethod
+    def in_buckets(cls, found: Mapping[int, int]) -> "Latencies":
+        """The value that `buckets` tells of."""
+        counts = np.zeros(len(_EDGES), np.int64)
+        counts[list(found)] = list(found.values())
+        return cls(counts)
+
+    @property
+    def buckets(self) -> dict[int, int]:
+        """How many lie in each bucket, where any do: what goes to others (`Seen`)."""
+        return {int(at): int(self.counts[at]) for at in np.flatnonzero(self.counts)}
 
     def __add__(self, other: "Latencies") -> "Latencies":
         return Latencies(self.counts + other.counts)

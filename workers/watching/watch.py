@@ -17,6 +17,7 @@ from enum import StrEnum
 
 from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.model_events import Observed
+from chimera.schemas.model_observed import Seen
 from chimera.workers.watching.latencies import NONE, Latencies
 from chimera.workers.watching.proportions import surely_above, surely_below
 
@@ -31,7 +32,7 @@ class Observation:
     requests: int = 0
     errors: int = 0
     latencies: Latencies = NONE
-    compared: int = 0  # with the version that it shadowed, or that shadowed it
+    compared: int = 0  # with the version that it shadowed
     disagreed: int = 0
 
     def __add__(self, other: "Observation") -> "Observation":
@@ -41,6 +42,27 @@ class Observation:
             latencies=self.latencies + other.latencies,
             compared=self.compared + other.compared,
             disagreed=self.disagreed + other.disagreed,
+        )
+
+    @classmethod
+    def of(cls, seen: Seen) -> "Observation":
+        """As another process has counted it."""
+        return cls(
+            requests=seen.requests,
+            errors=seen.errors,
+            latencies=Latencies.in_buckets(seen.latencies),
+            compared=seen.compared,
+            disagreed=seen.disagreed,
+        )
+
+    def seen(self) -> Seen:
+        """For another process."""
+        return Seen(
+            requests=self.requests,
+            errors=self.errors,
+            latencies=self.latencies.buckets,
+            compared=self.compared,
+            disagreed=self.disagreed,
         )
 
     def observed(self) -> Observed:

@@ -1,0 +1,54 @@
+"""What an executor says of its work beside the answers: at most once a second, if there is anything.
+
+It counts what was computed. Errors are the node's to count: it alone knows which of them are final.
+A request's latency runs from its work's entry into the lane's window to its answer, queues and all.
+What was not sent when an executor ends is lost. `tests/workers/test_reporting.py`.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from chimera.schemas.responses import Response
+from chimera.workers.computation import Answers, Batch, Plain
+from chimera.workers.reports import Report, VersionSeen, frame_report
+from chimera.workers.tasks import Task
+from chimera.workers.watching.tallies import Tallies
+
+EVERY_NS = 1_000_000_000
+
+
+class Reporting:
+    """Of one executor; `send` takes a frame."""
+
+    def __init__(self, slot: str, send: Callable[[bytes], None]) -> None:
+        self.tallies = Tallies()
+        self._slot = slot
+        self._send = send
+        self._sent_ns = 0
+
+    def count(self, tasks: Sequence[Task], batch: Batch) -> None:
+        """A batch whose answers were just sent."""
+        manifest = tasks[0].route.served.manifest
+        now_ns = time.monotonic_ns()
+        for task, answers in zip(tasks, batch.answers, strict=True):
+            if computed := _computed(answers):
+                latency_us = max(0, now_ns - task.held.work.entered_ns) // 1000
+                self.tallies.computed(manifest.name, manifest.version, computed, latency_us)
+
+    def send_due(self, now_ns: int) -> None:
+        """Called often; mostly it is not time yet."""
+        if now_ns - self._sent_ns < EVERY_NS:
+            return
+        self._sent_ns = now_ns
+        versions = tuple(
+            VersionSeen(model, version, observation.seen())
+            for (model, version), observation in self.tallies.take().items()
+        )
+        if versions:
+            self._send(frame_report(Report(self._slot, versions)))
+
+
+def _computed(answers: Answers) -> int:
+    if isinstance(answers, Plain):
+        return len(answers)
+    return sum(isinstance(answer, Response) for answer in answers)

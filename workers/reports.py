@@ -1,0 +1,53 @@
+"""What an executor reports beside its answers, and its frame: JSON, since there is one a second.
+
+    versions      what each one did, for `watching`
+    transitions   what happened to the circuit breakers of their tiers
+
+`tests/workers/test_reporting.py`.
+"""
+
+import msgspec
+
+from chimera.schemas.model_events import BreakerState
+from chimera.schemas.model_observed import Seen
+from chimera.workers import frames
+from chimera.workers.frames import BrokenFrame, Kind
+
+
+class VersionSeen(msgspec.Struct, frozen=True):
+    model: str
+    version: str
+    seen: Seen
+
+
+class TierTransition(msgspec.Struct, frozen=True):
+    """A circuit breaker of a tier, in this executor."""
+
+    model: str
+    version: str
+    tier: str
+    before: BreakerState
+    after: BreakerState
+    reason: str
+    at_ms: int  # since the epoch
+
+
+class Report(msgspec.Struct, frozen=True):
+    slot: str  # whose: for example cpu:0
+    versions: tuple[VersionSeen, ...] = ()
+    transitions: tuple[TierTransition, ...] = ()
+
+
+_REPORT = msgspec.json.Decoder(Report)
+
+
+def frame_report(report: Report) -> bytes:
+    return frames.frame(Kind.REPORT, msgspec.json.encode(report))
+
+
+def read_report(body: bytes) -> Report:
+    """Raises BrokenFrame."""
+    try:
+        return _REPORT.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BrokenFrame(f"report: {error}") from None
