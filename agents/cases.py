@@ -13,7 +13,7 @@ from chimera.agents.outcomes import Case, Error, Later
 from chimera.schemas import headers as names
 from chimera.schemas.errors import RequestError
 from chimera.schemas.manifest import Ordering
-from chimera.schemas.request_heads import identify
+from chimera.schemas.request_heads import Named, identify
 from chimera.schemas.stored import Stored
 from chimera.schemas.work import Failure
 from chimera.topics import retry
@@ -50,7 +50,15 @@ class Cases:
         """An executor answered with an error: what becomes of the request."""
         case = self._of(record, now_ms)
         case.entered_ms = case.entered_ms or now_ms
-        error = Error(kind.code, failure.message, case, failure.model, failure.id)
+        error = Error(
+            kind.code,
+            failure.message,
+            case,
+            failure.model,
+            failure.id,
+            failure.version,
+            is_answer=True,
+        )
         decision = retry.decide(
             retry.Failed(
                 error=kind,
@@ -72,8 +80,8 @@ class Cases:
     def ended(self, record: Stored, error: RequestError, now_ms: int) -> Error:
         """No executor answered, or will be asked: the request ends with this error."""
         case = self._of(record, now_ms)
-        name, model = _identified(record, case)
-        return Error(error.code, str(error), case, model, name)
+        named = _identified(record, case)
+        return Error(error.code, str(error), case, named.model_name, named.id, named.model_version)
 
     def _of(self, record: Stored, now_ms: int) -> Case:
         """The case of one more failure."""
@@ -104,10 +112,18 @@ class Cases:
         return finished
 
 
-def _identified(record: Stored, case: Case) -> tuple[str | None, str]:
-    """Id and model of a request that was never decoded, from its body or its headers."""
+def _identified(record: Stored, case: Case) -> Named:
+    """The names in a request that was never decoded, from its body or its headers."""
     told = dict(case.original)
     length = told.get(names.HEAD_LENGTH) or b""
     head = int(length) if length.isdigit() and len(length) < 10 else -1
-    name, model = identify(record.value or b"", head)
-    return name, model or (told.get(names.MODEL) or b"").decode("utf-8", "replace")
+    named = identify(record.value or b"", head)
+    return Named(
+        named.id,
+        named.model_name or _text(told.get(names.MODEL)),
+        named.model_version or _text(told.get(names.MODEL_VERSION)),
+    )
+
+
+def _text(header: bytes | None) -> str:
+    return (header or b"").decode("utf-8", "replace")

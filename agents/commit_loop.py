@@ -13,14 +13,23 @@ failed is never used again.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from chimera.agents.committers import Committer
 from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
-from chimera.agents.outcomes import Composer, appended_ms, code_of, count_of, end_of
+from chimera.agents.outcomes import (
+    Composer,
+    Entry,
+    Error,
+    Outcome,
+    appended_ms,
+    code_of,
+    count_of,
+    end_of,
+)
 from chimera.schemas.errors import ChimeraError
 from chimera.schemas.settings import Settings
 from chimera.topics.producers import Fenced
@@ -28,6 +37,7 @@ from chimera.topics.producers import Fenced
 log = structlog.get_logger(__name__)
 
 FENCES_APART_S = 60.0  # a second fence sooner means that somebody else is alive: leave it to them
+NO_ERRORS = frozenset(("ok", "retry"))
 RATE_WEIGHT = 0.2  # of the latest transaction in the lane's smoothed rate
 
 
@@ -56,7 +66,9 @@ class CommitLoop:
         metrics: Metrics,
         fatal: Callable[[str], None],
         forget_deaths: Callable[[list[int]], None],
+        take_errors: Callable[[list[Error]], None],
     ) -> None:
+        """`take_errors` gets those of each transaction: they are final."""
         self._lane = lane
         self._opening = opening
         self._new_committer = new_committer
@@ -65,6 +77,7 @@ class CommitLoop:
         self._metrics = metrics
         self._fatal = fatal
         self._forget_deaths = forget_deaths
+        self._take_errors = take_errors
         self._committer = new_committer()
         self._idle = asyncio.Event()
         self._revoked = asyncio.Event()
@@ -128,12 +141,7 @@ class CommitLoop:
         self._metrics.total_seconds.observe(
             max(0.0, time.time() - appended_ms(prefix[0][0]) / 1000)
         )
-        counts: Counter[str] = Counter()
-        for entry, outcome in prefix:
-            counts[code_of(outcome)] += count_of(entry)
-        for code, count in counts.items():
-            self._metrics.outcomes.labels(code).inc(count)
-        records = counts.total()
+        records = self._count(prefix)
         commit = self._settings.commit
         pause = (commit.busy_linger_ms if behind else commit.linger_ms) / 1000
         self._rate += RATE_WEIGHT * (records / (took + pause + 1e-6) - self._rate)
@@ -142,6 +150,17 @@ class CommitLoop:
             self._forget_deaths(finished)
         if pause and not self._lane.closed:
             await asyncio.sleep(pause)
+
+    def _count(self, prefix: Sequence[tuple[Entry, Outcome]]) -> int:
+        """What has become visible; returns how many records that is."""
+        counts: Counter[str] = Counter()
+        for entry, outcome in prefix:
+            counts[code_of(outcome)] += count_of(entry)
+        for code, count in counts.items():
+            self._metrics.outcomes.labels(code).inc(count)
+        if counts.keys() - NO_ERRORS:
+            self._take_errors([one for _, one in prefix if isinstance(one, Error)])
+        return counts.total()
 
     async def _look_at_the_log(self) -> None:
         """Something seems to be missing: halt if the log no longer has it, else read it again."""

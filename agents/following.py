@@ -79,6 +79,11 @@ class Following:
     async def stop(self) -> None:
         await self._consumer.stop()
 
+    def state(self, model: str) -> ModelState | None:
+        """What is served of a model; None: nothing that this topic speaks of."""
+        served = self._served.get(model)
+        return None if served is None else served[0]
+
     async def run(self, executors: Executors) -> None:
         """Follow, until cancelled."""
         while True:

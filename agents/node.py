@@ -33,6 +33,7 @@ from chimera.agents.fetched import Run
 from chimera.agents.following import Following
 from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
+from chimera.agents.observing import Observing
 from chimera.agents.opening import Opening
 from chimera.agents.outcomes import Composer
 from chimera.agents.seat import Seat, leave_for
@@ -48,6 +49,7 @@ from chimera.topics.catalogue import catalogue
 from chimera.topics.producers import IdempotentProducer
 from chimera.topics.transactions import TransactionalProducer, require_features
 from chimera.workers.pool import Pool
+from chimera.workers.reports import Report
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +78,9 @@ class Node:
         self._stages = Stages(self.metrics, failpoints.from_environment())
         self.pool = Pool(settings, self)
         self._following = self._new_following() if settings.serving.follow else None
+        self._observing = Observing(
+            self.catalogue.model_observed.name, self._arguments, self._following
+        )
         self.app = new_app(settings, bootstrap)
         self._inputs = [self.catalogue.requests, *self.catalogue.retries]
         inference.listen(self.app, [topic.name for topic in self._inputs], self._take)
@@ -110,6 +115,7 @@ class Node:
         await asyncio.gather(self._learn_topics(), self._attempts.start(), self.pool.start(orders))
         if self._following is not None:
             self._spawn(self._following.run(self.pool))
+        self._spawn(self._observing.run())
         self._consumer.on_recreated(self._halt)
         self._spawn(self._tick())
         await self.app.start()
@@ -248,6 +254,7 @@ class Node:
             metrics=self.metrics,
             fatal=self.fatal,
             forget_deaths=lambda offsets: self._forget_deaths(lane, offsets),
+            take_errors=self._observing.take_errors,
         )
         self._lanes[tp] = self._by_serial[lane.serial] = lane
         self._loops[tp] = (commits, self._spawn(commits.run()))
@@ -323,6 +330,9 @@ class Node:
 
     def take_death(self, reason: str) -> None:
         self.metrics.executor_restarts.labels(reason).inc()
+
+    def take_report(self, report: Report) -> None:
+        self._observing.take_report(report)
 
     def take_suspects(self, lane: int, offsets: list[int], reason: str) -> None:
         found = self._by_serial.get(lane)

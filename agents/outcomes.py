@@ -50,6 +50,8 @@ class Error:
     case: Case
     model: str = ""
     id: str | None = None
+    version: str = ""  # that failed, or that was asked for; empty: neither is known
+    is_answer: bool = False  # of an executor; else the lane's own
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,13 +51,16 @@ class OutputChoice(msgspec.Struct, frozen=True, gc=False):
     binary: bool
 
 
-class _Named(msgspec.Struct, gc=False):
+class Named(msgspec.Struct, frozen=True, gc=False):
+    """What a request calls itself and its model, as far as its bytes tell."""
+
     id: str | None = None
     model_name: str = ""
+    model_version: str = ""
 
 
 DECODER = msgspec.json.Decoder(Head)
-_NAMED = msgspec.json.Decoder(_Named)
+_NAMED = msgspec.json.Decoder(Named)
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -76,16 +79,15 @@ def read(head: bytes) -> Head:
         raise Malformed(f"the request is not JSON: {error}") from None
 
 
-def identify(value: bytes, head: int = -1) -> tuple[str | None, str]:
-    """A request's id and its model's name, as far as its bytes tell, which may be anything.
+def identify(value: bytes, head: int = -1) -> Named:
+    """The names in a request's bytes, which may be anything.
 
     `head`: bytes of its JSON head, -1: all of it is JSON.
     """
     try:
-        named = _NAMED.decode(value if head < 0 else value[:head])
+        return _NAMED.decode(value if head < 0 else value[:head])
     except UNREADABLE:
-        return None, ""
-    return named.id, named.model_name
+        return Named()
 
 
 def model(head: Head, extra: Mapping[str, str]) -> tuple[str, str | None]:

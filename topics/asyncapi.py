@@ -58,6 +58,7 @@ def _carried(catalogue: Catalogue) -> dict[str, tuple[Message, ...]]:
         catalogue.model_commands.name: messages.MODEL_COMMANDS,
         catalogue.model_events.name: messages.MODEL_EVENTS,
         catalogue.model_state.name: (messages.MODEL_STATE,),
+        catalogue.model_observed.name: (messages.MODEL_OBSERVED,),
     }
     return {topic.name: known.get(topic.name, (messages.RESERVED,)) for topic in catalogue}
 
@@ -124,10 +125,12 @@ def _operations(catalogue: Catalogue, carried: dict[str, tuple[Message, ...]]) -
     answer = _reply(catalogue.results, carried[catalogue.results.name])
     event = _reply(catalogue.model_events, carried[catalogue.model_events.name][:1])
     commands, state = catalogue.model_commands, catalogue.model_state
+    observed = catalogue.model_observed
     found = {
         "receiveRequest": operation("receive", catalogue.requests, "answer a request", answer),
         "receiveModelCommand": operation("receive", commands, "do what an operator wants", event),
         "receiveModelState": operation("receive", state, "serve what it says"),
+        "receiveModelObserved": operation("receive", observed, "judge versions under watch"),
     }
     sent = {
         "sendResult": (catalogue.results, "the outcome, to the partition of the request's number"),
@@ -135,6 +138,7 @@ def _operations(catalogue: Catalogue, carried: dict[str, tuple[Message, ...]]) -
         "sendAttempt": (catalogue.attempts, "before a suspect request is computed again"),
         "sendModelEvent": (catalogue.model_events, "what happened to a model"),
         "sendModelState": (state, "which versions serve from now on"),
+        "sendModelObserved": (observed, "what versions did on this node"),
     }
     found |= {name: operation("send", topic, text) for name, (topic, text) in sent.items()}
     for topic in catalogue.retries:

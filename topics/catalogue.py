@@ -71,6 +71,7 @@ class Catalogue:
     model_commands: Topic
     model_events: Topic
     model_state: Topic
+    model_observed: Topic
     training_triggers: Topic
     training_dead_letters: Topic
     training_events: Topic
@@ -212,6 +213,12 @@ def catalogue(settings: Settings) -> Catalogue:
             "<tenant>/<model>",
             "which versions serve, with weights, digests and tiers; none: the model is gone",
             cleanup="compact",
+        ),
+        model_observed=topic(
+            "models.observed",
+            "<tenant>/<model>",
+            "what one node saw one version do, in about a second",
+            days=7,
         ),
         training_triggers=topic(
             "training.triggers",

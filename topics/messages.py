@@ -17,6 +17,7 @@ from chimera.schemas.errors import BY_CODE
 from chimera.schemas.internal import Attempt
 from chimera.schemas.model_commands import COMMANDS, Command
 from chimera.schemas.model_events import EVENTS, Event
+from chimera.schemas.model_observed import ModelObserved
 from chimera.schemas.model_state import ModelState
 from chimera.schemas.tensors import DATATYPES
 from chimera.topics.dead_letters import CONNECT, VALUE_BYTES, VALUE_SHA256
@@ -119,7 +120,8 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "ErrorCode": {"type": "string", "enum": list(BY_CODE)},
     **msgspec.json.schema_components(
-        (Attempt, *COMMANDS, *EVENTS, ModelState), ref_template="#/components/schemas/{name}"
+        (Attempt, *COMMANDS, *EVENTS, ModelState, ModelObserved),
+        ref_template="#/components/schemas/{name}",
     )[1],
 }
 
@@ -229,7 +231,7 @@ ATTEMPT = Message(
 )
 
 
-def _record(kind: type[Command | Event | ModelState], summary: str = "") -> Message:
+def _record(kind: type[Command | Event | ModelState | ModelObserved], summary: str = "") -> Message:
     """A record of a struct of ours, by the struct's own name and first line."""
     name = kind.__name__
     return Message(
@@ -242,6 +244,7 @@ def _record(kind: type[Command | Event | ModelState], summary: str = "") -> Mess
 MODEL_COMMANDS = tuple(_record(kind) for kind in COMMANDS)
 MODEL_EVENTS = tuple(_record(kind) for kind in EVENTS)
 MODEL_STATE = _record(ModelState, "which versions serve now; a null value: the model is gone")
+MODEL_OBSERVED = _record(ModelObserved)
 RESERVED = Message(
     name="Reserved", summary="nothing is written here yet", content_type="application/octet-stream"
 )

@@ -29,9 +29,9 @@ _NOT_COMPUTED = BatchStory("", "", "", "", 0, 0)
 
 def unread(work: Work, index: int, error: RequestError) -> Failure:
     """The failure of a request that is none, with as much of id and model as its bytes tell."""
-    name, model = identify(work.values[index], work.heads[index])
-    model = model or work.extras.get(index, NO_EXTRA).get("model", "")
-    return Failure(model, "", name, str(error))
+    named = identify(work.values[index], work.heads[index])
+    model = named.model_name or work.extras.get(index, NO_EXTRA).get("model", "")
+    return Failure(model, "", named.id, str(error))
 
 
 def refusals(held: Held, refused: Sequence[tuple[int, RequestError, Failure]]) -> Answered:

@@ -21,6 +21,7 @@ from chimera.cli.postgres import EmbeddedPostgres
 from chimera.schemas.model_commands import Command, encode_command
 from chimera.schemas.model_events import CommandAnswered, Event, decode_event
 from chimera.schemas.model_names import key
+from chimera.schemas.model_observed import ModelObserved, decode_observed
 from chimera.schemas.model_settings import ArtifactsSettings, ControllerSettings, KeysSettings
 from chimera.schemas.model_state import ModelState, decode_state
 from chimera.schemas.server_settings import KafkaSettings
@@ -158,6 +159,11 @@ async def _read(bootstrap: str, topic: str) -> list[bytes]:
         return found
     finally:
         await consumer.stop()
+
+
+async def observations(bootstrap: str, topics: Catalogue) -> list[ModelObserved]:
+    """All that nodes have told."""
+    return [decode_observed(one) for one in await _read(bootstrap, topics.model_observed.name)]
 
 
 async def _die_at(bootstrap: str, dsn: str, prefix: str, store: str, step: str) -> None:

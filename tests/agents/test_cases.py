@@ -52,22 +52,26 @@ def test_final_failure_ends_at_once() -> None:
 @pytest.mark.parametrize(
     ("value", "headers", "expected"),
     [
-        (b'{"id":"a","model_name":"m"}', [], ("a", "m")),
-        (b'{"id":"a"}', [("chimera-model", b"m")], ("a", "m")),
-        (b'{"id":"a"}\0\0\0', [("inference-header-content-length", b"10")], ("a", "")),
-        (b'{"id":"a"}\0\0\0', [], (None, "")),
-        (b'{"id":"a"}\0\0\0', [("inference-header-content-length", b"9" * 99)], (None, "")),
-        (b"[" * 200_000, [("chimera-model", b"\xff")], (None, "\ufffd")),
-        (None, [], (None, "")),
+        (b'{"id":"a","model_name":"m","model_version":"2"}', [], ("a", "m", "2")),
+        (
+            b'{"id":"a"}',
+            [("chimera-model", b"m"), ("chimera-model-version", b"2")],
+            ("a", "m", "2"),
+        ),
+        (b'{"id":"a"}\0\0\0', [("inference-header-content-length", b"10")], ("a", "", "")),
+        (b'{"id":"a"}\0\0\0', [], (None, "", "")),
+        (b'{"id":"a"}\0\0\0', [("inference-header-content-length", b"9" * 99)], (None, "", "")),
+        (b"[" * 200_000, [("chimera-model", b"\xff")], (None, "\ufffd", "")),
+        (None, [], (None, "", "")),
     ],
 )
 def test_request_that_was_not_read_is_named_as_far_as_it_tells(
     value: bytes | None,
     headers: list[tuple[str, bytes | None]],
-    expected: tuple[str | None, str],
+    expected: tuple[str | None, str, str],
 ) -> None:
     ended = cases().ended(Kafka(4, value=value, headers=headers), TooLarge("too large"), NOW_MS)
-    assert (ended.id, ended.model) == expected
+    assert (ended.id, ended.model, ended.version) == expected
     assert (ended.code, ended.case.attempt) == ("too_large", 1)
 
 

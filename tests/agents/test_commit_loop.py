@@ -67,6 +67,7 @@ def loop_of(bench: Bench, broker: Transactions, fatal: list[str], *positions: in
         metrics=bench.shared.metrics,
         fatal=fatal.append,
         forget_deaths=lambda _: None,
+        take_errors=lambda _: None,
     )
 
 

@@ -26,6 +26,7 @@ EXACT = {
     "models.commands",
     "models.events",
     "models.state",
+    "models.observed",
     "training.triggers",
     "training.triggers.dlq",
     "training.events",

@@ -1,0 +1,157 @@
+"""What a node saw its models' versions do, told on `models.observed`: evidence for whoever judges them.
+
+    executors' reports ── computed, latencies ─┐
+    final errors       ── whose they are ──────┴─ once a second ── one record a version
+
+Errors count where they are final: a request that is tried again counts once, as it ends. Those of
+`FAULTS` are the version's own; all others are the caller's, or of the platform before any version
+was asked. A version that nothing answers for in time (`backend_unavailable`) counts as failing: one
+whose every tier is open shows nothing else. Where no executor lived to say which version failed, it
+is the one that the request was drawn for (`workers/splits.py`). What cannot be told is dropped: this
+never holds up serving. `tests/agents/test_observing.py`.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (aiokafka ships no type information)
+
+import asyncio
+import contextlib
+import itertools
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import structlog
+from aiokafka import AIOKafkaProducer
+
+from chimera.agents.outcomes import Error
+from chimera.schemas.errors import (
+    BackendUnavailable,
+    ModelFailed,
+    OutOfMemory,
+    TooLarge,
+    WorkerCrashed,
+)
+from chimera.schemas.model_names import key
+from chimera.schemas.model_observed import ModelObserved, encode_observed
+from chimera.schemas.model_state import ModelState
+from chimera.workers.reports import Report
+from chimera.workers.splits import Split
+from chimera.workers.watching.tallies import Tallies
+from chimera.workers.watching.watch import Observation
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 1.0
+WITHIN_S = 5.0  # a second's records; then they are dropped, and those of the next come together
+FAULTS = frozenset(
+    one.code for one in (ModelFailed, OutOfMemory, WorkerCrashed, BackendUnavailable)
+)
+
+
+class States(Protocol):
+    """What the node follows."""
+
+    def state(self, model: str) -> ModelState | None: ...
+
+
+class Observing:
+    """Of one life of a node; `run` until cancelled."""
+
+    def __init__(
+        self, topic: str, client_arguments: Mapping[str, Any], states: States | None
+    ) -> None:
+        """Without states nothing is told: where nothing is followed nobody promotes, or judges."""
+        self._topic = topic
+        self._client_arguments = client_arguments
+        self._states = states
+        self._tallies = Tallies()
+        self._node = uuid.uuid4().hex
+        self._sequence = itertools.count(1)
+        self._producer: AIOKafkaProducer | None = None
+
+    def take_report(self, report: Report) -> None:
+        """Of an executor."""
+        for one in report.versions:
+            self._tallies.add(one.model, one.version, Observation.of(one.seen))
+
+    def take_errors(self, errors: Iterable[Error]) -> None:
+        """They are committed."""
+        for error in errors:
+            version = self._blamed(error)
+            if version:
+                self._tallies.failed(error.model, version)
+
+    def records(self) -> Iterator[ModelObserved]:
+        """What was seen since the last time, of models whose state is followed."""
+        until_ms = time.time_ns() // 1_000_000
+        for (model, version), observation in self._tallies.take().items():
+            state = self._state(model)
+            if state is not None:
+                yield ModelObserved(
+                    tenant=state.tenant,
+                    model=model,
+                    version=version,
+                    revision=state.revision,
+                    node=self._node,
+                    sequence=next(self._sequence),
+                    until_ms=until_ms,
+                    seen=observation.seen(),
+                )
+
+    async def run(self) -> None:
+        """Publish once a second, if anything was seen."""
+        try:
+            while True:
+                await asyncio.sleep(EVERY_S)
+                records = list(self.records())
+                if records:
+                    await self._try_to_publish(records)
+        finally:
+            await self._give_up_producer()
+
+    def _blamed(self, error: Error) -> str:
+        """The version whose fault it is; none, if it is the caller's."""
+        is_result_too_large = error.code == TooLarge.code and error.is_answer
+        if error.code not in FAULTS and not is_result_too_large:
+            return ""
+        if error.version or error.is_answer:
+            return error.version
+        state = self._state(error.model)
+        if state is None or not state.live:
+            return ""
+        origin = error.case.origin
+        return Split(state.weights).pick(origin.topic, origin.partition, origin.offset)
+
+    def _state(self, model: str) -> ModelState | None:
+        return None if self._states is None else self._states.state(model)
+
+    async def _try_to_publish(self, records: list[ModelObserved]) -> None:
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                await self._publish(records)
+        except Exception as error:  # noqa: BLE001  # the boundary: a node serves on, whatever is wrong here
+            log.warning("observations_dropped", records=len(records), reason=repr(error))
+            await self._give_up_producer()
+
+    async def _publish(self, records: list[ModelObserved]) -> None:
+        if self._producer is None:
+            self._producer = AIOKafkaProducer(**self._client_arguments, enable_idempotence=True)
+            await self._producer.start()
+        sent = [
+            await self._producer.send(
+                self._topic, encode_observed(one), key=key(one.tenant, one.model)
+            )
+            for one in records
+        ]
+        await asyncio.gather(*sent)
+
+    async def _give_up_producer(self) -> None:
+        """One that has failed is never used again; what it still had is dropped."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(WITHIN_S):
+                    await producer.stop()
