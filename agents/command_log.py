@@ -25,6 +25,7 @@ from chimera.schemas.errors import KafkaUnavailable
 from chimera.schemas.model_events import Event, encode_event
 from chimera.schemas.model_names import key
 from chimera.schemas.settings import Settings
+from chimera.stores.registry.deployments import EVENTS, STATE
 from chimera.stores.registry.records import OutboxRecord
 from chimera.topics import admin, clients
 from chimera.topics.catalogue import catalogue
@@ -52,7 +53,7 @@ class CommandLog:
         self.transactional_id = f"{kafka.group}-models.commands-{PARTITION}"
         self.said = Said()
         self._settings, self._bootstrap, self._step = settings, bootstrap, step
-        self._consumer_arguments = clients.consumer_arguments(kafka, bootstrap, CLIENT)
+        self.consumer_arguments = clients.consumer_arguments(kafka, bootstrap, CLIENT)
         self._where = TopicPartition(self.topics.model_commands.name, PARTITION)
         self._next = Committed(0)
 
@@ -65,8 +66,8 @@ class CommandLog:
         """
         topics = self.topics
         async with admin.connected(self._settings.kafka, self._bootstrap, CLIENT) as client:
-            needed = [one.name for one in (topics.model_commands, topics.model_events)]
-            needed.append(topics.model_state.name)
+            models = (topics.model_commands, topics.model_events, topics.model_state)
+            needed = [one.name for one in (*models, topics.model_observed)]
             ids = await admin.topic_ids(client, needed)
             if missing := sorted(set(needed) - set(ids)):
                 raise KafkaUnavailable(f"no topic {missing[0]}: `chimera topics sync --apply`")
@@ -74,7 +75,7 @@ class CommandLog:
             await require_features(client)
             self._producer = self._new_producer(client)
             self._consumer = AIOKafkaConsumer(
-                **self._consumer_arguments, fetch_max_wait_ms=self._settings.controller.poll_ms
+                **self.consumer_arguments, fetch_max_wait_ms=self._settings.controller.poll_ms
             )
             try:
                 await self._open(ids[self._where.topic])
@@ -98,7 +99,7 @@ class CommandLog:
         await self._producer.open()
         topics, where = self.topics, self._where
         self.said = await said.read(
-            self._consumer_arguments, topics.model_events.name, topics.model_state.name
+            self.consumer_arguments, topics.model_events.name, topics.model_state.name
         )
         committed = await self._producer.committed(*where)
         await self._consumer.start()
@@ -125,22 +126,27 @@ class CommandLog:
     ) -> None:
         """Make them visible, with the position (none: where it was), or nothing of it.
 
+        Rows go first: what they tell had happened before.
+
         Raises:
             Fenced, Undecided, Refused.
         """
         if next_offset is not None:
             self._next = Committed(next_offset, self._next.topic_id)
+        topics, rows = self.topics, list(rows)
+        told = [
+            *_records(rows, EVENTS),
+            *((key(one.tenant, one.model), _tail(encode_event(one))) for one in events),
+        ]
         produced = [
-            *_batches(
-                self.topics.model_events.name,
-                [(key(one.tenant, one.model), _tail(encode_event(one))) for one in events],
-            ),
-            *_batches(
-                self.topics.model_state.name,
-                [(one.key, _tail(one.value, one.headers)) for one in rows],
-            ),
+            *_batches(topics.model_events.name, told),
+            *_batches(topics.model_state.name, _records(rows, STATE)),
         ]
         await self._producer.commit(produced, *self._where, self._next)
+
+
+def _records(rows: Iterable[OutboxRecord], topic: str) -> list[tuple[bytes, bytes]]:
+    return [(one.key, _tail(one.value, one.headers)) for one in rows if one.topic == topic]
 
 
 def _tail(value: bytes, pairs: Sequence[tuple[str, str]] = ()) -> bytes:

@@ -56,7 +56,7 @@ class Commands:
 
     def __init__(self, settings: Settings, database: Database, source: str) -> None:
         """Raises ConfigurationError: the store's URL, or a trusted key, is wrong."""
-        self._settings, self._database, self._source = settings, database, source
+        self._settings, self._database, self.source = settings, database, source
         self._artifacts = Artifacts(settings.artifacts.url, settings.artifacts.cache_dir)
         self._versions = Versions(self._artifacts)
         self._trusted = keys.trusted(settings.keys)
@@ -68,7 +68,7 @@ class Commands:
         Raises:
             PostgresUnavailable: whether it was done is not known; do it again.
         """
-        reply = replies.reply_to(self._source, command)
+        reply = replies.reply_to(self.source, command)
         try:
             tenant = await Tenants(self._database).find(command.tenant)
             if tenant is None:
@@ -121,4 +121,6 @@ async def _change(command: replies.Traffic, registry: Registry, reply: Reply) ->
     if isinstance(command, RollBackModel):
         history = await registry.history(command.model)
         before = fold(live.tenant, live.model, history[: live.sequence - 1])
-        reply.rolled_back(before, live, command.reason)
+        reply.told.append(
+            replies.rolled_back(reply.common, before, live, command.reason, is_automatic=False)
+        )

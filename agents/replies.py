@@ -4,12 +4,14 @@
     refusal_of   a record that is no command, as the answer to whoever wrote it
     Reply        the events of one command: what happened, then its one answer
 
-A weight is a share of the requests, in whole percents: 1 is all of them. Watch policies are not
-judged here yet. `tests/agents/test_replies.py`.
+A weight is a share of the requests, in whole percents: 1 is all of them. What is watched is what gets
+requests, so a shadow has no watch policy; and outputs are compared where what served before can
+shadow, which it cannot while it answers. `tests/agents/test_replies.py`.
 """
 
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -24,6 +26,7 @@ from chimera.schemas.model_commands import (
     PromoteModel,
     ResumeModel,
     RollBackModel,
+    WatchPolicy,
     decode_command,
 )
 from chimera.schemas.model_events import CommandAnswered, Event, ModelRolledBack
@@ -83,20 +86,23 @@ class Reply:
         )
         return (*self.told, answer)
 
-    def rolled_back(self, before: Live, after: Live, reason: str) -> None:
-        """What a rollback took out of traffic, and what it brought back."""
-        had = [one.version for one in (before.serving, before.candidate) if one]
-        has = [one.version for one in (after.serving,) if one]
-        event = {
-            **self.common,
-            "event": "rolled_back",
-            "withdrawn": tuple(one for one in had if one not in has),
-            "restored": tuple(has),
-            "is_automatic": False,
-            "reason": reason,
-            "revision": after.sequence,
-        }
-        self.told.append(msgspec.convert(event, ModelRolledBack))
+
+def rolled_back(
+    common: Mapping[str, object], before: Live, after: Live, reason: str, *, is_automatic: bool
+) -> ModelRolledBack:
+    """What a rollback took out of traffic, and what it brought back; `common` as of `Reply`."""
+    had = [one.version for one in (before.serving, before.candidate) if one]
+    has = [one.version for one in (after.serving,) if one]
+    event = {
+        **common,
+        "event": "rolled_back",
+        "withdrawn": tuple(one for one in had if one not in has),
+        "restored": tuple(has),
+        "is_automatic": is_automatic,
+        "reason": reason,
+        "revision": after.sequence,
+    }
+    return msgspec.convert(event, ModelRolledBack)
 
 
 def read_command(record_key: bytes | None, value: bytes | None) -> Command:
@@ -158,7 +164,23 @@ def change_of(command: Traffic) -> Change:
         version,
         _percent(command) if isinstance(command, DeployModel) else 100,
         command.command_id,
+        _policy(command),
     )
+
+
+def _policy(command: Traffic) -> WatchPolicy | None:
+    """Raises DeploymentRefused: nothing could judge it."""
+    if isinstance(command, PromoteModel):
+        return command.watch
+    if not isinstance(command, DeployModel) or command.watch is None:
+        return None
+    if command.shadow_share is not None:
+        raise DeploymentRefused("watch: a shadow answers nothing, so there is nothing to watch")
+    if command.watch.max_disagreement is not None and command.weight < 1:
+        raise DeploymentRefused(
+            "max_disagreement: what serves cannot shadow what it shares requests with; promote it"
+        )
+    return command.watch
 
 
 def _percent(command: DeployModel) -> int:

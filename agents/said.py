@@ -1,4 +1,4 @@
-"""What was made visible before: commands that are answered, and the newest state of each model.
+"""What was made visible before: answers to commands, judgements, and the newest state of each model.
 
 Read when a controller has fenced its predecessor, so nothing can be added behind its back. A command
 that comes twice, or whose offset was lost, is not answered twice; a row of the outbox that was sent
@@ -10,14 +10,26 @@ and not marked is not sent again. It reaches as far back as `models.events` does
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (aiokafka ships no type information)
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from chimera.schemas.errors import RequestError
-from chimera.schemas.model_events import CommandAnswered, Event, decode_event
+from chimera.schemas.model_events import (
+    CommandAnswered,
+    Event,
+    ModelRolledBack,
+    WatchJudged,
+    decode_event,
+)
 from chimera.schemas.model_state import ModelState, decode_state
+from chimera.stores.registry.deployments import EVENTS, STATE
+from chimera.stores.registry.records import OutboxRecord
+
+log = structlog.get_logger(__name__)
 
 READ_TIMEOUT_MS = 1_000
 EMPTY_WAIT_MS = 20
@@ -28,6 +40,7 @@ class Said:
 
     def __init__(self) -> None:
         self._answered: set[tuple[str, str]] = set()
+        self._judged: set[str] = set()
         self._revisions: dict[tuple[str, str], int] = {}
 
     def is_answered(self, tenant: str, command_id: str) -> bool:
@@ -37,13 +50,54 @@ class Said:
         """Whether this state, or a later one, is on `models.state`."""
         return state.revision <= self._revisions.get((state.tenant, state.model), 0)
 
+    def is_judged(self, event: Event) -> bool:
+        """Whether this event of a judgement is on `models.events`."""
+        return event.event_id in self._judged
+
     def answer(self, event: Event) -> None:
         if isinstance(event, CommandAnswered) and event.command_id is not None:
             self._answered.add((event.tenant, event.command_id))
+        elif isinstance(event, WatchJudged | ModelRolledBack):
+            self._judged.add(event.event_id)
 
     def tell(self, state: ModelState) -> None:
         if not self.is_told(state):
             self._revisions[state.tenant, state.model] = state.revision
+
+
+@dataclass(slots=True)
+class News:
+    """Rows of the outbox that are still to be sent, and what they say."""
+
+    rows: list[OutboxRecord] = field(default_factory=list[OutboxRecord])
+    states: list[ModelState] = field(default_factory=list[ModelState])
+    events: list[Event] = field(default_factory=list[Event])
+
+
+def sift(rows: Iterable[OutboxRecord], said: Said) -> News:
+    """What is new of these rows; one that is neither a state nor an event never is."""
+    news = News()
+    for row in rows:
+        try:
+            if row.topic == STATE:
+                state = decode_state(row.value)
+                is_new = not said.is_told(state)
+                news.states += [state] if is_new else []
+            elif row.topic == EVENTS:
+                event = decode_event(row.value)
+                is_new = not said.is_judged(event)
+                news.events += [event] if is_new else []
+            else:
+                log.error("outbox_row_refused", id=row.id, topic=row.topic, reason="nobody's topic")
+                continue
+        except RequestError as error:
+            log.error("outbox_row_refused", id=row.id, topic=row.topic, reason=str(error))
+            continue
+        if is_new:
+            news.rows.append(row)
+        else:
+            log.info("outbox_row_told_before", id=row.id, topic=row.topic)
+    return news
 
 
 async def read(consumer_arguments: Mapping[str, Any], events: str, state: str) -> Said:

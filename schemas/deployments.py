@@ -5,12 +5,17 @@
     promote [V]         the candidate, or V, serves; what served before is `previous`
     rollback [V]        the candidate goes; without one, `previous`, or V, serves again
     pause, resume       nothing is answered until it is resumed; all else stays
+    keep V              the watch over V has been judged, and V stays as it is
 
 The first version that is deployed serves all of it, whatever its weight: there is nobody else.
+A deploy or promote that comes with a policy opens a watch over its version, if that gets traffic and
+there is one to go back to. The watch ends with what judges it (keep, or a rollback by the controller), or is superseded: by
+whatever else is deployed, promoted or rolled back. A pause does not end it.
 `Live` is the registry's own view; what nodes follow is made of it (`stores/registry/states.py`).
 Pure functions; `tests/schemas/test_deployments.py`.
 """
 
+import uuid
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal
@@ -18,9 +23,12 @@ from typing import Annotated, Literal
 import msgspec
 
 from chimera.schemas.errors import DeploymentRefused
+from chimera.schemas.model_commands import WatchPolicy
 
-Action = Literal["deploy", "promote", "rollback", "pause", "resume"]
+Action = Literal["deploy", "promote", "rollback", "pause", "resume", "keep"]
 Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
+WatchEnd = Literal["open", "passed", "breached", "superseded"]
+_JUDGEMENTS = uuid.UUID("5cf0f6b2-0a6f-4a0a-9d0a-3d1d7f1c7a55")
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -30,8 +38,10 @@ class Change(msgspec.Struct, frozen=True):
     actor: str
     reason: str = ""
     version: str | None = None  # None: the one that the state names
-    weight: Percent = 100  # of a deploy alone
+    weight: Percent = 100  # of a deploy, or of what is kept
     command_id: str | None = None
+    watch: WatchPolicy | None = None  # of a deploy or promote
+    judges: int | None = None  # the event whose watch it ends; that must still be open
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -52,6 +62,25 @@ class Deployment(msgspec.Struct, frozen=True):
     reason: str
     at: datetime
     command_id: str | None = None
+    watch: WatchPolicy | None = None
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """Over a version that got traffic, until it is judged or superseded."""
+
+    sequence: int  # of the event that opened it: what the version did from this revision on counts
+    placed: Placed
+    weight: Percent  # below 100 `previous` answers the rest
+    previous: Placed  # what it is compared with, and where a breach goes back to
+    policy: WatchPolicy
+    since: datetime
+    command_id: str | None = None  # that opened it
+
+    @property
+    def shadow(self) -> Placed | None:
+        """What computes its requests too, to be compared; a version that answers cannot."""
+        is_compared = self.policy.max_disagreement is not None and self.weight == 100
+        return self.previous if is_compared else None
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -64,6 +93,7 @@ class Live(msgspec.Struct, frozen=True):
     weight: Percent = 0  # of the candidate
     previous: Placed | None = None  # where a rollback goes
     paused: bool = False
+    watch: Watch | None = None
     sequence: int = 0
     at: datetime | None = None
 
@@ -74,10 +104,27 @@ def after(live: Live, event: Deployment) -> Live:
     placed = event.placed
     if placed is None:
         return msgspec.structs.replace(known, paused=event.action == "pause")
+    if event.action == "keep":
+        return msgspec.structs.replace(known, watch=None)
     if event.action == "deploy" and event.weight < 100 and live.serving not in (None, placed):
-        return msgspec.structs.replace(known, candidate=placed, weight=event.weight)
+        watch = _watch(event, event.weight, live.serving) if event.weight else None
+        return msgspec.structs.replace(known, candidate=placed, weight=event.weight, watch=watch)
+    previous = _previous(live, event)
     return msgspec.structs.replace(
-        known, serving=placed, candidate=None, weight=0, previous=_previous(live, event)
+        known,
+        serving=placed,
+        candidate=None,
+        weight=0,
+        previous=previous,
+        watch=_watch(event, 100, previous),
+    )
+
+
+def _watch(event: Deployment, weight: Percent, previous: Placed | None) -> Watch | None:
+    if event.watch is None or event.placed is None or previous is None:
+        return None
+    return Watch(
+        event.sequence, event.placed, weight, previous, event.watch, event.at, event.command_id
     )
 
 
@@ -116,3 +163,26 @@ def target(live: Live, change: Change) -> str | None:
     raise DeploymentRefused(
         f"{change.action} {live.model}: it has {lacks.get(change.action, 'no version')}; name one"
     )
+
+
+def judgement_id(tenant: str, model: str, sequence: int) -> str:
+    """Of the change that ends the watch which this event opened: the same, whoever makes it."""
+    return uuid.uuid5(_JUDGEMENTS, f"{tenant}/{model}/{sequence}").hex
+
+
+def watches(tenant: str, model: str, history: Iterable[Deployment]) -> dict[int, WatchEnd]:
+    """What became of each watch, by the event that opened it."""
+    live, found = Live(tenant, model), dict[int, WatchEnd]()
+    for event in history:
+        before, live = live.watch, after(live, event)
+        if before is not None and live.watch is not before:
+            found[before.sequence] = _end(event, judgement_id(tenant, model, before.sequence))
+        if live.watch is not None:
+            found[live.watch.sequence] = "open"
+    return found
+
+
+def _end(event: Deployment, judgement: str) -> WatchEnd:
+    if event.command_id != judgement:
+        return "superseded"
+    return "passed" if event.action == "keep" else "breached"

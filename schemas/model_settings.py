@@ -99,6 +99,11 @@ class ControllerSettings(Section):
         description="how often it looks for commands, and for rows of the outbox that somebody"
         " else wrote; a change is visible no sooner",
     )
+    judge_ms: int = Field(
+        default=1_000,
+        ge=1,
+        description="how often versions under watch are judged by what nodes saw of them",
+    )
     compile_within_s: float = Field(
         default=3_600,
         gt=0,

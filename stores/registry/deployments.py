@@ -5,6 +5,7 @@ sequence numbers have no gaps and outbox rows of one key stand in the order of t
 Functions over a tenant's transaction, as in `versions`.
 """
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ from chimera.schemas.deployments import (
     target,
 )
 from chimera.schemas.errors import DeploymentRefused
+from chimera.schemas.model_commands import WatchPolicy
+from chimera.schemas.model_events import Event, encode_event
 from chimera.schemas.model_names import key
 from chimera.schemas.model_state import encode_state
 from chimera.stores.registry import artifacts, outbox, states, tenants, versions
@@ -33,21 +36,25 @@ if TYPE_CHECKING:
 
     from chimera.stores.postgres import Connection
 
-TOPIC = "models.state"
+STATE, EVENTS = "models.state", "models.events"
 
+Tell = Callable[[Live, Live], Iterable[Event]]
+
+_WATCH = msgspec.json.Decoder(WatchPolicy)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SELECT = """
 SELECT m.name, d.sequence, d.action, v.version, encode(sha256(v.manifest_bytes), 'hex'), d.weight,
-       d.actor, d.reason, d.at, d.command_id
+       d.actor, d.reason, d.at, d.command_id, d.watch
 FROM deployments d
 JOIN models m ON (m.tenant_id, m.id) = (d.tenant_id, d.model_id)
 LEFT JOIN versions v ON (v.tenant_id, v.id) = (d.tenant_id, d.version_id)
 """
 _INSERT = """
 INSERT INTO deployments
-    (tenant_id, model_id, sequence, action, version_id, weight, actor, reason, command_id, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, greatest(clock_timestamp(), $10))
+    (tenant_id, model_id, sequence, action, version_id, weight, actor, reason, command_id, at,
+     watch)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, greatest(clock_timestamp(), $10), $11)
 RETURNING at
 """
 
@@ -84,10 +91,17 @@ async def what_served(
     ]
 
 
-async def record(connection: "Connection", tenant_id: "UUID", model: str, change: Change) -> Live:
+async def record(
+    connection: "Connection",
+    tenant_id: "UUID",
+    model: str,
+    change: Change,
+    tell: Tell = lambda _before, _after: (),
+) -> Live:
     """Write a change into the history, and the record of the state after it into the outbox.
 
-    A change whose `command_id` is in the history already is not made again: the state after it.
+    With it go the events that `tell` makes of the states before and after. A change whose
+    `command_id` is in the history already is not made, or told, again: the state after it.
 
     Raises:
         UnknownModel: no such model, or no such version.
@@ -102,10 +116,14 @@ async def record(connection: "Connection", tenant_id: "UUID", model: str, change
     if done:
         return fold(name, model, events[: done[0]])
     now = fold(name, model, events)
+    if change.judges is not None and (now.watch is None or now.watch.sequence != change.judges):
+        raise DeploymentRefused(f"{model}: the watch that event {change.judges} opened is over")
     state = after(now, await _add(connection, tenant_id, now, change))
     tiers = await _tiers(connection, state)
     said = states.model_state(state, tiers, change.command_id or uuid4().hex)
-    await outbox.add(connection, tenant_id, TOPIC, key(name, model), encode_state(said))
+    await outbox.add(connection, tenant_id, STATE, key(name, model), encode_state(said))
+    for event in tell(now, state):
+        await outbox.add(connection, tenant_id, EVENTS, key(name, model), encode_event(event))
     return state
 
 
@@ -140,6 +158,7 @@ async def _add(
         reason=change.reason,
         at=now.at or _EPOCH,  # the server's clock has the last word, but time never runs back
         command_id=change.command_id,
+        watch=change.watch,
     )
     at = await connection.fetchval(
         _INSERT,
@@ -153,6 +172,7 @@ async def _add(
         event.reason,
         event.command_id,
         event.at,
+        None if event.watch is None else msgspec.json.encode(event.watch).decode(),
     )
     return msgspec.structs.replace(event, at=at)
 
@@ -166,6 +186,7 @@ def _model_of(row: "Record") -> str:
 
 
 def _deployment(row: "Record") -> Deployment:
-    _, sequence, action, version, sha256, weight, *rest = row
+    _, sequence, action, version, sha256, weight, *rest, watch = row
     placed = None if version is None else Placed(version, sha256)
-    return Deployment(sequence, action, placed, weight, *rest)
+    policy = None if watch is None else _WATCH.decode(watch)
+    return Deployment(sequence, action, placed, weight, *rest, watch=policy)

@@ -9,6 +9,7 @@ has a second process wait, and go on when the first is killed.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from chimera.stores.postgres import Database
 
@@ -17,8 +18,10 @@ _LOCK = 0x4348_494D_4552_4100  # "CHIMERA" and the first of its locks: to publis
 
 
 @asynccontextmanager
-async def leading(database: Database) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
+async def leading(database: Database) -> AsyncGenerator[Callable[[], Awaitable[datetime]]]:
     """Waits until nobody else leads; call what it gives to be sure that we still do.
+
+    It tells the time by the server's clock, which the history goes by; one call at a time.
 
     Raises:
         PostgresUnavailable: the connection, and with it the lock, is lost.
@@ -27,7 +30,8 @@ async def leading(database: Database) -> AsyncGenerator[Callable[[], Awaitable[N
         while not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK):  # noqa: ASYNC110  # told by nobody
             await asyncio.sleep(ASK_AGAIN_S)
 
-        async def still() -> None:
-            await connection.execute("SELECT 1")
+        async def still() -> datetime:
+            now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+            return now
 
         yield still

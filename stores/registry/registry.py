@@ -15,6 +15,7 @@ from chimera.schemas.deployments import Change, Deployment, Live
 from chimera.schemas.manifest import File, Manifest
 from chimera.stores.postgres import Database
 from chimera.stores.registry import artifacts, deployments, policies, versions
+from chimera.stores.registry.deployments import Tell
 from chimera.stores.registry.records import Artifact, Model, Policy, Version
 
 
@@ -74,15 +75,19 @@ class Registry:
         async with self._database.tenant(self._tenant_id) as connection:
             return await artifacts.newest(connection, model, version)
 
-    async def record_deployment(self, model: str, change: Change) -> Live:
+    async def record_deployment(
+        self, model: str, change: Change, tell: Tell = lambda _before, _after: ()
+    ) -> Live:
         """Add to the history and to the outbox, in one transaction; the state after it.
+
+        `tell`: events to go with it, made of the states before and after.
 
         Raises:
             UnknownModel: no such model, or no such version.
             DeploymentRefused: the change makes no sense now.
         """
         async with self._database.tenant(self._tenant_id) as connection:
-            return await deployments.record(connection, self._tenant_id, model, change)
+            return await deployments.record(connection, self._tenant_id, model, change, tell)
 
     async def live(self, model: str) -> Live:
         """What serves it now; `sequence` 0: nothing was ever deployed. Raises UnknownModel."""

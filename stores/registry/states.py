@@ -2,7 +2,8 @@
 
     serving      live, with 100 - w beside a candidate that gets w percent, else alone with 1
     candidate    live with w; it gets copies alone (w = 0): a shadow of everything
-    previous     before: what a rollback makes live again
+    previous     before: what a rollback makes live again; while a watch compares it with what
+                 serves now, a shadow too
 
 A version's tiers are its newest artifacts, where they are verified; where there is more than one
 target, the newest of each variant. One without any cannot be deployed, and one that has lost them
@@ -40,16 +41,8 @@ def model_state(live: Live, tiers: Mapping[str, Tiers], command_id: str) -> Mode
     """The record of a state that a command led to; `tiers` by version, none: it may not serve."""
     weight = 100.0 - live.weight if live.weight else ALONE
     answering = [_version(live.serving, weight, tiers)]
-    shadow = None
     if live.weight:
         answering.append(_version(live.candidate, float(live.weight), tiers))
-    elif live.candidate is not None and tiers.get(live.candidate.version):
-        shadow = ShadowVersion(
-            version=live.candidate.version,
-            sha256=live.candidate.sha256,
-            share=ALL_REQUESTS,
-            tiers=tiers[live.candidate.version],
-        )
     before = _version(live.previous, ALONE, tiers)
     return ModelState(
         tenant=live.tenant,
@@ -59,8 +52,22 @@ def model_state(live: Live, tiers: Mapping[str, Tiers], command_id: str) -> Mode
         command_id=command_id,
         live=tuple(one for one in answering if one is not None),
         before=() if before is None else (before,),
-        shadow=shadow,
+        shadow=_shadow(live, tiers),
         paused=live.paused,
+    )
+
+
+def _shadow(live: Live, tiers: Mapping[str, Tiers]) -> ShadowVersion | None:
+    shadow = live.watch.shadow if live.watch else None
+    if live.candidate is not None and not live.weight:
+        shadow = live.candidate
+    if shadow is None or not tiers.get(shadow.version):
+        return None
+    return ShadowVersion(
+        version=shadow.version,
+        sha256=shadow.sha256,
+        share=ALL_REQUESTS,
+        tiers=tiers[shadow.version],
     )
 
 

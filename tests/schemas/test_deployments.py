@@ -13,18 +13,33 @@ from chimera.schemas.deployments import (
     Deployment,
     Live,
     Placed,
+    Watch,
     after,
     fold,
+    judgement_id,
     target,
+    watches,
 )
 from chimera.schemas.errors import DeploymentRefused
+from chimera.schemas.model_commands import WatchPolicy
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 A, B, C = (Placed(name, name * 64) for name in "abc")
 
 
-def event(action: Action, placed: Placed | None = None, weight: int = 100) -> Deployment:
-    return Deployment(1, action, placed, weight, "test", "", AT)
+def event(
+    action: Action,
+    placed: Placed | None = None,
+    weight: int = 100,
+    watch: WatchPolicy | None = None,
+) -> Deployment:
+    return Deployment(1, action, placed, weight, "test", "", AT, watch=watch)
+
+
+def numbered(*events: Deployment) -> list[Deployment]:
+    return [
+        msgspec.structs.replace(one, sequence=number) for number, one in enumerate(events, start=1)
+    ]
 
 
 def state(*events: Deployment) -> tuple[Placed | None, Placed | None, int, Placed | None]:
@@ -95,6 +110,100 @@ def test_target_of_nothing_is_refused(action: Action) -> None:
         target(Live("default", "digits"), Change(action, "test"))
 
 
+POLICY = WatchPolicy(window_s=5)
+COMPARED = WatchPolicy(max_disagreement=0.1)
+
+
+@pytest.mark.parametrize("action", ["promote", "deploy"])
+def test_a_watch_is_over_what_gets_all_traffic_against_what_had_it(action: Action) -> None:
+    history = numbered(event("deploy", A), event(action, B, watch=POLICY))
+    watch = fold("default", "digits", history).watch
+    assert watch == Watch(2, B, 100, A, POLICY, AT)
+
+
+def test_a_watch_is_over_what_gets_a_share_against_what_answers_the_rest() -> None:
+    history = numbered(event("deploy", A), event("deploy", B, 10, COMPARED))
+    watch = fold("default", "digits", history).watch
+    assert watch is not None and watch.shadow is None
+    assert watch == Watch(2, B, 10, A, COMPARED, AT)
+
+
+def test_a_watch_that_compares_has_what_served_before_as_its_shadow() -> None:
+    for policy, shadow in ((POLICY, None), (COMPARED, A)):
+        history = numbered(event("deploy", A), event("promote", B, watch=policy))
+        watch = fold("default", "digits", history).watch
+        assert watch is not None and watch.shadow == shadow
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [event("deploy", A, watch=POLICY)],  # there is nothing to go back to
+        [event("deploy", A), event("deploy", B, 0, POLICY)],  # a shadow answers nothing
+        [event("deploy", A), event("promote", B)],
+        [
+            event("deploy", A),
+            event("deploy", B),
+            event("rollback", A),
+            event("promote", A, 100, POLICY),
+        ],
+    ],
+)
+def test_nothing_is_watched(events: list[Deployment]) -> None:
+    assert fold("default", "digits", numbered(*events)).watch is None
+
+
+def judged(event: Deployment, sequence: int) -> Deployment:
+    command_id = judgement_id("default", "digits", sequence)
+    return msgspec.structs.replace(event, command_id=command_id)
+
+
+@pytest.mark.parametrize(
+    ("ending", "end"),
+    [
+        ([], "open"),
+        ([event("pause"), event("resume")], "open"),
+        ([judged(event("keep", B), 2)], "passed"),
+        ([event("pause"), judged(event("keep", B), 2)], "passed"),
+        ([judged(event("rollback", A), 2)], "breached"),
+        ([event("rollback", A)], "superseded"),
+        ([judged(event("rollback", A), 1)], "superseded"),
+        ([event("deploy", C, 10)], "superseded"),
+        ([event("deploy", C, 0)], "superseded"),
+        ([event("promote", C)], "superseded"),
+    ],
+)
+def test_watch_ends_by_its_judgement_or_by_what_comes_instead(
+    ending: list[Deployment], end: str
+) -> None:
+    history = numbered(event("deploy", A), event("promote", B, watch=POLICY), *ending)
+    assert watches("default", "digits", history) == {2: end}
+    assert (fold("default", "digits", history).watch is not None) == (end == "open")
+
+
+def test_a_watch_may_follow_another() -> None:
+    history = numbered(
+        event("deploy", A), event("deploy", B, 10, POLICY), event("promote", B, watch=POLICY)
+    )
+    assert watches("default", "digits", history) == {2: "superseded", 3: "open"}
+
+
+def test_what_is_kept_stays_as_it_was() -> None:
+    for opening in (event("promote", B, watch=POLICY), event("deploy", B, 10, POLICY)):
+        before = fold("default", "digits", numbered(event("deploy", A), opening))
+        kept = after(before, event("keep", B, opening.weight))
+        assert before.watch is not None
+        assert kept == msgspec.structs.replace(before, watch=None, sequence=1)
+
+
+def test_judgement_has_one_id_for_each_watch() -> None:
+    ids = {
+        judgement_id(*one) for one in (("a", "m", 1), ("a", "m", 2), ("b", "m", 1), ("a", "n", 1))
+    }
+    assert len(ids) == 4
+    assert judgement_id("a", "m", 1) in ids
+
+
 EVENTS = st.lists(
     st.one_of(
         st.builds(
@@ -102,6 +211,7 @@ EVENTS = st.lists(
             st.sampled_from(["deploy", "promote", "rollback"]),
             st.sampled_from([A, B, C]),
             st.integers(0, 100),
+            st.sampled_from([None, POLICY, COMPARED]),
         ),
         st.builds(event, st.sampled_from(["pause", "resume"])),
     ),
@@ -115,3 +225,7 @@ def test_what_serves_is_neither_its_candidate_nor_its_way_back(events: list[Depl
     assert live.serving is None or live.serving not in (live.candidate, live.previous)
     assert live.candidate is None or live.serving is not None
     assert (live.weight > 0) <= (live.candidate is not None)
+    if live.watch is not None:
+        watched = live.candidate or live.serving
+        assert live.watch.placed == watched != live.watch.previous
+        assert live.watch.previous == (live.serving if live.candidate else live.previous)

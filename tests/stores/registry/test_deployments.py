@@ -61,7 +61,7 @@ def test_each_event_has_one_record_with_the_state_after_it(server: EmbeddedPostg
             {"2": 1.0},
             {"1": 1.0},
         ]
-        assert {row.topic for row in rows} == {deployments.TOPIC}
+        assert {row.topic for row in rows} == {deployments.STATE}
         assert {row.key for row in rows} == {f"{place.tenant.name}/digits".encode()}
         assert await place.registry.live("digits") == states[-1]
         history = await place.registry.history("digits")
@@ -146,7 +146,7 @@ def test_history_and_outbox_are_one_transaction(
     """Where the outbox row cannot be written there is no event either."""
 
     async def work(place: Place) -> None:
-        monkeypatch.setattr(deployments, "TOPIC", "")  # the table refuses it
+        monkeypatch.setattr(deployments, "STATE", "")  # the table refuses it
         with pytest.raises(asyncpg.CheckViolationError):
             await place.registry.record_deployment("digits", change("1"))
         assert await place.registry.history("digits") == []
