@@ -21,7 +21,7 @@ from chimera.cli.postgres import EmbeddedPostgres
 from chimera.schemas.model_commands import Command, encode_command
 from chimera.schemas.model_events import CommandAnswered, Event, decode_event
 from chimera.schemas.model_names import key
-from chimera.schemas.model_observed import ModelObserved, decode_observed
+from chimera.schemas.model_observed import ModelObserved, decode_observed, encode_observed
 from chimera.schemas.model_settings import ArtifactsSettings, ControllerSettings, KeysSettings
 from chimera.schemas.model_state import ModelState, decode_state
 from chimera.schemas.server_settings import KafkaSettings
@@ -47,7 +47,7 @@ def settings_of(bootstrap: str, prefix: str, store: Path) -> Settings:
             trusted_dir=store / "none",
             trusted=(KEY.public.text,),
         ),
-        controller=ControllerSettings(poll_ms=30),
+        controller=ControllerSettings(poll_ms=30, judge_ms=50),
     )
 
 
@@ -81,13 +81,23 @@ class Stage:
             *((key(one.tenant, one.model), encode_command(one)) for one in commands)
         )
 
-    async def send_raw(self, *records: tuple[bytes | None, bytes | None]) -> None:
+    async def observe(self, *records: ModelObserved) -> None:
+        """What nodes would tell."""
+        topic = self.topics.model_observed.name
+        at = [(key(one.tenant, one.model), encode_observed(one)) for one in records]
+        await self.send_raw(*at, topic=topic)
+
+    async def send_raw(
+        self, *records: tuple[bytes | None, bytes | None], topic: str | None = None
+    ) -> None:
+        """To `models.commands`, unless it is another topic."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, enable_idempotence=True)
         await producer.start()
         try:
             for record_key, value in records:
-                topic = self.topics.model_commands.name
-                await producer.send_and_wait(topic, value, key=record_key)
+                await producer.send_and_wait(
+                    topic or self.topics.model_commands.name, value, key=record_key
+                )
         finally:
             await producer.stop()
 
