@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chimera.cli import watch_options as options
+
 if TYPE_CHECKING:
     from chimera.schemas.model_commands import Command
     from chimera.schemas.model_events import CommandAnswered
@@ -38,17 +40,26 @@ def deploy(
         float | None,
         typer.Option(help="Answer nothing, and compute so many beside the others; 1: all."),
     ] = None,
+    watch: options.Seconds = None,
+    min_requests: options.MinRequests = None,
+    max_error_rate: options.MaxErrorRate = None,
+    max_p99_ratio: options.MaxP99Ratio = None,
+    max_disagreement: options.MaxDisagreement = None,
     reason: Reason = "",
     timeout: Timeout = 10.0,
     tenant: Tenant = "default",
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Give VERSION requests, or let it shadow what serves. Exit 1: refused, 2: no answer in time."""
+    """Give VERSION requests, or let it shadow what serves. Exit 1: refused, 2: no answer in time.
+
+    It is watched if --watch or a limit is given.
+    """
     if weight is not None and shadow is not None:
         raise typer.BadParameter("a version answers (--weight) or shadows (--shadow), not both")
     fields: dict[str, Any] = {"version": version, "shadow_share": shadow}
     if weight is not None:
         fields["weight"] = weight
+    fields |= options.watch(watch, min_requests, max_error_rate, max_p99_ratio, max_disagreement)
     _give("DeployModel", fields, model, reason, timeout, tenant, bootstrap)
 
 
@@ -57,13 +68,30 @@ def promote(
     version: Annotated[
         str | None, typer.Argument(help="Unset: the one that was deployed beside it.")
     ] = None,
+    watch: options.Seconds = None,
+    no_watch: options.NoWatch = False,
+    min_requests: options.MinRequests = None,
+    max_error_rate: options.MaxErrorRate = None,
+    max_p99_ratio: options.MaxP99Ratio = None,
+    max_disagreement: options.MaxDisagreement = None,
     reason: Reason = "",
     timeout: Timeout = 10.0,
     tenant: Tenant = "default",
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Give VERSION all requests; what served is kept for a way back. Exits as `deploy`."""
-    _give("PromoteModel", {"version": version}, model, reason, timeout, tenant, bootstrap)
+    """Give VERSION all requests, under watch; what served is kept for a way back. Exits as `deploy`."""
+    fields: dict[str, Any] = {
+        "version": version,
+        **options.watch(
+            watch,
+            min_requests,
+            max_error_rate,
+            max_p99_ratio,
+            max_disagreement,
+            no_watch=no_watch,
+        ),
+    }
+    _give("PromoteModel", fields, model, reason, timeout, tenant, bootstrap)
 
 
 def rollback(

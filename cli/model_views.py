@@ -3,7 +3,7 @@
 Times are the server's, in UTC. `tests/cli/test_models_registry.py` reads both.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,8 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Column, Table
 
-from chimera.schemas.deployments import Deployment, Live
+from chimera.schemas.deployments import Deployment, Live, WatchEnd
+from chimera.schemas.model_commands import WatchPolicy
 from chimera.stores.registry.records import Artifact, Model, Version
 
 PAGE = 160  # columns where there is no terminal to ask
@@ -65,7 +66,29 @@ def served(live: Live) -> str:
         said += f", {live.candidate.version} gets {weight}"
     if live.previous is not None:
         said += f", {live.previous.version} before"
+    if live.watch is not None:
+        said += f", {watched(live.watch.placed.version, live.watch.policy)}"
     return f"{said}, paused" if live.paused else said
+
+
+def watched(version: str, policy: WatchPolicy) -> str:
+    """What a version has to keep to."""
+    limits = [f"errors {policy.max_error_rate:.3%}"]
+    if policy.max_p99_ratio is not None:
+        limits.append(f"p99 {policy.max_p99_ratio:g} x")
+    if policy.max_disagreement is not None:
+        limits.append(f"disagreement {policy.max_disagreement:.3%}")
+    least = f"{policy.window_s} s and {policy.min_requests} requests"
+    return f"{version} is watched for {least} ({', '.join(limits)})"
+
+
+def history_fields(
+    history: Iterable[Deployment], ends: Mapping[int, WatchEnd]
+) -> list[dict[str, Any]]:
+    """Each event with what became of the watch that it opened; null: it opened none."""
+    return [
+        {**msgspec.structs.asdict(event), "watched": ends.get(event.sequence)} for event in history
+    ]
 
 
 def models_table(models: Iterable[Model], lives: Iterable[Live]) -> Table:
@@ -107,12 +130,14 @@ def artifacts_table(artifacts: Iterable[Artifact]) -> Table:
     return table
 
 
-def history_table(history: Iterable[Deployment]) -> Table:
-    table = _table(_right("#"), "at", "action", "version", _right("weight"), "by", "reason")
+def history_table(history: Iterable[Deployment], ends: Mapping[int, WatchEnd]) -> Table:
+    weight = _right("weight")
+    table = _table(_right("#"), "at", "action", "version", weight, "watch", "by", "reason")
     for event in history:
         version = event.placed.version if event.placed else "-"
-        weight = f"{event.weight} %" if event.action == "deploy" else "-"
-        about = (event.action, version, weight, event.actor, event.reason)
+        share = f"{event.weight} %" if event.action == "deploy" else "-"
+        end = ends.get(event.sequence, "-")
+        about = (event.action, version, share, end, event.actor, event.reason)
         table.add_row(str(event.sequence), _when(event.at), *about)
     return table
 

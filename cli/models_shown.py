@@ -67,18 +67,23 @@ def show(
 
 
 def history(name: Name, as_json: AsJson = False) -> None:
-    """Show everything that was done to a model, oldest first: when, by whom, and why."""
+    """Show everything that was done to a model, oldest first: when, by whom, and why.
 
-    async def work(registry: "Registry") -> "list[Deployment]":
-        return await registry.history(name)
+    And what became of versions that were watched: open, passed, breached or superseded.
+    """
 
-    events = _ask(work)
+    async def work(registry: "Registry") -> "tuple[list[Deployment], Live]":
+        return await registry.history(name), await registry.live(name)
+
+    events, live = _ask(work)
     from chimera.cli import model_views as views
+    from chimera.schemas.deployments import watches
 
+    ends = watches(live.tenant, name, events)
     if as_json:
-        typer.echo(views.as_text(events))
+        typer.echo(views.as_text(views.history_fields(events, ends)))
     else:
-        views.show(views.history_table(events) if events else f"{name} was never deployed")
+        views.show(views.history_table(events, ends) if events else f"{name} was never deployed")
 
 
 def what_served(

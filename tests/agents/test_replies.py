@@ -11,6 +11,7 @@ from chimera.schemas.model_commands import (
     PauseModel,
     PromoteModel,
     RollBackModel,
+    WatchPolicy,
     encode_command,
 )
 
@@ -40,6 +41,26 @@ def test_a_change_is_the_command_s() -> None:
     assert told == ("rollback", "6", "ada", "slow", "c")
     assert change_of(PromoteModel(**WHO)).version is None
     assert change_of(PauseModel(**WHO)).action == "pause"
+
+
+def test_a_watch_is_the_command_s_where_there_is_something_to_watch() -> None:
+    policy = WatchPolicy(window_s=5)
+    assert change_of(PromoteModel(**WHO)).watch == WatchPolicy()
+    assert change_of(PromoteModel(watch=None, **WHO)).watch is None
+    assert change_of(DeployModel(version="1", weight=0.1, watch=policy, **WHO)).watch == policy
+    assert change_of(RollBackModel(**WHO)).watch is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"shadow_share": 1.0, "watch": WatchPolicy()}, "a shadow answers nothing"),
+        ({"weight": 0.1, "watch": WatchPolicy(max_disagreement=0.1)}, "cannot shadow"),
+    ],
+)
+def test_a_watch_that_nothing_could_judge_is_refused(fields: dict[str, Any], why: str) -> None:
+    with pytest.raises(DeploymentRefused, match=why):
+        change_of(DeployModel(version="1", **fields, **WHO))
 
 
 def test_a_command_under_another_model_s_key_is_refused() -> None:

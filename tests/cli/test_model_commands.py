@@ -11,12 +11,14 @@ from typer.testing import CliRunner, Result
 
 from chimera.cli import model_commands
 from chimera.cli.postgres import EmbeddedPostgres
+from chimera.schemas.model_commands import WatchPolicy
 from tests.agents.steering import Stage, staged, steered
 from tests.stores.places import compiled
 
 app = typer.Typer()
 model_commands.register(app)
 
+LIMITS = ("--watch", "60", "--max-error-rate", "0.1", "--max-p99-ratio", "0")
 Say = Callable[..., Awaitable[Result]]
 
 
@@ -47,8 +49,10 @@ def test_commands_are_done_by_a_controller_and_told(
                     (("promote", "digits", "--reason", "better"), "promote digits 2: done"),
                     (("rollback", "digits"), "rollback digits 1: done, revision 4"),
                     (("deploy", "digits", "2", "--shadow", "1"), "deploy digits 2: done"),
+                    (("promote", "digits", *LIMITS), "promote digits 2: done"),
+                    (("promote", "digits", "1", "--no-watch"), "promote digits 1: done"),
                     (("pause", "digits"), "pause digits: done"),
-                    (("resume", "digits"), "resume digits: done, revision 7"),
+                    (("resume", "digits"), "resume digits: done, revision 9"),
                 ):
                     result = await say(stage, *arguments)
                     assert result.exit_code == 0, result.output
@@ -58,6 +62,9 @@ def test_commands_are_done_by_a_controller_and_told(
             assert states[4].shadow is not None
             events = await stage.place.registry.history("digits")
             assert (events[2].reason, "@" in events[2].actor) == ("better", True)
+            assert [one.watch for one in events[:3]] == [None, None, WatchPolicy()]
+            limits = WatchPolicy(window_s=60, max_error_rate=0.1, max_p99_ratio=None)
+            assert [one.watch for one in events[5:7]] == [limits, None]
 
     asyncio.run(run())
 
@@ -94,4 +101,9 @@ def test_a_command_where_there_are_no_topics_says_so(say: Say, kafka: str) -> No
 
 def test_weight_and_shadow_are_not_given_at_once() -> None:
     arguments = ["deploy", "digits", "1", "--weight", "0.5", "--shadow", "1"]
+    assert CliRunner().invoke(app, arguments).exit_code == 2
+
+
+def test_limits_for_a_watch_and_no_watch_are_not_given_at_once() -> None:
+    arguments = ["promote", "digits", "--no-watch", "--max-error-rate", "0.1"]
     assert CliRunner().invoke(app, arguments).exit_code == 2

@@ -22,6 +22,7 @@ from chimera.schemas.compile_report import TierReport
 from chimera.schemas.deployments import Change
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.manifest import File
+from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.server_settings import PostgresSettings
 from chimera.schemas.signing import Trusted, new_key
 from chimera.stores import schema
@@ -158,7 +159,7 @@ def test_what_was_deployed_is_told_by_list_show_history_and_what_served(
 
     async def deploy(registry: Registry) -> None:
         first = Change("deploy", "ann", "as agreed", "1")
-        second = Change("deploy", "bob", "half of it", "2", weight=50)
+        second = Change("deploy", "bob", "half of it", "2", weight=50, watch=WatchPolicy())
         for version in ("1", "2"):
             made = Artifact("onnx-cpu", "fp32", "here", "verified", sha256="a" * 64, size_bytes=1)
             await registry.add_artifact("live", version, made)
@@ -166,14 +167,17 @@ def test_what_was_deployed_is_told_by_list_show_history_and_what_served(
             await registry.record_deployment("live", change)
 
     asked(server, deploy)
-    serves = "1 serves 50 %, 2 gets 50 %"
+    serves = "1 serves 50 %, 2 gets 50 %, 2 is watched for 300 s and 500 requests"
     for shown in (("list",), ("show", "live"), ("what-served",)):
         assert serves in run(*shown)[1]
     (listed,) = [one for one in read("list") if one["name"] == "live"]
     assert (listed["versions"], listed["live"]["candidate"]["version"]) == (2, "2")
     events = read("history", "live")
     assert [event["placed"]["version"] for event in events] == ["1", "2"]
-    assert "half of it" in run("history", "live")[1]
+    assert [event["watched"] for event in events] == [None, "open"]
+    assert events[1]["watch"]["max_error_rate"] == 0.01
+    history = run("history", "live")[1]
+    assert "half of it" in history and "open" in history
     assert "live" not in run("what-served", "--at", start.isoformat())[1]
     between = events[0]["at"]
     (then,) = [one for one in read("what-served", "--at", between) if one["model"] == "live"]

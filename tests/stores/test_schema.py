@@ -13,11 +13,13 @@ import pytest
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.cli.postgres_cluster import programs
 from chimera.cli.postgres_config import APPLICATION
+from chimera.schemas.deployments import Change
 from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.model_commands import WatchPolicy
 from chimera.stores import schema
 from chimera.stores.migrations import HEAD
 from chimera.stores.postgres import Database
-from tests.stores.places import connected
+from tests.stores.places import compiled, connected, opened
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,39 @@ def test_downgrade_to_base_leaves_no_table_of_ours(bare: EmbeddedPostgres) -> No
     assert asyncio.run(schema.current(bare.owner_dsn)) is None
     made = [line for line in dump(bare).splitlines() if line.startswith("CREATE")]
     assert made == ["CREATE TABLE public.alembic_version ("]
+
+
+def test_downgrade_below_watches_keeps_what_serves(bare: EmbeddedPostgres) -> None:
+    """What was kept is deployed once more there; without its policy, and what follows is the same."""
+
+    async def deploy() -> list[tuple[str, int]]:
+        async with opened(bare) as place:
+            for version in ("1", "2", "3"):
+                await compiled(place.registry, version=version)
+            record = place.registry.record_deployment
+            await record("digits", Change("deploy", "ada", version="1"))
+            for weight, version in ((100, "2"), (10, "3")):
+                change = Change("deploy", "ada", "", version, weight, watch=WatchPolicy())
+                watch = (await record("digits", change)).watch
+                assert watch is not None
+                await record(
+                    "digits", Change("keep", "us", "", version, weight, judges=watch.sequence)
+                )
+            history = await place.registry.history("digits")
+        return [(one.action, one.weight) for one in history]
+
+    async def left() -> list[tuple[str, int]]:
+        async with connected(bare.owner_dsn) as owner:
+            await owner.execute("ALTER TABLE deployments NO FORCE ROW LEVEL SECURITY")
+            rows = await owner.fetch("SELECT action, weight FROM deployments ORDER BY sequence")
+        return [(row[0], row[1]) for row in rows]
+
+    up(bare)
+    opening = [("deploy", 100), ("deploy", 100)]
+    assert asyncio.run(deploy()) == [*opening, ("keep", 100), ("deploy", 10), ("keep", 10)]
+    down(bare, "0001")
+    assert asyncio.run(left()) == [*opening, ("promote", 100), ("deploy", 10), ("deploy", 10)]
+    down(bare)
 
 
 UPGRADE = """

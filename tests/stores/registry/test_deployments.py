@@ -11,12 +11,18 @@ import pytest
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.schemas.deployments import Change, Live
 from chimera.schemas.errors import DeploymentRefused, UnknownModel
+from chimera.schemas.model_commands import WatchPolicy
+from chimera.schemas.model_events import CommandAnswered, Event, encode_event
 from chimera.schemas.model_state import decode_state
 from chimera.stores.registry import deployments
 from chimera.stores.registry.outbox import Outbox
 from chimera.stores.registry.records import Artifact, OutboxRecord
 from tests.stores.places import Place, compiled, opened, register
 
+POLICY = WatchPolicy(window_s=5, max_disagreement=0.1)
+TOLD = CommandAnswered(
+    event_id="e", tenant="t", model="digits", at_ms=1, source="us", action="keep", outcome="done"
+)
 NO_LONGER = Artifact("onnx-cpu", "fp32", "x86-64", "refused", "max error 1.0")
 
 
@@ -93,6 +99,38 @@ def test_a_command_that_is_repeated_changes_nothing(server: EmbeddedPostgres) ->
         await place.registry.record_deployment("digits", change("2", command_id="two"))
         assert await place.registry.record_deployment("digits", first) == state
         assert len(await place.registry.history("digits")) == len(await published(place)) == 2
+
+    play(server, work)
+
+
+def test_a_watch_rests_with_its_event_and_is_ended_once(server: EmbeddedPostgres) -> None:
+    """By whoever is first; its events stand in the outbox, behind the state that they tell of."""
+
+    async def work(place: Place) -> None:
+        record = place.registry.record_deployment
+        await record("digits", change("1"))
+        live = await record("digits", change("2", watch=POLICY))
+        assert live.watch is not None and live.watch.policy == POLICY
+        assert await place.registry.live("digits") == live
+        assert [one.watch for one in await place.registry.history("digits")] == [None, POLICY]
+        told: list[tuple[int, int]] = []
+
+        def tell(before: Live, after: Live) -> list[Event]:
+            told.append((before.sequence, after.sequence))
+            return [TOLD]
+
+        keep = {"action": "keep", "judges": 2}
+        with pytest.raises(DeploymentRefused, match="watch that event 1 opened is over"):
+            await record("digits", change("2", **keep | {"judges": 1}), tell)
+        kept = await record("digits", change("2", command_id="judged", **keep), tell)
+        assert (kept.watch, kept.serving) == (None, live.serving)
+        assert await record("digits", change("2", command_id="judged", **keep), tell) == kept
+        with pytest.raises(DeploymentRefused, match="is over"):
+            await record("digits", change("1", **keep | {"action": "rollback"}), tell)
+        assert told == [(2, 3)]
+        rows = [(row.topic, row.value) for row in await published(place)]
+        assert rows[-1] == (deployments.EVENTS, encode_event(TOLD))
+        assert [topic for topic, _ in rows] == [*[deployments.STATE] * 3, deployments.EVENTS]
 
     play(server, work)
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from chimera.schemas.deployments import Live, Placed
+from chimera.schemas.deployments import Live, Placed, Watch
+from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.model_state import TierArtifact, decode_state, encode_state
 from chimera.stores.registry.records import Artifact
 from chimera.stores.registry.states import model_state, tiers_of
@@ -42,6 +43,17 @@ def test_a_candidate_without_a_weight_is_a_shadow() -> None:
     assert state.weights == {"a": 1.0}
     assert state.shadow is not None
     assert (state.shadow.version, state.shadow.share) == ("b", 1.0)
+
+
+@pytest.mark.parametrize(("limit", "shadow"), [(None, None), (0.1, "c")])
+def test_what_served_before_shadows_while_a_watch_compares(
+    limit: float | None, shadow: str | None
+) -> None:
+    watch = Watch(7, A, 100, C, WatchPolicy(max_disagreement=limit), AT)
+    state = model_state(msgspec.structs.replace(LIVE, watch=watch), TIERS, "command")
+    assert (state.shadow.version if state.shadow else None) == shadow
+    assert [one.version for one in state.before] == ["c"]
+    assert decode_state(encode_state(state)) == state
 
 
 def test_a_version_that_may_serve_no_longer_is_left_out() -> None:
