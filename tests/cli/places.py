@@ -17,6 +17,7 @@ from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.workers.models import write_model
 
 READY_WITHIN_S = 90.0
+FAULT = 777.0
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,30 @@ MANIFEST = Manifest(
 )
 
 
-def digits_model() -> bytes:
-    """An ONNX model: scores [n, 10] = softmax of the first ten pixels, digit [n] = the largest."""
+def digits_model(*, is_faulty: bool = False) -> bytes:
+    """An ONNX model: scores [n, 10] = softmax of the first ten pixels, digit [n] = the largest.
+
+    A faulty one raises where the last pixel is `FAULT`.
+    """
     weights = np.zeros((64, 10), np.float32)
     weights[:10] = np.eye(10)
+    constants = {"weights": weights}
+    nodes = [helper.make_node("MatMul", ["image", "weights"], ["sums"])]
+    if is_faulty:
+        constants |= {
+            "last": np.array([63]), "fault": np.array([FAULT], "f4"), "nothing": np.zeros(1, "f4")
+        }  # fmt: skip
+        nodes += [
+            helper.make_node("Gather", ["image", "last"], ["pixel"], axis=1),
+            helper.make_node("Equal", ["pixel", "fault"], ["is_fault"]),
+            helper.make_node("Cast", ["is_fault"], ["index"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["nothing", "index"], ["added"]),  # there is only index 0
+            helper.make_node("Add", ["sums", "added"], ["seen"]),
+        ]
     graph = helper.make_graph(
         [
-            helper.make_node("MatMul", ["image", "weights"], ["sums"]),
-            helper.make_node("Softmax", ["sums"], ["scores"], axis=1),
+            *nodes,
+            helper.make_node("Softmax", ["seen" if is_faulty else "sums"], ["scores"], axis=1),
             helper.make_node("ArgMax", ["scores"], ["digit"], axis=1, keepdims=0),
         ],
         "digits",
@@ -113,7 +130,7 @@ def digits_model() -> bytes:
             helper.make_tensor_value_info("digit", TensorProto.INT64, ["n"]),
             helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 10]),
         ],
-        [numpy_helper.from_array(weights, "weights")],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
