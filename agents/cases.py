@@ -64,8 +64,8 @@ class Cases:
                 error=kind,
                 ordering=ordering,
                 attempt=case.attempt,
-                entered_ms=case.entered_ms,
-                first_failure_ms=case.first_failure_ms,
+                entered_ms=case.entered_ms + case.waited_ms,
+                first_failure_ms=case.first_failure_ms + case.waited_ms,
                 deadline_ms=case.deadline_ms,
             ),
             self._policy,
@@ -91,6 +91,11 @@ class Cases:
         case.attempt += 1
         case.first_failure_ms = case.first_failure_ms or now_ms
         return case
+
+    def waited(self, waits_ms: Mapping[int, int]) -> None:
+        """So long no executor might compute them: it is not held against those that have failed."""
+        for offset in self._open.keys() & waits_ms.keys():
+            self._open[offset].waited_ms += waits_ms[offset]
 
     def accuse(self, offsets: Iterable[int]) -> dict[int, int]:
         """Each was being computed when an executor died; their new counts."""

@@ -1,11 +1,13 @@
 """What a node serves, where it follows `models.state`: read at its start, and whenever it changes.
 
-    record ── newer than what is served? ── files laid out ── executors hold it ── traffic turns
+    record ─┬ paused? ── executors hand its requests back ────────────────────── at once
+            └ newer than what is served? ── files laid out ── executors hold it ── traffic turns
 
 A version is there and warm before any request goes to it; the one before stays, so that a rollback
 is a word to the executors. What cannot be had changes nothing: the model goes on as it was, the
-reason is logged, and it is tried again. Of tenants only `default` is served by now, and a paused
-model is not held up. `tests/integration/test_following.py`.
+reason is logged and told, and it is tried again (`refusals.py`). A pause begins as soon as it is read;
+it ends when the version that came with its end answers, or cannot be had. Of tenants only `default`
+is served by now. `tests/integration/test_following.py`.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -13,12 +15,14 @@ model is not held up. `tests/integration/test_following.py`.
 # (aiokafka ships no type information)
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
+from chimera.agents.refusals import Refusals
 from chimera.schemas.errors import ArtifactsUnavailable, ChimeraError, RequestError
 from chimera.schemas.model_names import DEFAULT_TENANT, read_key
 from chimera.schemas.model_state import LiveVersion, ModelState, ShadowVersion, decode_state
@@ -31,32 +35,47 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 POLL_MS = 200
-AGAIN_S = 5.0  # after something could not be had
+ASK_S = 1.0  # at the start, between looks whether the store is to be asked again
 
 Served = tuple[ModelState, tuple[Placement, ...]]
+Tell = Callable[[ModelState, Loaded, int], None]
+"""Hears of each refusal: the state that wanted it, what was refused and why, how often by now."""
 
 
 class Executors(Protocol):
     """The pool."""
 
+    @property
+    def refused(self) -> Sequence[Loaded]: ...
     async def hold(self, placements: tuple[Placement, ...]) -> tuple[Loaded, ...]: ...
     def direct(self, traffic: Traffic) -> None: ...
+    def pause(self, models: Collection[str]) -> None: ...
 
 
 class Following:
     """Of one node; `start`, then `run` until cancelled, then `stop`."""
 
-    def __init__(self, topic: str, client_arguments: Mapping[str, Any], layout: "Layout") -> None:
+    def __init__(
+        self,
+        topic: str,
+        client_arguments: Mapping[str, Any],
+        layout: "Layout",
+        refusals: Refusals,
+    ) -> None:
         self._consumer = AIOKafkaConsumer(  # no group: all partitions, from the start
             topic, **client_arguments, auto_offset_reset="earliest"
         )
         self._layout = layout
+        self._refusals = refusals
+        self._tell: Tell = lambda *_: None
         self._wanted: dict[str, ModelState] = {}
         self._served: dict[str, Served] = {}
-        self._refused: dict[str, ModelState] = {}
+        self._lacking: set[str] = set()  # served, but for what executors refused when they started
+        self._changing: set[str] = set()
+        self._away: set[str] = set()  # what the store was asked for in vain
+        self._paused: tuple[str, ...] = ()
         self._held: tuple[Placement, ...] = ()
         self._answering: list[Placement] = []
-        self._is_store_away = False
 
     async def start(self) -> Orders:
         """All that the topic says, laid out.
@@ -69,10 +88,12 @@ class Following:
         while any([await self._consumer.position(part) < end for part, end in ends.items()]):
             for records in (await self._consumer.getmany(timeout_ms=POLL_MS)).values():
                 self._take(records)
-        while not await self._lay_out() and self._is_store_away:  # noqa: ASYNC110  # it is asked, it tells nobody
-            await asyncio.sleep(AGAIN_S)
+        await self._lay_out()
+        while self._away:  # it is asked, it tells nobody
+            await asyncio.sleep(ASK_S)
+            await self._lay_out()
         orders = self._orders()
-        self._held = orders.placements
+        self._held, self._paused = orders.placements, orders.paused
         self._note_answering()
         return orders
 
@@ -84,22 +105,39 @@ class Following:
         served = self._served.get(model)
         return None if served is None else served[0]
 
-    async def run(self, executors: Executors) -> None:
+    async def run(self, executors: Executors, tell: Tell) -> None:
         """Follow, until cancelled."""
-        while True:
-            found = await self._consumer.getmany(timeout_ms=POLL_MS)
-            for records in found.values():
-                self._take(records)
-            gone = self._served.keys() - self._wanted.keys()
-            if (gone or any(self._pending())) and not await self._change(executors):
-                await asyncio.sleep(AGAIN_S)
+        self._tell = tell
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read(executors))
+            group.create_task(self._settle(executors))
 
-    def _pending(self) -> Iterator[tuple[str, ModelState]]:
-        """What is wanted and not served; but for what executors refused, until it changes."""
+    async def _read(self, executors: Executors) -> None:
+        """Goes on while versions are laid out and loaded: a pause does not wait for them."""
+        while True:
+            for records in (await self._consumer.getmany(timeout_ms=POLL_MS)).values():
+                self._take(records)
+            self._pause(executors)
+
+    async def _settle(self, executors: Executors) -> None:
+        while True:
+            self._note_lacking(executors.refused)
+            gone = self._served.keys() - self._wanted.keys()
+            self._changing = {state.model for state in self._pending()}
+            if gone or self._changing:
+                await self._change(executors)
+                self._changing.clear()
+                self._pause(executors)
+            await asyncio.sleep(POLL_MS / 1000)
+
+    def _pending(self) -> Iterator[ModelState]:
+        """What is wanted, not served, and may be tried now."""
+        now_s = time.monotonic()
         for model, state in self._wanted.items():
             served = self._served.get(model)
-            if self._refused.get(model) is not state and (served is None or served[0] is not state):
-                yield model, state
+            is_served = served is not None and served[0] is state and model not in self._lacking
+            if not is_served and self._refusals.may_be_tried(state, now_s):
+                yield state
 
     def _take(self, records: Iterable[ConsumerRecord[bytes, bytes]]) -> None:
         for record in records:
@@ -114,25 +152,67 @@ class Following:
             if state is None:
                 self._wanted.pop(model, None)
             elif state.supersedes(self._wanted.get(model)):
-                self._wanted[model] = state
+                self._want(state)
 
-    async def _change(self, executors: Executors) -> bool:
-        """Let executors have what is wanted; whether all of it came about."""
+    def _want(self, state: ModelState) -> None:
+        """From now on; a pause alone is no reason to lay anything out."""
+        self._wanted[state.model] = state
+        served = self._served.get(state.model)
+        if served is not None and _holds(served[0]) == _holds(state):
+            self._served[state.model] = (state, served[1])
+
+    def _pause(self, executors: Executors) -> None:
+        """Say which models are paused, where that has changed."""
+        coming = self._changing | {
+            state.model for state in self._pending() if not self._refusals.has_failed(state)
+        }
+        paused = tuple(
+            sorted(
+                model
+                for model, state in self._wanted.items()
+                if state.paused or (model in self._paused and model in coming)
+            )
+        )
+        if paused != self._paused:
+            self._paused = paused
+            executors.pause(paused)
+            log.info("models_paused", models=paused)
+
+    async def _change(self, executors: Executors) -> None:
+        """Let executors have what is wanted, as far as it can be had."""
         before = dict(self._served)
-        complete = await self._lay_out()
+        laid_out = await self._lay_out()
         while refused := await self._hold(executors):
-            complete = False
+            tried = {one.model: self._served[one.model][0] for one in refused}
             for one in refused:
-                log.error(
-                    "version_refused", model=one.model, version=one.version, reason=one.refused
-                )
-                self._refused[one.model] = self._wanted[one.model]
+                self._refuse(tried[one.model], one)
                 self._go_on(one.model, before)
+                laid_out.discard(one.model)
         executors.direct(self._orders().traffic)
         self._note_answering()
-        for model, (state, _) in self._served.items():
-            log.info("model_state_followed", model=model, revision=state.revision)
-        return complete
+        self._lacking -= laid_out
+        for model in laid_out:
+            self._refusals.passed(model)
+            log.info("model_state_followed", model=model, revision=self._served[model][0].revision)
+
+    def _refuse(self, state: ModelState, one: Loaded) -> None:
+        tries = self._refusals.refused(state, time.monotonic())
+        log.error(
+            "version_refused", model=one.model, version=one.version, reason=one.refused, tries=tries
+        )
+        self._tell(state, one, tries)
+
+    def _note_lacking(self, refused: Iterable[Loaded]) -> None:
+        """Executors that have just started go on without these: they are tried again."""
+        for one in refused:
+            name = f"{one.model}/{one.version}"
+            if one.model in self._served and any(held.name == name for held in self._held):
+                state, placed = self._served[one.model]
+                self._refuse(state, one)
+                self._lacking.add(one.model)
+                self._held = tuple(held for held in self._held if held.name != name)
+                left = tuple(other for other in placed if other.name != name)
+                self._served[one.model] = (state, left)
 
     async def _hold(self, executors: Executors) -> tuple[Loaded, ...]:
         """Where anything is missing: what is wanted, and until traffic turns what answers now.
@@ -164,26 +244,29 @@ class Following:
         if model in before:
             self._served[model] = before[model]
 
-    async def _lay_out(self) -> bool:
-        """Bring what is wanted and not served yet; whether all of it could be had."""
+    async def _lay_out(self) -> set[str]:
+        """Bring what is wanted and not served yet, as far as it can be had; of which models."""
         for model in self._served.keys() - self._wanted.keys():
             del self._served[model]
-        complete, self._is_store_away = True, False
-        for model, state in list(self._pending()):
+        found: set[str] = set()
+        for state in list(self._pending()):
+            self._away.discard(state.model)
             try:
                 placements = await asyncio.to_thread(self._place, state)
             except (ChimeraError, OSError) as error:
                 log.error(
                     "version_not_laid_out",
-                    model=model,
+                    model=state.model,
                     revision=state.revision,
                     reason=str(error),
                 )
-                complete = False
-                self._is_store_away |= isinstance(error, ArtifactsUnavailable | OSError)
+                self._refusals.away(state, time.monotonic())
+                if isinstance(error, ArtifactsUnavailable | OSError):
+                    self._away.add(state.model)
                 continue
-            self._served[model] = (state, placements)
-        return complete
+            self._served[state.model] = (state, placements)
+            found.add(state.model)
+        return found
 
     def _place(self, state: ModelState) -> tuple[Placement, ...]:
         return tuple(self._layout.place(state.model, version) for version in _versions(state))
@@ -191,7 +274,12 @@ class Following:
     def _orders(self) -> Orders:
         placements = [one for _, placed in self._served.values() for one in placed]
         traffic = {model: state.weights for model, (state, _) in self._served.items() if state.live}
-        return Orders(tuple(placements), traffic)
+        paused = sorted(model for model, state in self._wanted.items() if state.paused)
+        return Orders(tuple(placements), traffic, tuple(paused))
+
+
+def _holds(state: ModelState) -> tuple[object, ...]:
+    return state.live, state.before, state.shadow
 
 
 def _versions(state: ModelState) -> list[LiveVersion | ShadowVersion]:

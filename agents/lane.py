@@ -5,7 +5,8 @@
                       └ full: the partition pauses
 
 A request is decided once: by its answer, by its deadline, or because nothing could answer it in
-time. What comes later for it is dropped. All clocks are passed in, except where work enters.
+time; one that no executor may compute now waits (`deferrals.py`). What comes later for it is dropped.
+All clocks are passed in, except where work enters.
 `tests/agents/test_lane.py` drives it without a broker; `tests/integration` with everything.
 """
 
@@ -17,8 +18,9 @@ import msgspec
 import structlog
 
 from chimera.agents.cases import Cases
+from chimera.agents.deferrals import Deferrals
 from chimera.agents.fetched import Run
-from chimera.agents.intake import Intake, Rules, take_in
+from chimera.agents.intake import Rules, take_in
 from chimera.agents.outcomes import Entry, Outcome, end_of
 from chimera.agents.reading import Reading
 from chimera.agents.shared import Shared
@@ -34,7 +36,7 @@ from chimera.schemas.errors import (
     WorkerCrashed,
 )
 from chimera.schemas.stored import Stored as Raw
-from chimera.schemas.work import BatchStory, Block, Failure, Outcomes, Results, Work
+from chimera.schemas.work import BatchStory, Block, Deferred, Failure, Outcomes, Results, Work
 from chimera.topics import retry
 
 log = structlog.get_logger(__name__)
@@ -62,6 +64,7 @@ class Lane:
         )
         self._reading = Reading(shared, topic, partition)
         self._cases = Cases(self._rules, retry.Policy.of(serving), serving.crash_limit)
+        self.deferrals = Deferrals()
         self.condemned = ""  # why it may go no further
         self.closed = False
         self._window: Window[Raw, Block, Outcome] | None = None
@@ -159,7 +162,10 @@ class Lane:
             self._handed_on.discard(block.first)
         else:  # some of it failed, so it was read; what failed is with whoever tries it again
             left = set(window.undecided_before(block.next)).difference(
-                window.undecided_before(block.first), accused, self._cases.offsets
+                window.undecided_before(block.first),
+                accused,
+                self._cases.offsets,
+                self.deferrals.offsets,
             )
             self.resubmit(left, isolate=False)
 
@@ -184,7 +190,7 @@ class Lane:
         for offset, error in taken.refused:
             self._end(offset, error)
         if self._cases.deaths or accused:
-            self._admit_survivors(taken, accused)
+            self._try(set(taken.work.offsets).difference(accused))
         elif taken.due_ms:
             self._timers.wait_until(taken.due_ms, taken.work.offsets)
         else:
@@ -192,9 +198,8 @@ class Lane:
         if taken.refused:
             self._signal()
 
-    def _admit_survivors(self, taken: Intake, accused: Collection[int]) -> None:
+    def _try(self, offsets: set[int]) -> None:
         """Requests that killed an executor before go one by one, or not at all."""
-        offsets = set(taken.work.offsets).difference(accused)
         suspects = sorted(offsets.intersection(self._cases.deaths))
         self.resubmit(offsets.difference(suspects), isolate=False)
         self._judge(suspects, WorkerCrashed)
@@ -231,9 +236,7 @@ class Lane:
         if self.closed or window is None:
             return
         offsets, codes, bodies = outcomes.offsets, outcomes.codes, outcomes.bodies
-        if window.has_blocks:
-            for block in window.blocks_of(offsets):
-                self._read(block)  # it is answered one by one after all
+        self._read_blocks_of(offsets)
         if codes.count(0) == len(codes) and window.are_undecided(offsets):
             window.decide(offsets, bodies)
         else:
@@ -245,6 +248,21 @@ class Lane:
                 else:
                     window.decide((offset,), (body,))
         self._signal()
+
+    def _read_blocks_of(self, offsets: Iterable[int]) -> None:
+        """They are answered one by one after all."""
+        assert self._window is not None
+        if self._window.has_blocks:
+            for block in self._window.blocks_of(offsets):
+                self._read(block)
+
+    def defer(self, deferred: Deferred) -> None:
+        """No executor may compute these now: they wait, and are submitted again."""
+        window = self._window
+        if not self.closed and window is not None:
+            self._read_blocks_of(deferred.offsets)
+            left = filter(window.is_undecided, deferred.offsets)
+            self.deferrals.add(deferred, left, _now_ms())
 
     def answer_block(self, results: Results) -> None:
         """Take all results of a block."""
@@ -307,12 +325,22 @@ class Lane:
         for deadline_ms, offset in self._timers.expired(now_ms):
             if window.is_undecided(offset):
                 self._end(offset, DeadlineExceeded(f"the deadline {deadline_ms} has passed"))
-        self.resubmit(self._timers.due(now_ms), isolate=False)
+        if due := self._due(now_s, now_ms):
+            self._try(due)
         if self._shared.executors.available:
             self._answer_overdue(now_s - self._serving.decide_within_ms / 1000)
         else:
             self._timers.stand_still(elapsed_s)
         self._signal()
+
+    def _due(self, now_s: float, now_ms: int) -> set[int]:
+        """Offsets to be computed now; the age of those that had to wait begins anew."""
+        executors = self._shared.executors
+        waited = self.deferrals.due(now_ms, executors.paused, executors.turns)
+        if waited:
+            self._cases.waited(waited)
+            self._timers.renew(now_s, waited)
+        return {*self._timers.due(now_ms), *waited}
 
     def _answer_overdue(self, entered_before_s: float) -> None:
         assert self._window is not None
@@ -320,7 +348,8 @@ class Lane:
         if end is not None:
             for block in self._window.blocks_before(end):
                 self._read(block)
-            not_due = self._timers.not_due()
+            not_due = self._timers.not_due() | self.deferrals.offsets
+            not_due |= self._timers.renewed_since(entered_before_s)
             for offset in list(self._window.undecided_before(end)):
                 if offset not in not_due:
                     self._end(offset, BackendUnavailable("no answer in time"))
@@ -337,6 +366,7 @@ class Lane:
         end = end_of(prefix[-1][0])
         finished = self._cases.close_below(end)
         self._timers.forget_below(end)
+        self.deferrals.forget_below(end)
         self._reading.follow(rate)
         self._reading.emptied(len(self._window), self._window.bytes)
         self._signal()

@@ -51,6 +51,14 @@ class Metrics:
             "Records read and not committed",
             ["topic", "partition"],
         )
+        self.deferred_records = gauge(
+            "chimera_deferred_records",
+            "Records that no executor may compute now: paused, or no tier of their model works",
+            ["topic", "partition"],
+        )
+        self.model_paused = gauge(
+            "chimera_model_paused", "1 while a model's requests wait for a command", ["model"]
+        )
         self.lag_records = gauge(
             "chimera_consumer_lag_records",
             "Records on the broker that are not committed",
@@ -63,6 +71,21 @@ class Metrics:
         )
         self.fences = counter("chimera_fences", "Lanes whose producer was fenced")
         self.holes = counter("chimera_holes", "Runs that did not continue their lane")
+        self.breaker_state = gauge(
+            "chimera_breaker_state",
+            "Circuit breaker of a tier: 0 closed, 1 half-open, 2 open; none: it never opened",
+            ["model", "version", "tier", "executor"],
+        )
+        self.breaker_transitions = counter(
+            "chimera_breaker_transitions",
+            "What became of circuit breakers, by the state that they entered",
+            ["model", "version", "tier", "state"],
+        )
+        self.versions_refused = counter(
+            "chimera_versions_refused",
+            "Times that executors did not load a version",
+            ["model", "version"],
+        )
         self.executor_restarts = counter(
             "chimera_executor_restarts", "Executors replaced", ["reason"]
         )

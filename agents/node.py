@@ -33,16 +33,17 @@ from chimera.agents.fetched import Run
 from chimera.agents.following import Following
 from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
-from chimera.agents.observing import Observing
+from chimera.agents.model_news import ModelNews
 from chimera.agents.opening import Opening
 from chimera.agents.outcomes import Composer
+from chimera.agents.refusals import Refusals
 from chimera.agents.seat import Seat, leave_for
 from chimera.agents.shared import Shared
 from chimera.agents.stages import Stages
 from chimera.schemas.errors import KafkaUnavailable
 from chimera.schemas.settings import Settings
 from chimera.schemas.stored import Damaged
-from chimera.schemas.work import BatchStory, Block, Outcomes, Results
+from chimera.schemas.work import BatchStory, Block, Deferred, Outcomes, Results
 from chimera.topics import clients, connections
 from chimera.topics.admin import topic_ids
 from chimera.topics.catalogue import catalogue
@@ -78,9 +79,7 @@ class Node:
         self._stages = Stages(self.metrics, failpoints.from_environment())
         self.pool = Pool(settings, self)
         self._following = self._new_following() if settings.serving.follow else None
-        self._observing = Observing(
-            self.catalogue.model_observed.name, self._arguments, self._following
-        )
+        self._news = ModelNews(self.catalogue, self._arguments, self.metrics, self._following)
         self.app = new_app(settings, bootstrap)
         self._inputs = [self.catalogue.requests, *self.catalogue.retries]
         inference.listen(self.app, [topic.name for topic in self._inputs], self._take)
@@ -114,8 +113,8 @@ class Node:
         orders = await self._following.start() if self._following is not None else None
         await asyncio.gather(self._learn_topics(), self._attempts.start(), self.pool.start(orders))
         if self._following is not None:
-            self._spawn(self._following.run(self.pool))
-        self._spawn(self._observing.run())
+            self._spawn(self._following.run(self.pool, self._news.take_refusal))
+        self._spawn(self._news.run())
         self._consumer.on_recreated(self._halt)
         self._spawn(self._tick())
         await self.app.start()
@@ -142,7 +141,12 @@ class Node:
         artifacts = self.settings.artifacts
         store = Artifacts(artifacts.url, artifacts.cache_dir)
         layout = Layout(store, keys.trusted(self.settings.keys), artifacts.cache_dir / "placed")
-        return Following(self.catalogue.model_state.name, self._consumer_arguments, layout)
+        return Following(
+            self.catalogue.model_state.name,
+            self._consumer_arguments,
+            layout,
+            Refusals(self.settings.serving.refused_again_ms / 1000),
+        )
 
     def fatal(self, reason: str) -> None:
         """End the process at once: what is not decided will be, by whoever comes next."""
@@ -181,9 +185,11 @@ class Node:
 
     def _measure(self) -> None:
         """Gauges that nothing else sets."""
+        self._news.measure(self.pool.executors, self.pool.paused)
         consumer = self._consumer
         for tp, lane in self._lanes.items():
             self.metrics.window_records.labels(*tp).set(len(lane))
+            self.metrics.deferred_records.labels(*tp).set(len(lane.deferrals))
             end = consumer.end_of(tp)
             if end is not None and lane.position is not None:
                 self.metrics.lag_records.labels(*tp).set(max(0, end - lane.position))
@@ -254,7 +260,7 @@ class Node:
             metrics=self.metrics,
             fatal=self.fatal,
             forget_deaths=lambda offsets: self._forget_deaths(lane, offsets),
-            take_errors=self._observing.take_errors,
+            take_errors=self._news.take_errors,
         )
         self._lanes[tp] = self._by_serial[lane.serial] = lane
         self._loops[tp] = (commits, self._spawn(commits.run()))
@@ -331,8 +337,17 @@ class Node:
     def take_death(self, reason: str) -> None:
         self.metrics.executor_restarts.labels(reason).inc()
 
+    def take_deferred(self, deferred: Deferred) -> None:
+        self._news.take_deferred(deferred)
+        lane = self._by_serial.get(deferred.lane)
+        if lane is not None:
+            try:
+                lane.defer(deferred)
+            except Damaged as error:
+                self.fatal(f"{lane.topic}-{lane.partition}: {error}")
+
     def take_report(self, report: Report) -> None:
-        self._observing.take_report(report)
+        self._news.take_report(report)
 
     def take_suspects(self, lane: int, offsets: list[int], reason: str) -> None:
         found = self._by_serial.get(lane)

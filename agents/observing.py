@@ -5,18 +5,13 @@
 
 Errors count where they are final: a request that is tried again counts once, as it ends. Those of
 `FAULTS` are the version's own; all others are the caller's, or of the platform before any version
-was asked. A version that nothing answers for in time (`backend_unavailable`) counts as failing: one
-whose every tier is open shows nothing else. Where no executor lived to say which version failed, it
+was asked. A version that nothing answers for in time (`backend_unavailable`) counts as failing, and so
+does one whose every tier is open, each time that a request is told to wait for it. Where no executor lived to say which version failed, it
 is the one that the request was drawn for (`workers/splits.py`). What cannot be told is dropped: this
 never holds up serving. `tests/agents/test_observing.py`.
 """
 
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
-# (aiokafka ships no type information)
-
 import asyncio
-import contextlib
 import itertools
 import time
 import uuid
@@ -24,9 +19,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import structlog
-from aiokafka import AIOKafkaProducer
 
 from chimera.agents.outcomes import Error
+from chimera.agents.publisher import Publisher
 from chimera.schemas.errors import (
     BackendUnavailable,
     ModelFailed,
@@ -37,6 +32,7 @@ from chimera.schemas.errors import (
 from chimera.schemas.model_names import key
 from chimera.schemas.model_observed import ModelObserved, encode_observed
 from chimera.schemas.model_state import ModelState
+from chimera.schemas.work import Deferred
 from chimera.workers.reports import Report
 from chimera.workers.splits import Split
 from chimera.workers.watching.tallies import Tallies
@@ -45,7 +41,6 @@ from chimera.workers.watching.watch import Observation
 log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
-WITHIN_S = 5.0  # a second's records; then they are dropped, and those of the next come together
 FAULTS = frozenset(
     one.code for one in (ModelFailed, OutOfMemory, WorkerCrashed, BackendUnavailable)
 )
@@ -64,18 +59,21 @@ class Observing:
         self, topic: str, client_arguments: Mapping[str, Any], states: States | None
     ) -> None:
         """Without states nothing is told: where nothing is followed nobody promotes, or judges."""
-        self._topic = topic
-        self._client_arguments = client_arguments
+        self._publisher = Publisher(topic, client_arguments)
         self._states = states
         self._tallies = Tallies()
         self._node = uuid.uuid4().hex
         self._sequence = itertools.count(1)
-        self._producer: AIOKafkaProducer | None = None
 
     def take_report(self, report: Report) -> None:
         """Of an executor."""
         for one in report.versions:
             self._tallies.add(one.model, one.version, Observation.of(one.seen))
+
+    def take_deferred(self, deferred: Deferred) -> None:
+        """A version that takes no call fails them for now; whoever waits for a pause shows nothing."""
+        if deferred.version:
+            self._tallies.failed(deferred.model, deferred.version, len(deferred.offsets))
 
     def take_errors(self, errors: Iterable[Error]) -> None:
         """They are committed."""
@@ -107,10 +105,10 @@ class Observing:
             while True:
                 await asyncio.sleep(EVERY_S)
                 records = list(self.records())
-                if records:
-                    await self._try_to_publish(records)
+                if records and not await self._publisher.publish([*map(_record, records)]):
+                    log.warning("observations_dropped", records=len(records))
         finally:
-            await self._give_up_producer()
+            await self._publisher.stop()
 
     def _blamed(self, error: Error) -> str:
         """The version whose fault it is; none, if it is the caller's."""
@@ -128,30 +126,6 @@ class Observing:
     def _state(self, model: str) -> ModelState | None:
         return None if self._states is None else self._states.state(model)
 
-    async def _try_to_publish(self, records: list[ModelObserved]) -> None:
-        try:
-            async with asyncio.timeout(WITHIN_S):
-                await self._publish(records)
-        except Exception as error:  # noqa: BLE001  # the boundary: a node serves on, whatever is wrong here
-            log.warning("observations_dropped", records=len(records), reason=repr(error))
-            await self._give_up_producer()
 
-    async def _publish(self, records: list[ModelObserved]) -> None:
-        if self._producer is None:
-            self._producer = AIOKafkaProducer(**self._client_arguments, enable_idempotence=True)
-            await self._producer.start()
-        sent = [
-            await self._producer.send(
-                self._topic, encode_observed(one), key=key(one.tenant, one.model)
-            )
-            for one in records
-        ]
-        await asyncio.gather(*sent)
-
-    async def _give_up_producer(self) -> None:
-        """One that has failed is never used again; what it still had is dropped."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(WITHIN_S):
-                    await producer.stop()
+def _record(one: ModelObserved) -> tuple[bytes, bytes]:
+    return key(one.tenant, one.model), encode_observed(one)

@@ -37,6 +37,7 @@ class Case:
     attempt: int = 0
     first_failure_ms: int = 0
     entered_ms: int = 0
+    waited_ms: int = 0  # while no executor might compute it: counts for no limit but the caller's
     deadline_ms: int = 0
     deaths: int = 0
 

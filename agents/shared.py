@@ -1,6 +1,6 @@
 """What the lanes of one node share, and what they ask of it: two small protocols and their bundle."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,16 @@ class Executors(Protocol):
     @property
     def available(self) -> bool:
         """Whether any executor lives; while none does, nobody's time runs out."""
+        ...
+
+    @property
+    def paused(self) -> Collection[str]:
+        """Models whose requests they hand back."""
+        ...
+
+    @property
+    def turns(self) -> int:
+        """How often who answers has changed."""
         ...
 
     def submit(self, work: Work) -> None: ...

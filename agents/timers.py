@@ -6,7 +6,7 @@ Milliseconds are since the epoch, as callers and brokers count; seconds are mono
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 
 class Timers:
@@ -17,10 +17,18 @@ class Timers:
         self._again: list[tuple[int, int]] = []  # (ms, offset), a heap
         self._waiting: deque[tuple[int, Sequence[int]]] = deque()  # retry topics: (ms, offsets)
         self._entered: deque[tuple[float, int]] = deque()  # (s, first offset after the run)
+        self._renewed: dict[
+            int, float
+        ] = {}  # offset -> s: those that had to wait, younger than that
 
     def enter(self, at_s: float, end: int) -> None:
         """A run entered the window; its offsets lie below `end`."""
         self._entered.append((at_s, end))
+
+    def renew(self, at_s: float, offsets: Collection[int]) -> None:
+        """They had to wait, and that is over: their age begins anew."""
+        self._renewed.update(dict.fromkeys(offsets, at_s))
+        self.enter(at_s, max(offsets) + 1)
 
     def expire_at(self, deadlines: Iterable[tuple[int, int]]) -> None:
         for deadline in deadlines:
@@ -51,21 +59,27 @@ class Timers:
         return found
 
     def overdue(self, entered_before_s: float) -> int | None:
-        """The end of the youngest run that is too old, told once; None where none is."""
+        """Below it all that have entered are too old, told once; None where nobody is."""
         end: int | None = None
         while self._entered and self._entered[0][0] < entered_before_s:
-            end = self._entered.popleft()[1]
+            end = max(end or 0, self._entered.popleft()[1])
         return end
 
     def stand_still(self, for_s: float) -> None:
         """That much time does not count for anybody's age."""
         self._entered = deque((entered + for_s, end) for entered, end in self._entered)
+        self._renewed = {offset: at_s + for_s for offset, at_s in self._renewed.items()}
 
     def not_due(self) -> set[int]:
         """Offsets of a retry topic whose time has not come."""
         return {offset for _, offsets in self._waiting for offset in offsets}
 
+    def renewed_since(self, at_s: float) -> set[int]:
+        return {offset for offset, since_s in self._renewed.items() if since_s >= at_s}
+
     def forget_below(self, offset: int) -> None:
         """Runs that ended at or below `offset` are committed."""
         while self._entered and self._entered[0][1] <= offset:
             self._entered.popleft()
+        if self._renewed:
+            self._renewed = {at: since_s for at, since_s in self._renewed.items() if at >= offset}

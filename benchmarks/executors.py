@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks import model
 from chimera.schemas.serving_settings import ServingSettings
 from chimera.schemas.settings import Settings
-from chimera.schemas.work import Block, Outcomes, Results, Work
+from chimera.schemas.work import Block, Deferred, Outcomes, Results, Work
 from chimera.workers.pool import Pool
 from chimera.workers.reports import Report
 
@@ -86,6 +86,9 @@ class Feed:
 
     def take_unread(self, block: Block, accused: Collection[int]) -> None:
         raise RuntimeError("no block was submitted")
+
+    def take_deferred(self, deferred: Deferred) -> None:
+        raise RuntimeError(f"nothing is paused, and {deferred.model} came back")
 
     def take_death(self, reason: str) -> None:
         """What it had in hand raises."""

@@ -15,6 +15,7 @@ from chimera.schemas.server_settings import ObservabilitySettings
 TIMEOUT_S = 2.0
 
 Lane = tuple[str, int]  # topic, partition
+Breaker = tuple[str, str, str, str]  # model, version, tier, executor
 
 
 @dataclass(slots=True)
@@ -31,6 +32,10 @@ class Page:
     transactions_s: float = 0
     restarts: Counter[str] = field(default_factory=Counter[str])  # of executors, by reason
     fences: float = 0
+    deferred: Counter[Lane] = field(default_factory=Counter[Lane])
+    paused: set[str] = field(default_factory=set[str])  # models
+    breakers: dict[Breaker, str] = field(default_factory=dict["Breaker", str])  # not closed ones
+    refused: Counter[str] = field(default_factory=Counter[str])  # by <model>/<version>
     is_a_nodes: bool = False  # whether any of it is Chimera's
 
     def read(self, text: str) -> None:
@@ -62,6 +67,19 @@ class Page:
             self.restarts[labels["reason"]] += int(value)
         elif name == "chimera_fences_total":
             self.fences += value
+        else:
+            self._take_of_models(name, labels, value)
+
+    def _take_of_models(self, name: str, labels: dict[str, str], value: float) -> None:
+        if name == "chimera_deferred_records":
+            self.deferred[_lane(labels)] += int(value)
+        elif name == "chimera_model_paused" and value:
+            self.paused.add(labels["model"])
+        elif name == "chimera_breaker_state" and value:
+            which = (labels["model"], labels["version"], labels["tier"], labels["executor"])
+            self.breakers[which] = "half-open" if value == 1 else "open"
+        elif name == "chimera_versions_refused_total":
+            self.refused[f"{labels['model']}/{labels['version']}"] += int(value)
 
 
 def pages(urls: Iterable[str]) -> tuple[Page, dict[str, str]]:

@@ -1,7 +1,7 @@
 """What `chimera watch` shows of two looks at the same group, one after the other. Pure."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Group, RenderableType
@@ -102,7 +102,21 @@ def _node(before: Page, now: Page, elapsed_s: float) -> Table:
     restarts = ", ".join(f"{reason} {count}" for reason, count in sorted(now.restarts.items()))
     node.add_row("executors replaced", restarts or "none", "", "")
     node.add_row("lanes fenced", f"{now.fences:,.0f}", "", "")
+    for row in _models(now):
+        node.add_row(*row, style="yellow")
     return node
+
+
+def _models(now: Page) -> Iterator[tuple[str, str, str, str]]:
+    """What does not answer as it should, or is not to."""
+    for model in sorted(now.paused):
+        yield "paused", model, "", "until `chimera models resume`"
+    if waiting := now.deferred.total():
+        yield "requests that wait", f"{waiting:,}", "", "for that, or for a tier"
+    for (model, version, tier, executor), state in sorted(now.breakers.items()):
+        yield "breaker", f"{model} {version} {tier}", state, executor
+    for version, times in sorted(now.refused.items()):
+        yield "refused by executors", version, f"{times:,} times", "see the node's log"
 
 
 def _since(before: Page, now: Page) -> Page:

@@ -3,6 +3,7 @@
     answered      a command was done, refused, or failed
     compiled      tiers of a version: verified, rejected or skipped, and the report's digest
     tier          a circuit breaker of a tier opened, was probed, or closed
+    refused       a node's executors did not load a version: it goes on as it was, and tries again
     judged        a watch is over: passed or breached, with what was seen
     rolled_back   by hand, or by itself because a watch was breached
 
@@ -61,13 +62,22 @@ class ModelCompiled(_Event, frozen=True, kw_only=True, tag="compiled"):
 
 
 class TierChanged(_Event, frozen=True, kw_only=True, tag="tier"):
-    """A circuit breaker changed on one node."""
+    """A circuit breaker changed in one executor; the source names it: <node>/<executor>."""
 
     version: Name
     tier: Name
     before: BreakerState
     after: BreakerState
     reason: Reason
+
+
+class VersionRefused(_Event, frozen=True, kw_only=True, tag="refused"):
+    """A node's executors did not load a version, or ended over it."""
+
+    version: Name
+    revision: Annotated[int, msgspec.Meta(ge=1)]  # of the state that wants it
+    reason: Reason
+    tries: Annotated[int, msgspec.Meta(ge=1)]  # of this state, on this node, this one included
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +111,9 @@ class ModelRolledBack(_Event, frozen=True, kw_only=True, tag="rolled_back"):
     revision: Annotated[int, msgspec.Meta(ge=1)]
 
 
-Event = CommandAnswered | ModelCompiled | TierChanged | WatchJudged | ModelRolledBack
+Event = (
+    CommandAnswered | ModelCompiled | TierChanged | VersionRefused | WatchJudged | ModelRolledBack
+)
 EVENTS: tuple[type[Event], ...] = get_args(Event)
 
 _FORM = Form[Event]("model event", Event, EVENT_VERSION)

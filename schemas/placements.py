@@ -2,6 +2,7 @@
 
     Placement   one version, by its digest and the folder that has its files
     Traffic     weights of versions, for each model; one that is not in it answers nothing
+    paused      models whose requests wait, whoever would answer
 
 Holding and answering are apart, so that a version is loaded and warm before any request goes to it,
 and one that was called back is there when it is wanted again. `tests/workers/test_placing.py`.
@@ -39,7 +40,8 @@ Traffic = dict[str, dict[str, float]]
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """What a node's executors hold, and who answers."""
+    """What a node's executors hold, who answers, and who is not asked now."""
 
     placements: tuple[Placement, ...] = ()
     traffic: Traffic = {}
+    paused: tuple[str, ...] = ()

@@ -24,6 +24,12 @@ class ServingSettings(Section):
         description="serve what the topic models.state says, from the store of artifacts, instead of"
         " the folder",
     )
+    refused_again_ms: int = Field(
+        default=15_000,
+        ge=1,
+        description="a version that executors refused is tried again after this, as a full disk"
+        " passes; doubles each time, ten times at most",
+    )
     executors: int = Field(default=1, ge=1, description="executor processes for each device")
     devices: tuple[str, ...] = Field(
         default=(), description="for example cuda:0; empty: every GPU that is found, else cpu"

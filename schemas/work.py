@@ -5,6 +5,7 @@
     Failure   the body of a request that ended in an error
     Block     plain requests as the broker stores them, unread  lane     -> executor
     Results   all results of a block, ready to be produced      executor -> lane
+    Deferred  requests that no executor may compute now         executor -> lane
 
 Lists are parallel: index i of each is the same request. Between the processes they travel as the
 frames of `workers/frames.py`; `tests/workers/test_frames.py` takes them there and back.
@@ -95,6 +96,17 @@ class Results:
     @property
     def count(self) -> int:
         return sum(batch.count for batch in self.batches)
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Requests of one lane that no executor may compute now: back with the lane, which waits."""
+
+    lane: int
+    offsets: list[int]
+    model: str
+    version: str = ""  # it takes no call, or could not be loaded; empty: the model is paused
+    until_ms: int = 0  # epoch: when one may; 0: when the model is resumed
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):

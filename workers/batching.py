@@ -179,7 +179,6 @@ class Scheduler(Generic[M, S, T]):
 
     def __init__(self) -> None:
         self._models: OrderedDict[M, OrderedDict[S, Queue[T]]] = OrderedDict()
-        self._held: dict[M, int] = {}
 
     def add(self, model: M, shape: S, policy: Policy, run: Run[T]) -> None:
         shapes = self._models.get(model)
@@ -190,17 +189,9 @@ class Scheduler(Generic[M, S, T]):
             queue = shapes[shape] = Queue(policy)
         queue.add(run)
 
-    def hold(self, model: M, until_us: int) -> None:
-        """None of the model's batches goes before then."""
-        self._held[model] = until_us
-
     def next(self, now_us: int) -> tuple[M, list[Piece[T]]] | None:
         """The batch whose turn it is, with its model; None if none may go yet."""
-        if self._held:
-            self._held = {model: at for model, at in self._held.items() if at > now_us}
         for model, shapes in self._models.items():
-            if model in self._held:
-                continue
             for shape, queue in shapes.items():
                 if pieces := queue.take(now_us):
                     self._turn(model, shape)
@@ -210,8 +201,8 @@ class Scheduler(Generic[M, S, T]):
     def due_us(self) -> int | None:
         """When `next` will have a batch at the latest; None if nothing waits."""
         due = [
-            max(at, self._held.get(model, 0))
-            for model, shapes in self._models.items()
+            at
+            for shapes in self._models.values()
             for queue in shapes.values()
             if (at := queue.due_us()) is not None
         ]

@@ -9,13 +9,17 @@ Both sides check what they read, and whatever is wrong raises `BrokenFrame`, not
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
+from typing import TypeVar
 
 import msgspec
 
 from chimera.schemas.errors import ChimeraError
 from chimera.schemas.placements import Traffic
+from chimera.schemas.work import Deferred
+
+T = TypeVar("T")
 
 MAX_BODY_BYTES = 1 << 28  # a sender splits long before; a larger figure is a broken stream
 HEADER = struct.Struct("=HBxI")
@@ -34,6 +38,8 @@ class Kind(IntEnum):
     UNREAD = 8
     DIRECT = 9  # JSON
     REPORT = 10  # JSON
+    PAUSE = 11  # JSON
+    DEFERRED = 12  # JSON
 
 
 _KINDS = {int(kind): kind for kind in Kind}
@@ -44,6 +50,17 @@ class BrokenFrame(ChimeraError):
 
 
 _TRAFFIC_IN = msgspec.json.Decoder(Traffic)
+_PAUSED_IN = msgspec.json.Decoder(tuple[str, ...])
+
+
+class HandedBack(msgspec.Struct, frozen=True, array_like=True):
+    """Deferred requests, and the work or block that they belong to."""
+
+    serial: int
+    deferred: Deferred
+
+
+_HANDED_BACK_IN = msgspec.json.Decoder(HandedBack)
 
 
 def frame(kind: Kind, body: bytes = b"") -> bytes:
@@ -53,6 +70,16 @@ def frame(kind: Kind, body: bytes = b"") -> bytes:
 
 def frame_direct(traffic: Traffic) -> bytes:
     return frame(Kind.DIRECT, msgspec.json.encode(traffic))
+
+
+def frame_pause(models: Iterable[str]) -> bytes:
+    """All models that are paused now."""
+    return frame(Kind.PAUSE, msgspec.json.encode(sorted(models)))
+
+
+def frame_deferred(serial: int, deferred: Deferred) -> bytes:
+    """`serial` numbers the works and blocks that one executor was given."""
+    return frame(Kind.DEFERRED, msgspec.json.encode(HandedBack(serial, deferred)))
 
 
 def frame_forget(lane: int) -> bytes:
@@ -82,10 +109,24 @@ def read_forget(body: bytes) -> int:
 
 def read_traffic(body: bytes) -> Traffic:
     """Raises BrokenFrame."""
+    return _read_json(_TRAFFIC_IN, body, "traffic")
+
+
+def read_paused(body: bytes) -> frozenset[str]:
+    """Raises BrokenFrame."""
+    return frozenset(_read_json(_PAUSED_IN, body, "pause"))
+
+
+def read_deferred(body: bytes) -> HandedBack:
+    """Raises BrokenFrame."""
+    return _read_json(_HANDED_BACK_IN, body, "deferred")
+
+
+def _read_json(decoder: "msgspec.json.Decoder[T]", body: bytes, what: str) -> T:
     try:
-        return _TRAFFIC_IN.decode(body)
+        return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BrokenFrame(f"traffic: {error}") from None
+        raise BrokenFrame(f"{what}: {error}") from None
 
 
 class Reassembly:

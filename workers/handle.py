@@ -12,7 +12,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -21,7 +21,7 @@ import structlog
 
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.placements import Traffic
-from chimera.schemas.work import Block, Outcomes, Results, Started, Work
+from chimera.schemas.work import Block, Deferred, Outcomes, Results, Started, Work
 from chimera.workers import block_frames, frames, reports, work_frames
 from chimera.workers.configuration import Configuration
 from chimera.workers.devices import QUIET
@@ -65,6 +65,7 @@ class Audience(Protocol):
     def take_outcomes(self, outcomes: Outcomes) -> None: ...
     def take_results(self, results: Results) -> None: ...
     def take_unread(self, block: Block) -> None: ...
+    def take_deferred(self, deferred: Deferred) -> None: ...
     def take_report(self, report: Report) -> None: ...
 
 
@@ -90,7 +91,8 @@ class Handle(asyncio.Protocol):
         self._flights: dict[int, Flight] = {}
         self._lanes: dict[int, int] = {}  # records in flight by lane
         self._next_serial = 0
-        self._is_started = False
+        self._is_started = self._is_configured = False
+        self._early: list[bytes] = []  # frames for after the configuration
         self._reassembly = Reassembly()
         self._transport: asyncio.WriteTransport | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -118,7 +120,10 @@ class Handle(asyncio.Protocol):
             self.ended.set()
             self.kill("crashed")
             raise
+        self._is_configured = True
         self._write(frames.frame(Kind.CONFIGURE, msgspec.json.encode(self.configuration)))
+        for early in self._early:
+            self._write(early)
 
     def kill(self, reason: str) -> None:
         """End the process; `ended` follows when its last answers were read."""
@@ -181,6 +186,10 @@ class Handle(asyncio.Protocol):
         """From its next batch on, these versions answer."""
         self._write(frames.frame_direct(traffic))
 
+    def pause(self, models: Iterable[str]) -> None:
+        """From its next batch on, requests of these models are handed back, and of no other."""
+        self._write(frames.frame_pause(models))
+
     def forget(self, lane: int) -> None:
         """Drop a lane's works; its answers that are under way go nowhere."""
         gone = [serial for serial, one in self._flights.items() if one.given.lane == lane]
@@ -240,6 +249,10 @@ class Handle(asyncio.Protocol):
             block = self._land_block(block_frames.read_unread(body))
             if block is not None:
                 self._audience.take_unread(block)
+        elif kind is Kind.DEFERRED:
+            found = frames.read_deferred(body)
+            if self._lands(found.serial, found.deferred.lane, found.deferred.offsets):
+                self._audience.take_deferred(found.deferred)
         elif kind is Kind.REPORT:
             self._audience.take_report(reports.read_report(body))
         elif kind is Kind.STARTED:
@@ -269,17 +282,21 @@ class Handle(asyncio.Protocol):
         outcomes, start = found.outcomes, 0
         known = True
         for serial, count in found.parts:
-            flight = self._flights.get(serial)
-            if flight is None or flight.given.lane != outcomes.lane:
-                known = False
-            else:
-                if count < flight.left:
-                    flight.answered.append(outcomes.offsets[start : start + count])
-                self._land(serial, count)
+            known &= self._lands(serial, outcomes.lane, outcomes.offsets[start : start + count])
             start += count
         if known:
             self.answered += start
             self._audience.take_outcomes(outcomes)
+
+    def _lands(self, serial: int, lane: int, offsets: list[int]) -> bool:
+        """Requests of a work are in flight no more; whether they were: else the lane is forgotten."""
+        flight = self._flights.get(serial)
+        if flight is None or flight.given.lane != lane:
+            return False
+        if len(offsets) < flight.left:
+            flight.answered.append(offsets)
+        self._land(serial, len(offsets))
+        return True
 
     def _land(self, serial: int, count: int) -> None:
         """`count` requests of a work are in flight no more."""
@@ -297,5 +314,7 @@ class Handle(asyncio.Protocol):
             del self._lanes[lane]
 
     def _write(self, frame: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if not self._is_configured:
+            self._early.append(frame)
+        elif self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame)

@@ -2,7 +2,10 @@
 
 Queues hold decoded tasks, and works whose requests are taken one by one, as suspects of a crash are.
 Everything that has arrived is taken in before a batch is chosen, so that batches form across lanes,
-and a fast model's request does not wait behind works of a slow one.
+and a fast model's request does not wait behind works of a slow one. What may not be computed now
+(its model is paused, none of its tiers takes a call, or the version that is to answer could not be
+loaded here) goes back to its lane instead of waiting here: it takes no room of others, is bounded by
+its window, and meets whatever answers later.
 `tests/workers/test_pool.py` and `test_executor_deaths.py` run it in its process.
 """
 
@@ -13,7 +16,7 @@ from dataclasses import replace
 from chimera.schemas import request_batches, uniform
 from chimera.schemas.errors import DeadlineExceeded, OutOfMemory, RequestError
 from chimera.schemas.inference import Request
-from chimera.schemas.work import Block, Failure, Work
+from chimera.schemas.work import Block, Deferred, Failure, Work
 from chimera.workers import answers, block_frames, collection, frames, work_frames
 from chimera.workers.batching import Piece, Policy, Run, Scheduler, level
 from chimera.workers.computation import Computation
@@ -30,6 +33,7 @@ from chimera.workers.suspects import Board, Doing
 from chimera.workers.tasks import NO_EXTRA, Held, Task, name_of
 
 BEAT_S = 1.0  # an idle loop goes round this often, to show that it lives
+LACKING_MS = 1_000  # between tries of what waits for a version that was refused here
 ONE_BY_ONE = Policy(1)
 
 
@@ -52,7 +56,8 @@ class Loop:
         self._computation = computation
         self._settling = settling
         self._configuration = configuration
-        self._reporting = Reporting(configuration.slot, link.send)
+        self._paused = frozenset(configuration.orders.paused if configuration.orders else ())
+        self._reporting = Reporting(configuration.slot, link.send, repertoire.transitions)
         self._queues: Scheduler[Served | None, Hashable, Task | Held] = Scheduler()
 
     def serve(self) -> None:
@@ -94,6 +99,8 @@ class Loop:
         elif kind is Kind.DIRECT:
             self._repertoire.direct(frames.read_traffic(body))
             self._routes.forget()
+        elif kind is Kind.PAUSE:
+            self._paused = frames.read_paused(body)
         elif kind is Kind.FORGET:
             lane = frames.read_forget(body)
             self._queues.discard(lambda waiting: _lane(waiting) == lane)
@@ -127,6 +134,9 @@ class Loop:
         if found is None:
             return None
         first = found[0]
+        if first.model in self._paused:
+            self._defer(held, work.offsets, first.model)
+            return []
         tasks: list[Task] = []
         for version, places in Picks(self._repertoire, work).parts(first.model, first.version):
             route = self._routes.find(first, version)
@@ -168,9 +178,13 @@ class Loop:
         picks = Picks(self._repertoire, work)
         sorted_: dict[tuple[Route, int], tuple[list[int], list[Request]]] = {}
         refused: list[tuple[int, RequestError, Failure]] = []
+        later: dict[tuple[str, str], list[int]] = {}  # by model and version
         for index, request in zip(indexes, found, strict=True):
             if isinstance(request, RequestError):
                 refused.append((index, request, answers.unread(work, index, request)))
+                continue
+            if request.model in self._paused:
+                later.setdefault((request.model, ""), []).append(work.offsets[index])
                 continue
             if request.claims:
                 self._settling.settle(held, index, request)
@@ -178,6 +192,9 @@ class Loop:
             version = picks.version(request.model, request.version, index)
             route = self._routes.find(request, version)
             if isinstance(route, RequestError):
+                if lacking := self._repertoire.lacking(request.model, version):
+                    later.setdefault((request.model, lacking), []).append(work.offsets[index])
+                    continue
                 failure = Failure(request.model, request.version or "", request.id, str(route))
                 refused.append((index, route, failure))
                 continue
@@ -191,6 +208,8 @@ class Loop:
             alike[1].append(request)
         if refused:
             self._refuse(held, refused)
+        for (model, version), waiting in later.items():
+            self._defer(held, waiting, model, version, LACKING_MS if version else 0)
         offsets = work.offsets
         return [
             Task(held, route, places, [offsets[at] for at in places], requests, priority)
@@ -209,30 +228,33 @@ class Loop:
             else:
                 tasks += self._decode_alone(carried, start)
         tasks = self._drop_expired(tasks)
-        if tasks:
-            started_ns = time.monotonic_ns()
-            try:
-                batch = self._computation.run(tasks)
-            except NotNow as error:
-                self._wait(tasks, error.until_us)
-                return
-            for answered in answers.of_batch(tasks, batch, started_ns, self._send_results):
-                self._link.send(work_frames.frame_outcomes(answered))
-            self._reporting.count(tasks, batch)
+        if not tasks:
+            return
+        manifest = tasks[0].route.served.manifest
+        if manifest.name in self._paused:
+            for task in tasks:
+                self._defer(task.held, task.offsets, manifest.name)
+            return
+        started_ns = time.monotonic_ns()
+        try:
+            batch = self._computation.run(tasks)
+        except NotNow as error:
+            for task in tasks:
+                self._defer(task.held, task.offsets, manifest.name, manifest.version, error.wait_ms)
+            return
+        for answered in answers.of_batch(tasks, batch, started_ns, self._send_results):
+            self._link.send(work_frames.frame_outcomes(answered))
+        self._reporting.count(tasks, batch)
 
-    def _wait(self, tasks: list[Task], until_us: int) -> None:
-        """Back into the queue: no tier of their model takes a call before then."""
-        served = tasks[0].route.served
-        for task in tasks:
-            entered_us = task.held.work.entered_ns // 1000
-            run: Run[Task | Held] = Run(
-                task, len(task), task.route.rows, entered_us, level(task.priority)
-            )
-            if task.held.work.isolate:
-                self._queues.add(served, ("alone", task.route.shape), ONE_BY_ONE, run)
-            else:
-                self._queues.add(served, task.route.shape, served.policy, run)
-        self._queues.hold(served, until_us)
+    def _defer(
+        self, held: Held, offsets: Sequence[int], model: str, version: str = "", wait_ms: int = 0
+    ) -> None:
+        """Back to their lane."""
+        until_ms = time.time_ns() // 1_000_000 + wait_ms if version else 0
+        for answered in answers.give_up(held):
+            self._link.send(work_frames.frame_outcomes(answered))
+        deferred = Deferred(held.work.lane, list(offsets), model, version, until_ms)
+        self._link.send(frames.frame_deferred(held.serial, deferred))
 
     def _send_results(self, held: Held) -> None:
         assert held.collection is not None

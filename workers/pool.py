@@ -25,7 +25,7 @@ from msgspec import structs
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.placements import Orders, Placement, Traffic
 from chimera.schemas.settings import Settings
-from chimera.schemas.work import Block, Loaded, Outcomes, Results, Started, Work
+from chimera.schemas.work import Block, Deferred, Loaded, Outcomes, Results, Started, Work
 from chimera.workers import deaths, kinds
 from chimera.workers.configuration import Configuration, configuration
 from chimera.workers.devices import devices
@@ -56,6 +56,10 @@ class Answers(Protocol):
 
     def take_unread(self, block: Block, accused: Collection[int]) -> None:
         """No executor has it now: the submitter reads it, and submits all but the accused."""
+        ...
+
+    def take_deferred(self, deferred: Deferred) -> None:
+        """No executor has these now, or may compute them: the submitter waits, and submits again."""
         ...
 
     def take_suspects(self, lane: int, offsets: list[int], reason: str) -> None:
@@ -97,6 +101,7 @@ class Pool:
         self._entry = entry
         self._slots: list[Slot] = []
         self._orders: Orders | None = None
+        self.turns = 0  # how often who answers has changed
         self._placing = asyncio.Lock()
         self._queues = Queues()
         self._loading_deaths: dict[str, int] = {}
@@ -161,30 +166,48 @@ class Pool:
         return any(self._ready())
 
     @property
+    def paused(self) -> Collection[str]:
+        """Models whose requests wait."""
+        return self._orders.paused if self._orders is not None else ()
+
+    @property
     def executors(self) -> list[Started]:
         """Reports of those that can compute now."""
         return [handle.started.result() for handle in self._ready()]
+
+    @property
+    def refused(self) -> list[Loaded]:
+        """What those that can compute now did not load, with the reasons."""
+        return [one for report in self.executors for one in report.models if one.refused]
 
     # What executors hold, and who answers.
 
     async def hold(self, placements: Sequence[Placement]) -> tuple[Loaded, ...]:
         """Let executors hold these versions; each slot goes on as it is until a successor can.
 
-        Returns what was refused; then nothing has changed. Who answers is not changed by this.
+        Returns what was refused; then nothing has changed. Who answers is not changed by this. What
+        executors refused when they started is tried again.
         """
         async with self._placing:
             before = self._orders or Orders()
             wanted = structs.replace(before, placements=tuple(placements))
-            new = [one for one in wanted.placements if one not in before.placements]
-            if wanted == before:
+            lacking = {(one.model, one.version) for one in self.refused}
+            new = [
+                one
+                for one in wanted.placements
+                if one not in before.placements or (one.model, one.version) in lacking
+            ]
+            if wanted == before and not new:
                 return ()
+            for one in new:  # whoever orders it wants it tried
+                self._loading_deaths.pop(one.name, None)
             first, *others = self._slots
             successor = await first.prepare(self._configuration(first, wanted), START_WITHIN_S)
             if refused := _refused(successor, new):
                 if successor is not None:
                     successor.kill(deaths.RETIRED)
                 return refused
-            self._orders = structs.replace(wanted, traffic=(self._orders or wanted).traffic)
+            self._orders = structs.replace(self._orders or wanted, placements=wanted.placements)
             self._adopt(first, successor)
             for slot in others:
                 configuration = self._configuration(slot)
@@ -195,8 +218,6 @@ class Pool:
         if successor is None:  # it died of something else: the slot tries until it can
             slot.vacate()
             return
-        if self._orders is not None:  # who answers may have changed while it started
-            successor.direct(self._orders.traffic)
         slot.adopt(successor)
         self._dispatch()
 
@@ -208,9 +229,17 @@ class Pool:
         """
         for weights in traffic.values():
             Split(weights)
-        self._orders = structs.replace(self._orders or Orders(), traffic=traffic)
+        before = self._orders or Orders()
+        self.turns += before.traffic != traffic
+        self._orders = structs.replace(before, traffic=traffic)
         for handle in self._handles():
             handle.direct(traffic)
+
+    def pause(self, models: Collection[str]) -> None:
+        """From their next batches on, requests of these models come back, and of no other."""
+        self._orders = structs.replace(self._orders or Orders(), paused=tuple(models))
+        for handle in self._handles():
+            handle.pause(models)
 
     # Work.
 
@@ -269,6 +298,10 @@ class Pool:
 
     def take_unread(self, block: Block) -> None:
         self._answers.take_unread(block, ())
+        self._dispatch()
+
+    def take_deferred(self, deferred: Deferred) -> None:
+        self._answers.take_deferred(deferred)
         self._dispatch()
 
     def take_report(self, report: Report) -> None:

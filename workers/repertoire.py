@@ -24,6 +24,7 @@ from chimera.workers.dispatching.dispatch import Dispatcher
 from chimera.workers.dispatching.tier_order import Measured
 from chimera.workers.dispatching.tiering import Tier, Tiers
 from chimera.workers.models import Found, Version, latest, read_model
+from chimera.workers.reports import TierTransition
 from chimera.workers.results import Tails
 from chimera.workers.splits import Split
 from chimera.workers.suspects import Board
@@ -55,6 +56,7 @@ class Repertoire:
         self._refused = {(one.model, one.version) for one in refused}
         for one in served:
             self._versions.setdefault(one.manifest.name, {})[one.manifest.version] = one
+        self._is_directed = False
         self._splits: dict[str, Split] = {}
         self._answering: dict[str, str | None] = {
             name: latest(found) for name, found in self._versions.items()
@@ -66,6 +68,7 @@ class Repertoire:
         Raises:
             ConfigurationError: weights that are none.
         """
+        self._is_directed = True
         splits = {model: Split(weights) for model, weights in traffic.items()}
         self._answering = {model: split.sole for model, split in splits.items()}
         self._splits = {model: split for model, split in splits.items() if split.sole is None}
@@ -97,6 +100,29 @@ class Repertoire:
             f"model {quoted(model)}: version {quoted(wanted)}"
             + (" was refused, see the node's log" if refused else " does not exist")
         )
+
+    def lacking(self, model: str, version: str | None) -> str | None:
+        """The version asked for, or that is to answer, if it was ordered and refused here."""
+        wanted = version if version is not None else self._answering.get(model)
+        return wanted if self._is_directed and (model, wanted) in self._refused else None
+
+    def transitions(self) -> list[TierTransition]:
+        """What became of the tiers' circuit breakers since the last time."""
+        now_ms, now_us = time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000
+        return [
+            TierTransition(
+                model,
+                version,
+                tier,
+                one.before.value,
+                one.after.value,
+                one.reason,
+                now_ms - (now_us - one.at_us) // 1_000,
+            )
+            for model, versions in self._versions.items()
+            for version, served in versions.items()
+            for tier, one in served.tiers.take_transitions()
+        ]
 
 
 def load(

@@ -5,12 +5,13 @@ A request's latency runs from its work's entry into the lane's window to its ans
 What was not sent when an executor ends is lost. `tests/workers/test_reporting.py`.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 
 from chimera.schemas.responses import Response
 from chimera.workers.computation import Answers, Batch, Plain
-from chimera.workers.reports import Report, VersionSeen, frame_report
+from chimera.workers.reports import Report, TierTransition, VersionSeen, frame_report
 from chimera.workers.tasks import Task
 from chimera.workers.watching.tallies import Tallies
 
@@ -20,9 +21,16 @@ EVERY_NS = 1_000_000_000
 class Reporting:
     """Of one executor; `send` takes a frame."""
 
-    def __init__(self, slot: str, send: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        slot: str,
+        send: Callable[[bytes], None],
+        transitions: Callable[[], list[TierTransition]] = list,
+    ) -> None:
+        """`transitions` tells what became of breakers since it was asked last."""
         self.tallies = Tallies()
         self._slot = slot
+        self._transitions = transitions
         self._send = send
         self._sent_ns = 0
 
@@ -44,8 +52,9 @@ class Reporting:
             VersionSeen(model, version, observation.seen())
             for (model, version), observation in self.tallies.take().items()
         )
-        if versions:
-            self._send(frame_report(Report(self._slot, versions)))
+        transitions = tuple(self._transitions())
+        if versions or transitions:
+            self._send(frame_report(Report(self._slot, versions, transitions, os.getpid())))
 
 
 def _computed(answers: Answers) -> int:

@@ -33,9 +33,10 @@ class TierTransition(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    slot: str  # whose: for example cpu:0
+    slot: str  # whose: for example cpu:0:0
     versions: tuple[VersionSeen, ...] = ()
     transitions: tuple[TierTransition, ...] = ()
+    pid: int = 0  # of the executor: its successor in the slot has breakers of its own
 
 
 _REPORT = msgspec.json.Decoder(Report)

@@ -15,7 +15,7 @@ from chimera.schemas.headers import varint
 from chimera.schemas.manifest import Ordering
 from chimera.schemas.serving_settings import ServingSettings
 from chimera.schemas.settings import Settings
-from chimera.schemas.work import BatchStory, Block, Failure, Outcomes, Results, Work
+from chimera.schemas.work import BatchStory, Block, Deferred, Failure, Outcomes, Results, Work
 from chimera.topics.catalogue import catalogue
 
 SERIAL = 7
@@ -35,6 +35,8 @@ class Kafka:
 @dataclass
 class Executors:
     available: bool = True
+    paused: set[str] = field(default_factory=set[str])
+    turns: int = 0
     submitted: list[Work] = field(default_factory=list[Work])
     blocks: list[Block] = field(default_factory=list[Block])
     forgotten: list[int] = field(default_factory=list[int])
@@ -115,6 +117,11 @@ class Bench:
         story = BatchStory("digits", "1", "d" * 64, "onnx-cpu", len(offsets), 10)
         bodies = [tail] * len(offsets)
         self.lane.answer(Outcomes(SERIAL, list(offsets), bytes(len(offsets)), bodies, story))
+
+    def defer(self, *offsets: int, until_ms: int = 0) -> None:
+        self.lane.defer(
+            Deferred(SERIAL, list(offsets), "digits", "1" if until_ms else "", until_ms)
+        )
 
     def fail(self, offset: int, error: type[RequestError], ordering: Ordering = "key") -> None:
         story = BatchStory("digits", "1", "d" * 64, "onnx-cpu", 1, 10, ordering=ordering)

@@ -176,6 +176,11 @@ async def observations(bootstrap: str, topics: Catalogue) -> list[ModelObserved]
     return [decode_observed(one) for one in await _read(bootstrap, topics.model_observed.name)]
 
 
+async def events(bootstrap: str, topics: Catalogue) -> list[Event]:
+    """All that happened, whoever told it."""
+    return [decode_event(one) for one in await _read(bootstrap, topics.model_events.name)]
+
+
 async def _die_at(bootstrap: str, dsn: str, prefix: str, store: str, step: str) -> None:
     def visit(reached: str) -> None:
         if reached == step:

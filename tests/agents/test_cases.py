@@ -95,3 +95,13 @@ def test_case_of_a_binary_request_keeps_its_headers() -> None:
     ]
     ended = cases().ended(Kafka(1, value=head + b"\0", headers=story), TooLarge("x"), NOW_MS)
     assert (ended.id, ended.model, ended.case.original) == ("a", "m", story)
+
+
+def test_time_of_a_wait_is_not_held_against_a_request_that_failed_before_it() -> None:
+    some, record = cases(), Kafka(4)
+    some.failed(record, ModelFailed, FAILURE, "key", NOW_MS)
+    some.waited({4: 60_000, 5: 60_000})
+    again = some.failed(record, ModelFailed, FAILURE, "key", NOW_MS + 60_100)
+    assert isinstance(again, RetryInLane)
+    last = some.failed(record, ModelFailed, FAILURE, "key", NOW_MS + 65_000)
+    assert isinstance(last, Error) and last.case.first_failure_ms == NOW_MS

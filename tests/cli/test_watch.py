@@ -72,6 +72,25 @@ def test_table_has_what_executors_did_between_the_looks() -> None:
     assert ["executors", "replaced", "crashed", "1"] in rows
 
 
+def test_table_names_what_is_paused_broken_and_refused() -> None:
+    page = Page()
+    page.read(
+        'chimera_model_paused{model="digits"} 1.0\n'
+        'chimera_model_paused{model="letters"} 0.0\n'
+        'chimera_deferred_records{topic="t",partition="0"} 1200.0\n'
+        'chimera_breaker_state{model="m",version="7",tier="onnx-cpu",executor="cpu:0:1"} 2.0\n'
+        'chimera_breaker_state{model="m",version="7",tier="torch-cpu",executor="cpu:0:1"} 0.0\n'
+        'chimera_versions_refused_total{model="m",version="8"} 3.0\n'
+    )
+    text = shown(look(0, page=Page()), look(1, page=page))
+    rows = [line.split() for line in text.splitlines()]
+    assert ["breaker", "m", "7", "onnx-cpu", "open", "cpu:0:1"] in rows
+    assert any(row[:4] == ["requests", "that", "wait", "1,200"] for row in rows)
+    assert any(row[:2] == ["paused", "digits"] for row in rows)
+    assert any(row[:6] == ["refused", "by", "executors", "m/8", "3", "times"] for row in rows)
+    assert "letters" not in text and "torch-cpu" not in text
+
+
 def test_watch_shows_a_node_once_and_ends(served: Place) -> None:
     asked = served.run("infer", "digits", "--input", "-", text=str(image(1)))
     assert asked.returncode == 0, asked.stderr

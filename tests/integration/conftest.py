@@ -1,10 +1,14 @@
-"""A broker that campaigns may break, beside the shared one that nobody may."""
+"""A broker that campaigns may break, beside the shared one that nobody may; a place that follows."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from tests.cli.places import Place, make_place
 from tests.integration.chaos.broker import Broker
+from tests.integration.registry import Registry
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +16,10 @@ def broker() -> Iterator[Broker]:
     """Started by the first test that asks; kill it, but leave it running."""
     with Broker() as found:
         yield found
+
+
+@pytest.fixture
+def registry(kafka: str, tmp_path: Path, prefix: str) -> tuple[Place, Registry]:
+    place = make_place(kafka, tmp_path, prefix.rstrip("."))
+    registry = Registry(place)
+    return replace(place, environment={**place.environment, **registry.environment}), registry

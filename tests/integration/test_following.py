@@ -1,103 +1,16 @@
 """A node that follows `models.state`: versions come, share, and go back, and no request is lost."""
 
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
-# (confluent-kafka's functions are typed in part)
-
-import json
-import time
-from collections.abc import Callable, Iterator
+import asyncio
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
-from msgspec import structs
 
-from chimera.schemas.model_names import key
-from chimera.schemas.model_settings import KeysSettings
-from chimera.schemas.model_state import LiveVersion, ModelState, TierArtifact, encode_state
-from chimera.stores import keys
-from chimera.stores.artifacts import Artifacts
-from chimera.stores.versions import Versions
-from chimera.workers.backends.onnx_runtime import OnnxRuntime
-from chimera.workers.inspection.rules import Rules
-from chimera.workers.packing import pack, write_folder
-from tests.cli.places import MANIFEST, Place, digits_model, image, make_place
-
-WITHIN_S = 40.0
-
-
-class Registry:
-    """What a controller would do: stores versions, and says which are live."""
-
-    def __init__(self, place: Place) -> None:
-        settings = KeysSettings(signing_file=place.folder / "signing.pem")
-        self._key = keys.create(settings)
-        self._place = place
-        self._artifacts = Artifacts(str(place.folder / "artifacts"), place.folder / "cache")
-        self._producer = Producer({"bootstrap.servers": place.bootstrap})
-        self._revision = 0
-        self.environment = {
-            "CHIMERA_SERVING__FOLLOW": "true",
-            "CHIMERA_KEYS__SIGNING_FILE": str(settings.signing_file),
-            "CHIMERA_ARTIFACTS__URL": str(place.folder / "artifacts"),
-            "CHIMERA_ARTIFACTS__CACHE_DIR": str(place.folder / "cache"),
-        }
-
-    def compile(self, version: str, *, spoilt: bool = False) -> LiveVersion:
-        """Register the digits' model as a version, with one verified tier."""
-        manifest = structs.replace(MANIFEST, version=version)
-        folder = write_folder(
-            self._place.folder / f"upload-{version}", manifest, {"model.onnx": digits_model()}
-        )
-        packed = pack(folder, self._key, Rules())
-        digest = Versions(self._artifacts).add(folder, packed.raw, packed.signature)
-        graph = self._place.folder / f"graph-{version}.onnx"
-        OnnxRuntime("cpu", 1).save_optimised(packed.manifest, digits_model(), graph)
-        if spoilt:
-            graph.write_bytes(b"no graph at all")
-        tier = TierArtifact("onnx-cpu", self._artifacts.put(graph).sha256, {1: 100.0})
-        return LiveVersion(version=version, sha256=digest, weight=1.0, tiers=(tier,))
-
-    def publish(self, *live: LiveVersion, before: tuple[LiveVersion, ...] = ()) -> None:
-        self._revision += 1
-        state = ModelState(
-            tenant="default",
-            model="digits",
-            revision=self._revision,
-            changed_ms=int(time.time() * 1000),
-            command_id=f"c{self._revision}",
-            live=live,
-            before=before,
-        )
-        topic = f"{self._place.prefix}models.state"
-        self._producer.produce(topic, encode_state(state), key("default", "digits"))
-        assert self._producer.flush(10) == 0
-
-
-@pytest.fixture
-def registry(kafka: str, tmp_path: Path, prefix: str) -> Iterator[tuple[Place, Registry]]:
-    place = make_place(kafka, tmp_path, prefix.rstrip("."))
-    registry = Registry(place)
-    yield replace(place, environment={**place.environment, **registry.environment}), registry
-
-
-def version_that_answers(place: Place) -> str:
-    asked = place.run("infer", "digits", "--input", "-", text=json.dumps(body()))
-    assert asked.returncode == 0, asked.stderr + (place.folder / "node.log").read_text()[-3000:]
-    return str(json.loads(asked.stdout)["model_version"])
-
-
-def body() -> dict[str, object]:
-    tensor = {"name": "image", "shape": [1, 64], "datatype": "FP32", "data": image(3)}
-    return {"inputs": [tensor]}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    given_up_s = time.monotonic() + WITHIN_S
-    while not condition():
-        assert time.monotonic() < given_up_s
-        time.sleep(0.1)
+from chimera.schemas.model_events import VersionRefused
+from chimera.topics.catalogue import catalogue
+from tests.agents.steering import events, settings_of
+from tests.cli.places import Place
+from tests.integration.registry import Registry
+from tests.integration.traffic import PARTITIONS, Traffic, page, until
 
 
 def test_node_serves_what_the_topic_says_and_follows_its_changes(
@@ -111,19 +24,75 @@ def test_node_serves_what_the_topic_says_and_follows_its_changes(
     )
     controller.publish(one)
     log = place.folder / "node.log"
+    traffic = Traffic(place)
     node = place.node()
     try:
-        assert version_that_answers(place) == "1"
+        assert traffic.version() == "1"
         controller.publish(two, before=(one,))
-        until(lambda: version_that_answers(place) == "2")
+        until(lambda: traffic.version() == "2")
         controller.publish(bad, before=(two,))
         until(lambda: "version_refused" in log.read_text())
-        assert version_that_answers(place) == "2"
+        assert traffic.version() == "2"
         controller.publish(one, before=(two,))
-        until(lambda: version_that_answers(place) == "1")
+        until(lambda: traffic.version() == "1")
         started = log.read_text().count("executor_started")
         controller.publish(two, before=(one,))
-        until(lambda: version_that_answers(place) == "2")
+        until(lambda: traffic.version() == "2")
         assert log.read_text().count("executor_started") == started, "a rollback is only a word"
     finally:
+        traffic.close()
         assert node.stop(30) == 0
+
+
+@pytest.mark.timeout(300)
+def test_version_that_executors_refused_is_tried_again_and_that_is_told(
+    registry: tuple[Place, Registry],
+) -> None:
+    place, controller = registry
+    again = {"CHIMERA_SERVING__REFUSED_AGAIN_MS": "500"}
+    place = replace(place, environment={**place.environment, **again})
+    one, two = controller.compile("1"), controller.compile("2")
+    broken = controller.placed(two)
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"a disk that is full")
+    controller.publish(one)
+    traffic = Traffic(place)
+    node = place.node()
+    try:
+        controller.publish(two, before=(one,))
+        until(lambda: page(place).refused["digits/2"] >= 2)
+        assert traffic.version() == "1", "it goes on as it was"
+        broken.unlink()
+        until(lambda: traffic.version() == "2")
+        topics = catalogue(settings_of(place.bootstrap, place.prefix, place.folder))
+        told = asyncio.run(events(place.bootstrap, topics))
+        refused = [one for one in told if isinstance(one, VersionRefused)]
+        assert [one.tries for one in refused] == list(range(1, len(refused) + 1))
+        assert {(one.model, one.version, one.revision) for one in refused} == {("digits", "2", 2)}
+    finally:
+        traffic.close()
+        assert node.stop(30) == 0, (place.folder / "node.log").read_text()[-3000:]
+
+
+@pytest.mark.timeout(300)
+def test_version_that_was_refused_at_the_start_is_tried_again(
+    registry: tuple[Place, Registry],
+) -> None:
+    place, controller = registry
+    again = {"CHIMERA_SERVING__REFUSED_AGAIN_MS": "500"}
+    place = replace(place, environment={**place.environment, **again})
+    one = controller.compile("1")
+    broken = controller.placed(one)
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"a disk that is full")
+    controller.publish(one)
+    traffic = Traffic(place)
+    node = place.node()
+    try:
+        traffic.send("digits", PARTITIONS[0], 3, "early")
+        until(lambda: page(place).refused["digits/1"] >= 2)
+        broken.unlink()
+        until(lambda: traffic.answered("early") == ["1"] * 3)
+    finally:
+        traffic.close()
+        assert node.stop(30) == 0, (place.folder / "node.log").read_text()[-3000:]

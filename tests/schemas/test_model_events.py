@@ -18,6 +18,7 @@ from chimera.schemas.model_events import (
     Observed,
     TierChanged,
     TierReport,
+    VersionRefused,
     WatchJudged,
     decode_event,
     encode_event,
@@ -85,6 +86,15 @@ WRITTEN: dict[int, list[Event]] = {
             is_automatic=True,
             reason="errors",
             revision=5,
+            **WHERE,
+        ),
+        VersionRefused(
+            event_id="e-7",
+            command_id="c-7",
+            version="7",
+            revision=4,
+            reason="no space left on device",
+            tries=2,
             **WHERE,
         ),
     ]

@@ -23,7 +23,7 @@ from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.placements import Orders
 from chimera.schemas.serving_settings import ServingSettings
 from chimera.schemas.settings import Settings
-from chimera.schemas.work import BatchStory, Block, Outcomes, Results, Work
+from chimera.schemas.work import BatchStory, Block, Deferred, Outcomes, Results, Work
 from chimera.workers.kinds import ONNX
 from chimera.workers.models import write_model
 from chimera.workers.pool import Pool
@@ -170,6 +170,7 @@ class Rig:
         self.deaths: list[str] = []
         self.results: list[Results] = []
         self.unread: list[tuple[Block, list[int]]] = []
+        self.deferred: list[Deferred] = []
         self.reports: list[Report] = []
         self._changed = asyncio.Event()
 
@@ -199,6 +200,10 @@ class Rig:
         self.unread.append((block, sorted(accused)))
         self._changed.set()
 
+    def take_deferred(self, deferred: Deferred) -> None:
+        self.deferred.append(deferred)
+        self._changed.set()
+
     def take_suspects(self, lane: int, offsets: list[int], reason: str) -> None:
         self.suspects.append((lane, offsets, reason))
         self._changed.set()
@@ -222,6 +227,10 @@ class Rig:
         """Records and bytes that executors still have, as the pool counts them."""
         handles = list(self.pool._handles())
         return sum(one.records for one in handles), sum(one.bytes for one in handles)
+
+    def waiting(self, lane: int = 1) -> set[int]:
+        """Offsets that were handed back."""
+        return {at for one in self.deferred if one.lane == lane for at in one.offsets}
 
     async def answered(self, count: int) -> None:
         await self.until(lambda: len(self.codes) >= count)

@@ -2,8 +2,8 @@
 
 One tier, or the first that its breaker admits: a batch that fails as a whole on one is tried on the
 next, with a fresh look at who is to blame; what one tier refused and another computed is held
-against the first (`workers/dispatching/dispatch.py` decides, this does). While no tier admits a call the batch
-waits: an outage of all tiers is no failure of its requests. `tests/workers/dispatching/test_tiering.py`.
+against the first (`workers/dispatching/dispatch.py` decides, this does). While no tier admits a call
+its requests wait: an outage of all tiers is no failure of theirs. `tests/workers/dispatching/test_tiering.py`.
 """
 
 import time
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from chimera.schemas.errors import ChimeraError
 from chimera.workers.backends.protocol import Backend
+from chimera.workers.dispatching.breakers import Transition
 from chimera.workers.dispatching.dispatch import Call, Dispatcher, GiveUp, Wait
 from chimera.workers.dispatching.outcomes import Outcome, outcome_of
 from chimera.workers.results import Tails
@@ -29,11 +30,11 @@ class Tier(NamedTuple):
 
 
 class NotNow(ChimeraError):
-    """No tier takes a call before `until_us`, on the monotonic clock."""
+    """No tier takes a call for so long."""
 
-    def __init__(self, until_us: int) -> None:
-        super().__init__(f"no tier takes a call before {until_us}")
-        self.until_us = until_us
+    def __init__(self, wait_ms: int) -> None:
+        super().__init__(f"no tier takes a call for {wait_ms} ms")
+        self.wait_ms = wait_ms
 
 
 class Attempt(NamedTuple):
@@ -59,6 +60,10 @@ class Tiers:
         """As they were ordered when they were loaded."""
         return tuple(self._loaded)
 
+    def take_transitions(self) -> list[tuple[str, Transition]]:
+        """What has happened to their breakers since the last time."""
+        return [] if self._dispatcher is None else self._dispatcher.take_transitions()
+
     def compute(self, rows: int, attempt: Callable[[Tier], Attempt]) -> None:
         """Let tiers attempt a batch of so many rows until one computes any of it, or none is left.
 
@@ -72,7 +77,7 @@ class Tiers:
         while True:
             step = self._dispatcher.next_tier(_now_us(), rows=rows, tried=tried)
             if isinstance(step, Wait) and not tried:
-                raise NotNow(step.until_us)
+                raise NotNow(max(0, step.until_us - _now_us()) // 1_000 + 1)
             if isinstance(step, Wait | GiveUp) or self._did_compute(step, attempt, tried):
                 return
 

@@ -1,6 +1,7 @@
 """Batches go to the first tier that its breaker admits, and on to the next when it fails them."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from chimera.workers.dispatching.breakers import Policy as BreakerPolicy
 from chimera.workers.dispatching.dispatch import Dispatcher, Policy
 from chimera.workers.dispatching.tier_order import Measured
 from chimera.workers.dispatching.tiering import Attempt, NotNow, Tier, Tiers
+from chimera.workers.reports import TierTransition
 from chimera.workers.results import Tails
 from tests.workers import hostile_executor as hostile
 from tests.workers.fakes import Plus
@@ -69,7 +71,7 @@ def test_batch_waits_while_no_tier_takes_a_call() -> None:
     batches.compute()
     with pytest.raises(NotNow) as caught:
         batches.compute()
-    assert caught.value.until_us > 0
+    assert 59_000 < caught.value.wait_ms <= 60_001
     assert batches.called == []
 
 
@@ -144,12 +146,47 @@ def test_outage_of_all_tiers_waits_and_is_answered_when_it_is_over(tmp_path: Pat
         async with Rig(tmp_path, orders=placed(tmp_path, FAST)) as rig:
             for start in range(0, 24, 2):  # more than opens the breaker
                 rig.pool.submit(work([request((hostile.OUTAGE, 1))] * 2, start=start))
-            await rig.answered(20)
-            waiting = {at for at in range(24) if (1, at) not in rig.codes}
+            await rig.until(lambda: len(rig.codes) + len(rig.waiting()) == 24)
+            waiting = rig.waiting()
             assert {rig.code(at) for at in range(24) if at not in waiting} == {"model_error"}
-            assert len(waiting) == 4
+            assert len(waiting) == 4 and rig.in_flight() == (0, 0)
             switch.unlink()
+            until_ms = max(one.until_ms for one in rig.deferred)
+            await asyncio.sleep(until_ms / 1000 - time.time())
+            rig.pool.submit(work([request((hostile.OUTAGE, 1))] * 4, start=min(waiting)))
             await rig.answered(24)
             assert {rig.code(at) for at in waiting} == {"ok"}
 
     asyncio.run(scenario())
+
+
+def test_executor_reports_what_became_of_its_breakers(tmp_path: Path) -> None:
+    write_hostile(tmp_path, max_batch_size=2)
+    switch = tmp_path / "outage"
+    switch.touch()
+
+    async def scenario() -> None:
+        async with Rig(tmp_path, orders=placed(tmp_path, FAST)) as rig:
+            for start in range(0, 20, 2):
+                rig.pool.submit(work([request((hostile.OUTAGE, 1))] * 2, start=start))
+            await rig.until(lambda: bool(transitions(rig)))
+            (opened,) = transitions(rig)
+            assert (opened.model, opened.version, opened.tier) == ("hostile", "1", FAST)
+            assert (opened.before, opened.after) == ("closed", "open")
+            assert opened.reason == "10 of 10 calls failed"
+            assert abs(opened.at_ms - time.time() * 1_000) < 60_000
+            (executor,) = rig.pool.executors
+            assert {one.pid for one in rig.reports} == {executor.pid}
+            switch.unlink()
+            rig.pool.submit(work([request((hostile.OUTAGE, 1))] * 2, start=20))
+            await rig.until(lambda: rig.waiting() == {20, 21})
+            await asyncio.sleep(rig.deferred[0].until_ms / 1000 - time.time())
+            rig.pool.submit(work([request((hostile.OUTAGE, 1))] * 2, start=22))
+            await rig.until(lambda: len(transitions(rig)) == 3)
+            assert [one.after for one in transitions(rig)] == ["open", "half_open", "closed"]
+
+    asyncio.run(scenario())
+
+
+def transitions(rig: Rig) -> list[TierTransition]:
+    return [one for report in rig.reports for one in report.transitions]
