@@ -114,7 +114,8 @@ def read_traffic(body: bytes) -> Traffic:
 
 def read_paused(body: bytes) -> frozenset[str]:
     """Raises BrokenFrame."""
-    return frozenset(_read_json(_PAUSED_IN, body, "pause"))
+    models = _read_json(_PAUSED_IN, body, "pause")
+    return frozenset(models)
 
 
 def read_deferred(body: bytes) -> HandedBack:

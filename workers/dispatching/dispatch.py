@@ -4,6 +4,10 @@ Pure, time is passed in; one dispatcher a model version, one breaker a tier. A t
 due is probed with one call before a slower one is used, so that it comes back by itself; a request
 whose deadline would not survive a probe that fails goes to the next closed tier instead. When every
 tier is open the caller waits for a probe (DESIGN 5.4): an outage of all is no failure of a request.
+A batch that every tier failed is not made to wait before the breakers say so: runtimes raise one error
+for a request that they refuse and for a library that is broken (a lost device or a hang ends the
+executor instead), and poison that waits would stop its lane. Its requests are tried again meanwhile,
+and their waits count for none of their limits (`agents/deferrals.py`), so an outage costs them little.
 What one attempt has tried is the caller's to remember; after a `Wait` an attempt begins anew.
 `tests/workers/dispatching/test_dispatch.py` holds its promises as properties.
 """
