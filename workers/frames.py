@@ -15,7 +15,7 @@ from enum import IntEnum
 import msgspec
 
 from chimera.schemas.errors import ChimeraError
-from chimera.schemas.placements import Traffic
+from chimera.schemas.placements import Shadows, Traffic
 
 MAX_BODY_BYTES = 1 << 28  # a sender splits long before; a larger figure is a broken stream
 HEADER = struct.Struct("=HBxI")
@@ -34,6 +34,7 @@ class Kind(IntEnum):
     UNREAD = 8
     DIRECT = 9  # JSON
     REPORT = 10  # JSON
+    SHADOW = 11  # JSON
 
 
 _KINDS = {int(kind): kind for kind in Kind}
@@ -44,6 +45,7 @@ class BrokenFrame(ChimeraError):
 
 
 _TRAFFIC_IN = msgspec.json.Decoder(Traffic)
+_SHADOWS_IN = msgspec.json.Decoder(Shadows)
 
 
 def frame(kind: Kind, body: bytes = b"") -> bytes:
@@ -53,6 +55,10 @@ def frame(kind: Kind, body: bytes = b"") -> bytes:
 
 def frame_direct(traffic: Traffic) -> bytes:
     return frame(Kind.DIRECT, msgspec.json.encode(traffic))
+
+
+def frame_shadow(shadows: Shadows) -> bytes:
+    return frame(Kind.SHADOW, msgspec.json.encode(shadows))
 
 
 def frame_forget(lane: int) -> bytes:
@@ -86,6 +92,14 @@ def read_traffic(body: bytes) -> Traffic:
         return _TRAFFIC_IN.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BrokenFrame(f"traffic: {error}") from None
+
+
+def read_shadows(body: bytes) -> Shadows:
+    """Raises BrokenFrame."""
+    try:
+        return _SHADOWS_IN.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BrokenFrame(f"shadows: {error}") from None
 
 
 class Reassembly:

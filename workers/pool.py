@@ -23,7 +23,7 @@ import structlog
 from msgspec import structs
 
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.placements import Orders, Placement, Traffic
+from chimera.schemas.placements import Orders, Placement, Shadows, Traffic
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import Block, Loaded, Outcomes, Results, Started, Work
 from chimera.workers import deaths, kinds
@@ -36,6 +36,7 @@ from chimera.workers.queues import Queues
 from chimera.workers.reports import Report
 from chimera.workers.slots import Slot
 from chimera.workers.splits import Split
+from chimera.workers.toll import Toll, names
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +46,6 @@ BYTES_IN_FLIGHT = 16 << 20  # at one executor; a single larger piece still goes
 WATCH_S = 0.25
 OOM_SAMPLES = 20  # looks back: the kernel needs time to end a large process
 START_WITHIN_S = 300.0  # models may be large, a compiler slow; a longer start is a hang
-LOADING_DEATHS = 2  # a model that ended so many executors while loading is left out
 
 
 class Answers(Protocol):
@@ -99,7 +99,7 @@ class Pool:
         self._orders: Orders | None = None
         self._placing = asyncio.Lock()
         self._queues = Queues()
-        self._loading_deaths: dict[str, int] = {}
+        self._toll = Toll()
         self._lane_records = LANE_BATCHES * max(settings.batching.max_batch_size, 256)
         self._stopping = False
         self._main: asyncio.Task[None] | None = None
@@ -184,7 +184,8 @@ class Pool:
                 if successor is not None:
                     successor.kill(deaths.RETIRED)
                 return refused
-            self._orders = structs.replace(wanted, traffic=(self._orders or wanted).traffic)
+            now = self._orders or wanted
+            self._orders = structs.replace(now, placements=wanted.placements)
             self._adopt(first, successor)
             for slot in others:
                 configuration = self._configuration(slot)
@@ -197,6 +198,7 @@ class Pool:
             return
         if self._orders is not None:  # who answers may have changed while it started
             successor.direct(self._orders.traffic)
+            successor.mirror(self._toll.spare(self._orders.shadows))
         slot.adopt(successor)
         self._dispatch()
 
@@ -211,6 +213,18 @@ class Pool:
         self._orders = structs.replace(self._orders or Orders(), traffic=traffic)
         for handle in self._handles():
             handle.direct(traffic)
+
+    def mirror(self, shadows: Shadows) -> None:
+        """From their next batches on, these versions compute what others answer, to be compared."""
+        self._orders = structs.replace(self._orders or Orders(), shadows=shadows)
+        self._toll.forgive(shadows)
+        for handle in self._handles():
+            handle.mirror(self._toll.spare(shadows))
+
+    @property
+    def dropped_shadows(self) -> frozenset[str]:
+        """Model and version of those that ended executors, and compute nothing any more."""
+        return self._toll.dropped
 
     # Work.
 
@@ -292,15 +306,16 @@ class Pool:
         return self._entry or kinds.entry(configuration.orders, configuration.device)
 
     def _configuration(self, slot: Slot, orders: Orders | None = None) -> Configuration:
+        wanted = orders or self._orders
+        if wanted is not None:
+            wanted = structs.replace(wanted, shadows=self._toll.spare(wanted.shadows))
         return configuration(
             self._settings,
             slot.name,
             slot.device,
             node_pid=os.getpid(),
-            orders=orders or self._orders,
-            refused=tuple(
-                name for name, count in self._loading_deaths.items() if count >= LOADING_DEATHS
-            ),
+            orders=wanted,
+            refused=self._toll.refused,
         )
 
     def take_start(self, started: "asyncio.Future[Started]") -> None:
@@ -330,6 +345,7 @@ class Pool:
             return True
         reason = self._reason(handle, status)
         suspects = {} if reason == deaths.RETIRED else handle.suspects()
+        was_busy = bool(handle.shadowing())
         left = deaths.legacy(handle.abandoned(), suspects)
         self._report_end(handle, status, reason, left)
         handle.close()
@@ -340,7 +356,7 @@ class Pool:
         for lane, offsets in left.accused.items():
             self._answers.take_suspects(lane, offsets, reason)
         self._dispatch()
-        return bool(left.accused)
+        return was_busy or bool(left.accused)
 
     def _reason(self, handle: Handle, status: int) -> str:
         oom_kills = deaths.count_oom_kills() - self._oom_kills[0]
@@ -351,14 +367,23 @@ class Pool:
         if reason == deaths.RETIRED:
             log.info("executor_retired", slot=slot, again=len(left.again) + len(left.unread))
             return
-        name = handle.loading()
-        if name:
-            self._loading_deaths[name] = self._loading_deaths.get(name, 0) + 1
+        loading, shadowing = handle.loading(), handle.shadowing()
         log.error(
-            "executor_died", slot=slot, status=status, reason=reason, loading=name,
-            suspects=sum(map(len, left.accused.values())),
+            "executor_died", slot=slot, status=status, reason=reason, loading=loading,
+            shadowing=shadowing, suspects=sum(map(len, left.accused.values())),
         )  # fmt: skip
+        if loading:
+            self._toll.count_loading(loading)
+        self._blame_shadows(shadowing, reason)
         self._answers.take_death(reason)
+
+    def _blame_shadows(self, at_work: str, reason: str) -> None:
+        """The one that was at work; where memory ran out all of them: they can be spared first."""
+        shadows = self._orders.shadows if self._orders is not None else {}
+        blamed = names(shadows) if reason == deaths.OUT_OF_MEMORY else {at_work} - {""}
+        if dropped := self._toll.count_shadowing(blamed):
+            log.error("shadows_dropped", shadows=sorted(dropped), reason=reason)
+            self.mirror(shadows)
 
     async def _watch(self) -> None:
         """Replace executors that hang."""

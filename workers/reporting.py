@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from chimera.schemas.responses import Response
 from chimera.workers.computation import Answers, Batch, Plain
 from chimera.workers.reports import Report, VersionSeen, frame_report
+from chimera.workers.shadowing.counts import Counts
 from chimera.workers.tasks import Task
 from chimera.workers.watching.tallies import Tallies
 
@@ -22,6 +23,7 @@ class Reporting:
 
     def __init__(self, slot: str, send: Callable[[bytes], None]) -> None:
         self.tallies = Tallies()
+        self.shadows = Counts(self.tallies)
         self._slot = slot
         self._send = send
         self._sent_ns = 0
@@ -44,8 +46,9 @@ class Reporting:
             VersionSeen(model, version, observation.seen())
             for (model, version), observation in self.tallies.take().items()
         )
-        if versions:
-            self._send(frame_report(Report(self._slot, versions)))
+        shadows = self.shadows.take()
+        if versions or shadows:
+            self._send(frame_report(Report(self._slot, versions, shadows=shadows)))
 
 
 def _computed(answers: Answers) -> int:
