@@ -4,7 +4,7 @@
 
 A version is there and warm before any request goes to it; the one before stays, so that a rollback
 is a word to the executors. What cannot be had changes nothing: the model goes on as it was, the
-reason is logged, and it is tried again. Of tenants only `default` is served by now, and a paused
+reason is logged, and it is tried again. A shadow that cannot be had is left out. Of tenants only `default` is served by now, and a paused
 model is not held up. `tests/integration/test_following.py`.
 """
 
@@ -19,10 +19,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-from chimera.schemas.errors import ArtifactsUnavailable, ChimeraError, RequestError
+from chimera.schemas.errors import (
+    ArtifactsUnavailable,
+    ChimeraError,
+    ModelRefused,
+    RequestError,
+)
 from chimera.schemas.model_names import DEFAULT_TENANT, read_key
 from chimera.schemas.model_state import LiveVersion, ModelState, ShadowVersion, decode_state
-from chimera.schemas.placements import Orders, Placement, Traffic
+from chimera.schemas.placements import Orders, Placement, Shadow, Shadows, Traffic
 from chimera.schemas.work import Loaded
 
 if TYPE_CHECKING:
@@ -41,6 +46,7 @@ class Executors(Protocol):
 
     async def hold(self, placements: tuple[Placement, ...]) -> tuple[Loaded, ...]: ...
     def direct(self, traffic: Traffic) -> None: ...
+    def mirror(self, shadows: Shadows) -> None: ...
 
 
 class Following:
@@ -122,13 +128,16 @@ class Following:
         complete = await self._lay_out()
         while refused := await self._hold(executors):
             complete = False
-            for one in refused:
+            for one in self._shadows_of(refused) or refused:
                 log.error(
                     "version_refused", model=one.model, version=one.version, reason=one.refused
                 )
-                self._refused[one.model] = self._wanted[one.model]
-                self._go_on(one.model, before)
-        executors.direct(self._orders().traffic)
+                if not self._leave_out_shadow(one):
+                    self._refused[one.model] = self._wanted[one.model]
+                    self._go_on(one.model, before)
+        orders = self._orders()
+        executors.direct(orders.traffic)
+        executors.mirror(orders.shadows)
         self._note_answering()
         for model, (state, _) in self._served.items():
             log.info("model_state_followed", model=model, revision=state.revision)
@@ -149,6 +158,24 @@ class Following:
         if not refused:
             self._held = held
         return refused
+
+    def _shadows_of(self, refused: Iterable[Loaded]) -> list[Loaded]:
+        """The others may be refused for their sake: they end an executor together."""
+        shadows = self._orders().shadows
+        return [
+            one
+            for one in refused
+            if one.model in shadows and shadows[one.model].version == one.version
+        ]
+
+    def _leave_out_shadow(self, refused: Loaded) -> bool:
+        """Whether it is one; its model is served without it then."""
+        if not self._shadows_of([refused]):
+            return False
+        state, placed = self._served[refused.model]
+        kept = tuple(one for one in placed if one.version != refused.version)
+        self._served[refused.model] = (state, kept)
+        return True
 
     def _note_answering(self) -> None:
         self._answering = [
@@ -186,12 +213,26 @@ class Following:
         return complete
 
     def _place(self, state: ModelState) -> tuple[Placement, ...]:
-        return tuple(self._layout.place(state.model, version) for version in _versions(state))
+        found: list[Placement] = []
+        for version in _versions(state):
+            try:
+                found.append(self._layout.place(state.model, version))
+            except ModelRefused as error:
+                if not isinstance(version, ShadowVersion):
+                    raise
+                named = version.version
+                log.error("shadow_left_out", model=state.model, version=named, reason=str(error))
+        return tuple(found)
 
     def _orders(self) -> Orders:
         placements = [one for _, placed in self._served.values() for one in placed]
         traffic = {model: state.weights for model, (state, _) in self._served.items() if state.live}
-        return Orders(tuple(placements), traffic)
+        shadows = {
+            model: Shadow(state.shadow.version, state.shadow.share)
+            for model, (state, placed) in self._served.items()
+            if state.shadow and any(one.version == state.shadow.version for one in placed)
+        }
+        return Orders(tuple(placements), traffic, shadows)
 
 
 def _versions(state: ModelState) -> list[LiveVersion | ShadowVersion]:

@@ -182,6 +182,7 @@ class Node:
     def _measure(self) -> None:
         """Gauges that nothing else sets."""
         consumer = self._consumer
+        self.metrics.shadows.show_off(self.pool.dropped_shadows)
         for tp, lane in self._lanes.items():
             self.metrics.window_records.labels(*tp).set(len(lane))
             end = consumer.end_of(tp)
@@ -333,6 +334,7 @@ class Node:
 
     def take_report(self, report: Report) -> None:
         self._observing.take_report(report)
+        self.metrics.shadows.take(report.shadows)
 
     def take_suspects(self, lane: int, offsets: list[int], reason: str) -> None:
         found = self._by_serial.get(lane)

@@ -14,7 +14,10 @@ from chimera.schemas.server_settings import ObservabilitySettings
 
 TIMEOUT_S = 2.0
 
+SHADOW = "chimera_shadow_"
+
 Lane = tuple[str, int]  # topic, partition
+Version = tuple[str, str]  # model, version
 
 
 @dataclass(slots=True)
@@ -31,6 +34,9 @@ class Page:
     transactions_s: float = 0
     restarts: Counter[str] = field(default_factory=Counter[str])  # of executors, by reason
     fences: float = 0
+    shadows: dict[Version, Counter[str]] = field(  # compared, disagreed, errors, dropped, off
+        default_factory=dict[Version, Counter[str]]
+    )
     is_a_nodes: bool = False  # whether any of it is Chimera's
 
     def read(self, text: str) -> None:
@@ -62,6 +68,10 @@ class Page:
             self.restarts[labels["reason"]] += int(value)
         elif name == "chimera_fences_total":
             self.fences += value
+        elif name.startswith(SHADOW) and not name.endswith("_created"):
+            what = name.removeprefix(SHADOW).removesuffix("_total")
+            version = labels["model"], labels["version"]
+            self.shadows.setdefault(version, Counter())[what] += int(value)
 
 
 def pages(urls: Iterable[str]) -> tuple[Page, dict[str, str]]:

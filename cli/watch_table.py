@@ -102,7 +102,15 @@ def _node(before: Page, now: Page, elapsed_s: float) -> Table:
     restarts = ", ".join(f"{reason} {count}" for reason, count in sorted(now.restarts.items()))
     node.add_row("executors replaced", restarts or "none", "", "")
     node.add_row("lanes fenced", f"{now.fences:,.0f}", "", "")
+    for (model, version), seen in sorted(now.shadows.items()):
+        node.add_row(f"shadow {model} {version}", *_shadow(seen))
     return node
+
+
+def _shadow(seen: Counter[str]) -> tuple[str, str, str]:
+    state = "off: it ended executors" if seen["off"] else f"{seen['dropped']:,.0f} dropped"
+    disagreed = f"{seen['disagreed']:,.0f} disagreed, {seen['errors']:,.0f} errors"
+    return f"{seen['compared']:,.0f} compared", disagreed, state
 
 
 def _since(before: Page, now: Page) -> Page:

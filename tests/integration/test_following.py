@@ -15,7 +15,13 @@ from msgspec import structs
 
 from chimera.schemas.model_names import key
 from chimera.schemas.model_settings import KeysSettings
-from chimera.schemas.model_state import LiveVersion, ModelState, TierArtifact, encode_state
+from chimera.schemas.model_state import (
+    LiveVersion,
+    ModelState,
+    ShadowVersion,
+    TierArtifact,
+    encode_state,
+)
 from chimera.stores import keys
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.versions import Versions
@@ -59,8 +65,17 @@ class Registry:
         tier = TierArtifact("onnx-cpu", self._artifacts.put(graph).sha256, {1: 100.0})
         return LiveVersion(version=version, sha256=digest, weight=1.0, tiers=(tier,))
 
-    def publish(self, *live: LiveVersion, before: tuple[LiveVersion, ...] = ()) -> None:
+    def publish(
+        self,
+        *live: LiveVersion,
+        before: tuple[LiveVersion, ...] = (),
+        shadow: LiveVersion | None = None,
+    ) -> None:
         self._revision += 1
+        shadowing = None
+        if shadow is not None:
+            told = shadow.version, shadow.sha256, shadow.tiers
+            shadowing = ShadowVersion(version=told[0], sha256=told[1], share=1.0, tiers=told[2])
         state = ModelState(
             tenant="default",
             model="digits",
@@ -69,6 +84,7 @@ class Registry:
             command_id=f"c{self._revision}",
             live=live,
             before=before,
+            shadow=shadowing,
         )
         topic = f"{self._place.prefix}models.state"
         self._producer.produce(topic, encode_state(state), key("default", "digits"))
@@ -125,5 +141,9 @@ def test_node_serves_what_the_topic_says_and_follows_its_changes(
         controller.publish(two, before=(one,))
         until(lambda: version_that_answers(place) == "2")
         assert log.read_text().count("executor_started") == started, "a rollback is only a word"
+        refused = log.read_text().count("version_refused")
+        controller.publish(one, shadow=bad)
+        until(lambda: log.read_text().count("version_refused") > refused)
+        until(lambda: version_that_answers(place) == "1")
     finally:
         assert node.stop(30) == 0
