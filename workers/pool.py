@@ -14,8 +14,6 @@ executors hold is changed by successors, one slot after the other; who answers, 
 
 import asyncio
 import os
-import time
-from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol, cast
 
@@ -31,6 +29,7 @@ from chimera.workers.configuration import Configuration, configuration
 from chimera.workers.devices import devices
 from chimera.workers.frames import MAX_BODY_BYTES
 from chimera.workers.handle import Handle
+from chimera.workers.lookout import START_WITHIN_S, Lookout
 from chimera.workers.pieces import pieces
 from chimera.workers.queues import Queues
 from chimera.workers.reports import Report
@@ -43,9 +42,6 @@ log = structlog.get_logger(__name__)
 LANE_BATCHES = 2  # of the largest size: a lane with so many records at an executor waits
 ALL_LANES = 8  # times a lane's share: what an executor has in flight at most
 BYTES_IN_FLIGHT = 16 << 20  # at one executor; a single larger piece still goes
-WATCH_S = 0.25
-OOM_SAMPLES = 20  # looks back: the kernel needs time to end a large process
-START_WITHIN_S = 300.0  # models may be large, a compiler slow; a longer start is a hang
 
 
 class Answers(Protocol):
@@ -104,7 +100,7 @@ class Pool:
         self._stopping = False
         self._main: asyncio.Task[None] | None = None
         self._first: asyncio.Event = asyncio.Event()
-        self._oom_kills = deque([deaths.count_oom_kills()], OOM_SAMPLES)
+        self._lookout = Lookout(self._handles, settings.serving.run_timeout_ms / 1000)
 
     # Life.
 
@@ -295,7 +291,7 @@ class Pool:
             async with asyncio.TaskGroup() as group:
                 for slot in self._slots:
                     group.create_task(slot.keep())
-                group.create_task(self._watch())
+                group.create_task(self._lookout.keep())
         finally:
             for handle in list(self._handles()):
                 handle.kill("stopped")
@@ -359,8 +355,7 @@ class Pool:
         return was_busy or bool(left.accused)
 
     def _reason(self, handle: Handle, status: int) -> str:
-        oom_kills = deaths.count_oom_kills() - self._oom_kills[0]
-        return deaths.reason(handle.kill_reason, status, oom_kills=oom_kills)
+        return deaths.reason(handle.kill_reason, status, oom_kills=self._lookout.oom_kills)
 
     def _report_end(self, handle: Handle, status: int, reason: str, left: deaths.Legacy) -> None:
         slot = handle.configuration.slot
@@ -384,31 +379,6 @@ class Pool:
         if dropped := self._toll.count_shadowing(blamed):
             log.error("shadows_dropped", shadows=sorted(dropped), reason=reason)
             self.mirror(shadows)
-
-    async def _watch(self) -> None:
-        """Replace executors that hang."""
-        timeout_s = self._settings.serving.run_timeout_ms / 1000
-        last_s = time.monotonic()
-        while True:
-            await asyncio.sleep(WATCH_S)
-            now_s = time.monotonic()
-            was_held_up = now_s - last_s > 4 * WATCH_S  # this loop: executors may wait for it
-            last_s = now_s
-            if was_held_up:
-                continue
-            self._oom_kills.append(deaths.count_oom_kills())
-            for handle in self._handles():
-                self._judge(handle, now_s, timeout_s)
-
-    def _judge(self, handle: Handle, now_s: float, timeout_s: float) -> None:
-        if not handle.started.done():
-            if now_s - handle.spawned_s > START_WITHIN_S:
-                handle.kill("hung")
-            return
-        since_s = handle.stuck_since_s()
-        if since_s is not None and now_s - since_s > timeout_s:
-            log.error("executor_hangs", slot=handle.configuration.slot, seconds=now_s - since_s)
-            handle.kill("hung")
 
 
 def _refused(successor: Handle | None, new: Collection[Placement]) -> tuple[Loaded, ...]:
