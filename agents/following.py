@@ -5,9 +5,9 @@
 
 A version is there and warm before any request goes to it; the one before stays, so that a rollback
 is a word to the executors. What cannot be had changes nothing: the model goes on as it was, the
-reason is logged and told, and it is tried again (`refusals.py`). A pause begins as soon as it is read;
-it ends when the version that came with its end answers, or cannot be had. Of tenants only `default`
-is served by now. `tests/integration/test_following.py`.
+reason is logged and told, and it is tried again (`refusals.py`); a shadow that cannot be had is left
+out. A pause begins as soon as it is read; it ends when the version that came with its end answers, or
+cannot be had. Of tenants only `default` is served by now. `tests/integration/test_following.py`.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -23,10 +23,15 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from chimera.agents.refusals import Refusals
-from chimera.schemas.errors import ArtifactsUnavailable, ChimeraError, RequestError
+from chimera.schemas.errors import (
+    ArtifactsUnavailable,
+    ChimeraError,
+    ModelRefused,
+    RequestError,
+)
 from chimera.schemas.model_names import DEFAULT_TENANT, read_key
 from chimera.schemas.model_state import LiveVersion, ModelState, ShadowVersion, decode_state
-from chimera.schemas.placements import Orders, Placement, Traffic
+from chimera.schemas.placements import Orders, Placement, Shadow, Shadows, Traffic
 from chimera.schemas.work import Loaded
 
 if TYPE_CHECKING:
@@ -50,6 +55,7 @@ class Executors(Protocol):
     async def hold(self, placements: tuple[Placement, ...]) -> tuple[Loaded, ...]: ...
     def direct(self, traffic: Traffic) -> None: ...
     def pause(self, models: Collection[str]) -> None: ...
+    def mirror(self, shadows: Shadows) -> None: ...
 
 
 class Following:
@@ -67,7 +73,7 @@ class Following:
         )
         self._layout = layout
         self._refusals = refusals
-        self._tell: Tell = lambda *_: None
+        self._tell: Tell | None = None  # until somebody listens
         self._wanted: dict[str, ModelState] = {}
         self._served: dict[str, Served] = {}
         self._lacking: set[str] = set()  # served, but for what executors refused when they started
@@ -183,12 +189,18 @@ class Following:
         before = dict(self._served)
         laid_out = await self._lay_out()
         while refused := await self._hold(executors):
+            shadows = self._shadows_of(refused)
             tried = {one.model: self._served[one.model][0] for one in refused}
-            for one in refused:
+            for one in shadows or refused:
                 self._refuse(tried[one.model], one)
-                self._go_on(one.model, before)
                 laid_out.discard(one.model)
-        executors.direct(self._orders().traffic)
+                if shadows:
+                    self._leave_out(one)
+                else:
+                    self._go_on(one.model, before)
+        orders = self._orders()
+        executors.direct(orders.traffic)
+        executors.mirror(orders.shadows)
         self._note_answering()
         self._lacking -= laid_out
         for model in laid_out:
@@ -200,19 +212,16 @@ class Following:
         log.error(
             "version_refused", model=one.model, version=one.version, reason=one.refused, tries=tries
         )
-        self._tell(state, one, tries)
+        if self._tell is not None:
+            self._tell(state, one, tries)
 
     def _note_lacking(self, refused: Iterable[Loaded]) -> None:
         """Executors that have just started go on without these: they are tried again."""
         for one in refused:
             name = f"{one.model}/{one.version}"
             if one.model in self._served and any(held.name == name for held in self._held):
-                state, placed = self._served[one.model]
-                self._refuse(state, one)
-                self._lacking.add(one.model)
-                self._held = tuple(held for held in self._held if held.name != name)
-                left = tuple(other for other in placed if other.name != name)
-                self._served[one.model] = (state, left)
+                self._refuse(self._served[one.model][0], one)
+                self._leave_out(one)
 
     async def _hold(self, executors: Executors) -> tuple[Loaded, ...]:
         """Where anything is missing: what is wanted, and until traffic turns what answers now.
@@ -229,6 +238,23 @@ class Following:
         if not refused:
             self._held = held
         return refused
+
+    def _shadows_of(self, refused: Iterable[Loaded]) -> list[Loaded]:
+        """The others may be refused for their sake: they end an executor together."""
+        shadows = self._orders().shadows
+        return [
+            one
+            for one in refused
+            if one.model in shadows and shadows[one.model].version == one.version
+        ]
+
+    def _leave_out(self, refused: Loaded) -> None:
+        """Its model is served without it, until it is tried again."""
+        name = f"{refused.model}/{refused.version}"
+        state, placed = self._served[refused.model]
+        self._served[refused.model] = (state, tuple(one for one in placed if one.name != name))
+        self._held = tuple(one for one in self._held if one.name != name)
+        self._lacking.add(refused.model)
 
     def _note_answering(self) -> None:
         self._answering = [
@@ -269,13 +295,27 @@ class Following:
         return found
 
     def _place(self, state: ModelState) -> tuple[Placement, ...]:
-        return tuple(self._layout.place(state.model, version) for version in _versions(state))
+        found: list[Placement] = []
+        for version in _versions(state):
+            try:
+                found.append(self._layout.place(state.model, version))
+            except ModelRefused as error:
+                if not isinstance(version, ShadowVersion):
+                    raise
+                named = version.version
+                log.error("shadow_left_out", model=state.model, version=named, reason=str(error))
+        return tuple(found)
 
     def _orders(self) -> Orders:
         placements = [one for _, placed in self._served.values() for one in placed]
         traffic = {model: state.weights for model, (state, _) in self._served.items() if state.live}
+        shadows = {
+            model: Shadow(state.shadow.version, state.shadow.share)
+            for model, (state, placed) in self._served.items()
+            if state.shadow and any(one.version == state.shadow.version for one in placed)
+        }
         paused = sorted(model for model, state in self._wanted.items() if state.paused)
-        return Orders(tuple(placements), traffic, tuple(paused))
+        return Orders(tuple(placements), traffic, shadows, tuple(paused))
 
 
 def _holds(state: ModelState) -> tuple[object, ...]:

@@ -187,6 +187,7 @@ class Node:
         """Gauges that nothing else sets."""
         self._news.measure(self.pool.executors, self.pool.paused)
         consumer = self._consumer
+        self.metrics.shadows.show_off(self.pool.dropped_shadows)
         for tp, lane in self._lanes.items():
             self.metrics.window_records.labels(*tp).set(len(lane))
             self.metrics.deferred_records.labels(*tp).set(len(lane.deferrals))
@@ -348,6 +349,7 @@ class Node:
 
     def take_report(self, report: Report) -> None:
         self._news.take_report(report)
+        self.metrics.shadows.take(report.shadows)
 
     def take_suspects(self, lane: int, offsets: list[int], reason: str) -> None:
         found = self._by_serial.get(lane)

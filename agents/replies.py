@@ -165,6 +165,7 @@ def change_of(command: Traffic) -> Change:
         _percent(command) if isinstance(command, DeployModel) else 100,
         command.command_id,
         _policy(command),
+        share=_share(command),
     )
 
 
@@ -185,17 +186,21 @@ def _policy(command: Traffic) -> WatchPolicy | None:
 
 def _percent(command: DeployModel) -> int:
     """0: a shadow."""
-    if command.shadow_share is not None:
-        if command.shadow_share != 1:
-            raise DeploymentRefused(
-                f"shadow_share {command.shadow_share}: a shadow computes all requests: 1"
-            )
-        return 0
-    percent = round(command.weight * 100)
-    if not 1 <= percent <= 100 or abs(command.weight * 100 - percent) > 1e-6:
+    return 0 if command.shadow_share is not None else _whole("weight", command.weight)
+
+
+def _share(command: Traffic) -> int:
+    """That a shadow computes; of all others it says nothing."""
+    if not isinstance(command, DeployModel) or command.shadow_share is None:
+        return 100
+    return _whole("shadow_share", command.shadow_share)
+
+
+def _whole(field: str, share: float) -> int:
+    percent = round(share * 100)
+    if not 1 <= percent <= 100 or abs(share * 100 - percent) > 1e-6:
         raise DeploymentRefused(
-            f"weight {command.weight}: it is a share of the requests in whole percents, "
-            "from 0.01 to 1"
+            f"{field} {share}: it is a share of the requests in whole percents, from 0.01 to 1"
         )
     return percent
 

@@ -38,7 +38,9 @@ def deploy(
     ] = None,
     shadow: Annotated[
         float | None,
-        typer.Option(help="Answer nothing, and compute so many beside the others; 1: all."),
+        typer.Option(
+            help="Answer nothing, compute this share of what is answered, to be compared: 0.01 to 1."
+        ),
     ] = None,
     watch: options.Seconds = None,
     min_requests: options.MinRequests = None,

@@ -62,11 +62,13 @@ def served(live: Live) -> str:
         share = 100 - live.weight if live.candidate else 100
         said = f"{live.serving.version} serves {share} %"
     if live.candidate is not None:
-        weight = f"{live.weight} %" if live.weight else "copies alone"
-        said += f", {live.candidate.version} gets {weight}"
+        part = f"gets {live.weight} %" if live.weight else f"shadows {live.share} %"
+        said += f", {live.candidate.version} {part}"
     if live.previous is not None:
         said += f", {live.previous.version} before"
     if live.watch is not None:
+        shadow = live.watch.shadow
+        said += f", {shadow.version} shadows 100 %" if shadow is not None else ""
         said += f", {watched(live.watch.placed.version, live.watch.policy)}"
     return f"{said}, paused" if live.paused else said
 
@@ -135,7 +137,7 @@ def history_table(history: Iterable[Deployment], ends: Mapping[int, WatchEnd]) -
     table = _table(_right("#"), "at", "action", "version", weight, "watch", "by", "reason")
     for event in history:
         version = event.placed.version if event.placed else "-"
-        share = f"{event.weight} %" if event.action == "deploy" else "-"
+        share = _part(event) if event.action == "deploy" else "-"
         end = ends.get(event.sequence, "-")
         about = (event.action, version, share, end, event.actor, event.reason)
         table.add_row(str(event.sequence), _when(event.at), *about)
@@ -149,6 +151,11 @@ def lives_table(lives: Iterable[Live]) -> Table:
         sha256 = live.serving.sha256 if live.serving else "-"
         table.add_row(live.model, served(live), since, sha256)
     return table
+
+
+def _part(deploy: Deployment) -> str:
+    """Of the requests."""
+    return f"{deploy.weight} %" if deploy.weight else f"shadows {deploy.share} %"
 
 
 def _when(at: datetime) -> str:

@@ -14,8 +14,11 @@ from chimera.schemas.server_settings import ObservabilitySettings
 
 TIMEOUT_S = 2.0
 
+SHADOW = "chimera_shadow_"
+
 Lane = tuple[str, int]  # topic, partition
 Breaker = tuple[str, str, str, str]  # model, version, tier, executor
+Version = tuple[str, str]  # model, version
 
 
 @dataclass(slots=True)
@@ -36,6 +39,9 @@ class Page:
     paused: set[str] = field(default_factory=set[str])  # models
     breakers: dict[Breaker, str] = field(default_factory=dict["Breaker", str])  # not closed ones
     refused: Counter[str] = field(default_factory=Counter[str])  # by <model>/<version>
+    shadows: dict[Version, Counter[str]] = field(  # compared, disagreed, errors, dropped, off
+        default_factory=dict[Version, Counter[str]]
+    )
     is_a_nodes: bool = False  # whether any of it is Chimera's
 
     def read(self, text: str) -> None:
@@ -67,6 +73,10 @@ class Page:
             self.restarts[labels["reason"]] += int(value)
         elif name == "chimera_fences_total":
             self.fences += value
+        elif name.startswith(SHADOW) and not name.endswith("_created"):
+            what = name.removeprefix(SHADOW).removesuffix("_total")
+            version = labels["model"], labels["version"]
+            self.shadows.setdefault(version, Counter())[what] += int(value)
         else:
             self._take_of_models(name, labels, value)
 

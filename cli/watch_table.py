@@ -102,6 +102,8 @@ def _node(before: Page, now: Page, elapsed_s: float) -> Table:
     restarts = ", ".join(f"{reason} {count}" for reason, count in sorted(now.restarts.items()))
     node.add_row("executors replaced", restarts or "none", "", "")
     node.add_row("lanes fenced", f"{now.fences:,.0f}", "", "")
+    for (model, version), seen in sorted(now.shadows.items()):
+        node.add_row(f"shadow {model} {version}", *_shadow(seen))
     for row in _models(now):
         node.add_row(*row, style="yellow")
     return node
@@ -117,6 +119,12 @@ def _models(now: Page) -> Iterator[tuple[str, str, str, str]]:
         yield "breaker", f"{model} {version} {tier}", state, executor
     for version, times in sorted(now.refused.items()):
         yield "refused by executors", version, f"{times:,} times", "see the node's log"
+
+
+def _shadow(seen: Counter[str]) -> tuple[str, str, str]:
+    state = "off: it ended executors" if seen["off"] else f"{seen['dropped']:,.0f} dropped"
+    disagreed = f"{seen['disagreed']:,.0f} disagreed, {seen['errors']:,.0f} errors"
+    return f"{seen['compared']:,.0f} compared", disagreed, state
 
 
 def _since(before: Page, now: Page) -> Page:

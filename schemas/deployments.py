@@ -1,13 +1,14 @@
 """What serves a model: a history of events, and the state that follows from it.
 
     deploy V, 100 %     V serves
-    deploy V, w < 100   V is the candidate: it gets w percent; 0: copies alone, nothing visible
+    deploy V, w < 100   V is the candidate: it gets w percent; 0: it shadows a share of what is answered
     promote [V]         the candidate, or V, serves; what served before is `previous`
     rollback [V]        the candidate goes; without one, `previous`, or V, serves again
     pause, resume       nothing is answered until it is resumed; all else stays
     keep V              the watch over V has been judged, and V stays as it is
 
-The first version that is deployed serves all of it, whatever its weight: there is nobody else.
+The first version that is deployed serves all of it, whatever its weight: there is nobody else. Where
+nothing serves there is nothing to shadow, and what serves does not shadow itself.
 A deploy or promote that comes with a policy opens a watch over its version, if that gets traffic and
 there is one to go back to. The watch ends with what judges it (keep, or a rollback by the controller), or is superseded: by
 whatever else is deployed, promoted or rolled back. A pause does not end it.
@@ -42,6 +43,7 @@ class Change(msgspec.Struct, frozen=True):
     command_id: str | None = None
     watch: WatchPolicy | None = None  # of a deploy or promote
     judges: int | None = None  # the event whose watch it ends; that must still be open
+    share: Percent = 100  # of the requests, that a deploy of weight 0 shadows
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -63,6 +65,7 @@ class Deployment(msgspec.Struct, frozen=True):
     at: datetime
     command_id: str | None = None
     watch: WatchPolicy | None = None
+    share: Percent = 100
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -91,6 +94,7 @@ class Live(msgspec.Struct, frozen=True):
     serving: Placed | None = None  # None: only ever paused
     candidate: Placed | None = None
     weight: Percent = 0  # of the candidate
+    share: Percent = 100  # that the candidate shadows, if it has no weight
     previous: Placed | None = None  # where a rollback goes
     paused: bool = False
     watch: Watch | None = None
@@ -108,13 +112,16 @@ def after(live: Live, event: Deployment) -> Live:
         return msgspec.structs.replace(known, watch=None)
     if event.action == "deploy" and event.weight < 100 and live.serving not in (None, placed):
         watch = _watch(event, event.weight, live.serving) if event.weight else None
-        return msgspec.structs.replace(known, candidate=placed, weight=event.weight, watch=watch)
+        return msgspec.structs.replace(
+            known, candidate=placed, weight=event.weight, share=event.share, watch=watch
+        )
     previous = _previous(live, event)
     return msgspec.structs.replace(
         known,
         serving=placed,
         candidate=None,
         weight=0,
+        share=100,
         previous=previous,
         watch=_watch(event, 100, previous),
     )
@@ -147,10 +154,13 @@ def target(live: Live, change: Change) -> str | None:
     """The version that a change is about; None for one that is about the model.
 
     Raises:
-        DeploymentRefused: it names none where it has to, or the state has none.
+        DeploymentRefused: it names none where it has to, or the state has none; or it is to shadow
+            nothing, or itself.
     """
     if change.action in ("pause", "resume"):
         return None
+    if change.action == "deploy" and not change.weight:
+        _require_shadowed(live, change)
     if change.version is not None:
         return change.version
     if change.action == "promote" and live.candidate is not None:
@@ -163,6 +173,15 @@ def target(live: Live, change: Change) -> str | None:
     raise DeploymentRefused(
         f"{change.action} {live.model}: it has {lacks.get(change.action, 'no version')}; name one"
     )
+
+
+def _require_shadowed(live: Live, change: Change) -> None:
+    if live.serving is None:
+        raise DeploymentRefused(f"deploy {live.model}: nothing serves that a version could shadow")
+    if live.serving.version == change.version:
+        raise DeploymentRefused(
+            f"deploy {live.model} {change.version}: it serves, and cannot shadow itself"
+        )
 
 
 def judgement_id(tenant: str, model: str, sequence: int) -> str:

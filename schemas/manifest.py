@@ -61,7 +61,9 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     max_batch_size: MaxRows | None = None  # rows; 0: the model knows no batches
     max_queue_delay_us: Annotated[int, msgspec.Meta(ge=0, le=60_000_000)] | None = None
     preferred_batch_size: Annotated[tuple[Rows, ...], msgspec.Meta(max_length=64)] = ()
-    labels: tuple[Text, ...] = ()  # of the classes, in order, for people
+    labels: tuple[Text, ...] = ()  # of the classes, in the order of their scores
+    tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0  # another version's numbers agree
+    #   that differ by so much of their row's largest; for outputs that are no scores
     files: Annotated[
         dict[str, File], msgspec.Meta(max_length=MAX_FILES)
     ] = {}  # by name, the source among them; none: it is model.onnx alone

@@ -2,6 +2,7 @@
 
     Placement   one version, by its digest and the folder that has its files
     Traffic     weights of versions, for each model; one that is not in it answers nothing
+    Shadows     for a model, the version that computes beside those that answer, to be compared
     paused      models whose requests wait, whoever would answer
 
 Holding and answering are apart, so that a version is loaded and warm before any request goes to it,
@@ -39,9 +40,21 @@ Traffic = dict[str, dict[str, float]]
 """Model -> version -> weight, beside the other versions' weights (`workers/splits.py`)."""
 
 
+class Shadow(msgspec.Struct, frozen=True):
+    """Never visible: what it computes is compared with what was served, and thrown away."""
+
+    version: str
+    share: float = 1.0  # of the requests that the model's others answer
+
+
+Shadows = dict[str, Shadow]
+"""By model."""
+
+
 class Orders(msgspec.Struct, frozen=True):
-    """What a node's executors hold, who answers, and who is not asked now."""
+    """What a node's executors hold, who answers, who computes the same beside them, who is not asked."""
 
     placements: tuple[Placement, ...] = ()
     traffic: Traffic = {}
+    shadows: Shadows = {}
     paused: tuple[str, ...] = ()

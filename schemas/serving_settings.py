@@ -127,6 +127,24 @@ class DispatchSettings(Section):
     max_open_ms: int = Field(default=60_000, ge=1, description="but not past this")
 
 
+class ShadowsSettings(Section):
+    batch_ms: float = Field(
+        default=5.0,
+        gt=0,
+        le=500,
+        description="a shadow computes as many rows together as take about so long: a request that"
+        " arrives meanwhile waits for them; one row may take longer",
+    )
+    backlog_rows: int = Field(
+        default=4_096,
+        ge=1,
+        description="rows that wait for a shadow in one executor; more are dropped and counted",
+    )
+    backlog_bytes: int = Field(
+        default=33_554_432, ge=1, description="their inputs and outputs; past either, the same"
+    )
+
+
 class CommitSettings(Section):
     linger_ms: float = Field(
         default=2.0,

@@ -38,6 +38,7 @@ from chimera.schemas.serving_settings import (
     DispatchSettings,
     FetchSettings,
     ServingSettings,
+    ShadowsSettings,
 )
 
 
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     serving: ServingSettings = ServingSettings()
     batching: BatchingSettings = BatchingSettings()
     dispatch: DispatchSettings = DispatchSettings()
+    shadows: ShadowsSettings = ShadowsSettings()
     commit: CommitSettings = CommitSettings()
     fetch: FetchSettings = FetchSettings()
     compiling: CompilingSettings = CompilingSettings()

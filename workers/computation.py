@@ -38,6 +38,15 @@ class Plain(list[bytes]):
 Answers = list[Answer] | Plain
 
 
+class Kept(NamedTuple):
+    """One call of a backend that computed: a batch, or a part of one that was halved."""
+
+    tasks: Sequence[Task]
+    inputs: Sequence[Array]
+    outputs: Sequence[Array]
+    answers: Answers  # some of them errors: a result may be too large, say
+
+
 class Batch(NamedTuple):
     """A computed batch: answers of each task, in the tasks' order."""
 
@@ -45,6 +54,7 @@ class Batch(NamedTuple):
     rows: int
     compute_us: int
     tier: Tier
+    kept: Sequence[Kept] = ()
 
 
 class Computation:
@@ -54,9 +64,10 @@ class Computation:
         self._board = board
         self._max_result_bytes = max_result_bytes
         self._computing_ns = 0
+        self._kept: list[Kept] | None = None
 
-    def run(self, tasks: Sequence[Task]) -> Batch:
-        """Compute tasks of one model and one shape together.
+    def run(self, tasks: Sequence[Task], *, keep: bool = False) -> Batch:
+        """Compute tasks of one model and one shape together; `keep` what went in and came out.
 
         Raises:
             DeviceLost: the executor has to end; the board shows with whom.
@@ -65,17 +76,20 @@ class Computation:
         self._computing_ns = 0
         rows = sum(len(task) * task.route.rows for task in tasks)
         count = sum(map(len, tasks))
-        made: list[tuple[Tier, Answers]] = []
+        made: list[tuple[Tier, Answers, Sequence[Kept]]] = []
 
         def attempt(tier: Tier) -> Attempt:
             before_ns = self._computing_ns
-            made.append((tier, self._answers(tasks, tier)))
+            kept = self._kept = [] if keep else None
+            made.append((tier, self._answers(tasks, tier), kept or ()))
             computed, error = _told(made[-1][1])
             return Attempt(count, computed, error, (self._computing_ns - before_ns) // 1000)
 
         tasks[0].route.served.tiers.compute(rows, attempt)
         self._board.clear()
-        tier, found = max(made, key=lambda one: _told(one[1])[0])  # the first, if none computed
+        self._kept = None
+        # the first, if none computed
+        tier, found, kept = max(made, key=lambda one: _told(one[1])[0])
         answers: list[Answers] = []
         start = 0
         for task in tasks:
@@ -84,7 +98,7 @@ class Computation:
                 Plain(found[start:stop]) if isinstance(found, Plain) else found[start:stop]
             )
             start = stop
-        return Batch(answers, rows, self._computing_ns // 1000, tier)
+        return Batch(answers, rows, self._computing_ns // 1000, tier, kept)
 
     def _answers(self, tasks: Sequence[Task], tier: Tier) -> Answers:
         """Answers to all of them, in order; halves the batch as often as it takes."""
@@ -122,7 +136,10 @@ class Computation:
                 ]
             ),
         )
-        return self._encode(computed, tasks, served.batches)
+        answers = self._encode(computed, tasks, served.batches)
+        if self._kept is not None:
+            self._kept.append(Kept(tasks, inputs, arrays, answers))
+        return answers
 
     def _encode(self, computed: Computed, tasks: Sequence[Task], batches: bool) -> Answers:
         uniform = _uniform(tasks)

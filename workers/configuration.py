@@ -10,6 +10,7 @@ import msgspec
 from chimera.schemas.batches import BATCH_BYTES, ENVELOPE_BYTES, FRAMING_BYTES, Compression
 from chimera.schemas.placements import Orders
 from chimera.workers.dispatching.dispatch import Policy
+from chimera.workers.shadowing.policy import Policy as ShadowPolicy
 
 if TYPE_CHECKING:
     from chimera.schemas.settings import Settings
@@ -35,6 +36,7 @@ class Configuration(msgspec.Struct, frozen=True):
     memory_bytes: int | None = None
     definitions: tuple[str, ...] = ()  # torch modules that may be imported
     dispatch: Policy = Policy()
+    shadows: ShadowPolicy = ShadowPolicy()
     orders: Orders | None = None  # None: the whole folder of models, the highest versions answer
     refused: tuple[str, ...] = ()  # name/version of models that ended executors while loading
     log_format: str = "console"
@@ -70,6 +72,7 @@ def configuration(
         serving.executor_memory_bytes if device == "cpu" else None,  # CUDA maps terabytes
         settings.artifacts.definitions,
         Policy.of(settings),
+        ShadowPolicy.of(settings),
         orders,
         refused,
         settings.observability.log_format,

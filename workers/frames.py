@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from chimera.schemas.errors import ChimeraError
-from chimera.schemas.placements import Traffic
+from chimera.schemas.placements import Shadows, Traffic
 from chimera.schemas.work import Deferred
 
 T = TypeVar("T")
@@ -38,8 +38,9 @@ class Kind(IntEnum):
     UNREAD = 8
     DIRECT = 9  # JSON
     REPORT = 10  # JSON
-    PAUSE = 11  # JSON
-    DEFERRED = 12  # JSON
+    SHADOW = 11  # JSON
+    PAUSE = 12  # JSON
+    DEFERRED = 13  # JSON
 
 
 _KINDS = {int(kind): kind for kind in Kind}
@@ -50,6 +51,7 @@ class BrokenFrame(ChimeraError):
 
 
 _TRAFFIC_IN = msgspec.json.Decoder(Traffic)
+_SHADOWS_IN = msgspec.json.Decoder(Shadows)
 _PAUSED_IN = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -70,6 +72,10 @@ def frame(kind: Kind, body: bytes = b"") -> bytes:
 
 def frame_direct(traffic: Traffic) -> bytes:
     return frame(Kind.DIRECT, msgspec.json.encode(traffic))
+
+
+def frame_shadow(shadows: Shadows) -> bytes:
+    return frame(Kind.SHADOW, msgspec.json.encode(shadows))
 
 
 def frame_pause(models: Iterable[str]) -> bytes:
@@ -128,6 +134,11 @@ def _read_json(decoder: "msgspec.json.Decoder[T]", body: bytes, what: str) -> T:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BrokenFrame(f"{what}: {error}") from None
+
+
+def read_shadows(body: bytes) -> Shadows:
+    """Raises BrokenFrame."""
+    return _read_json(_SHADOWS_IN, body, "shadows")
 
 
 class Reassembly:

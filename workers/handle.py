@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.placements import Traffic
+from chimera.schemas.placements import Shadows, Traffic
 from chimera.schemas.work import Block, Deferred, Outcomes, Results, Started, Work
 from chimera.workers import block_frames, frames, reports, work_frames
 from chimera.workers.configuration import Configuration
@@ -186,6 +186,10 @@ class Handle(asyncio.Protocol):
         """From its next batch on, these versions answer."""
         self._write(frames.frame_direct(traffic))
 
+    def mirror(self, shadows: Shadows) -> None:
+        """From its next batch on, these versions compute what others answer."""
+        self._write(frames.frame_shadow(shadows))
+
     def pause(self, models: Iterable[str]) -> None:
         """From its next batch on, requests of these models are handed back, and of no other."""
         self._write(frames.frame_pause(models))
@@ -210,10 +214,14 @@ class Handle(asyncio.Protocol):
         """Of a dead executor: the model that it was loading, or empty."""
         return self._board.loading()
 
+    def shadowing(self) -> str:
+        """Of a dead executor: the model that was computing as a shadow, or empty."""
+        return self._board.shadowing()
+
     def stuck_since_s(self) -> float | None:
         """Since when (monotonic) it does one and the same thing, though there is work; else None."""
         sight = self._board.look()
-        if sight.doing in (Doing.DECODING, Doing.COMPUTING):
+        if sight.doing in (Doing.DECODING, Doing.COMPUTING, Doing.SHADOWING):
             return sight.since_ns / 1e9
         if self._flights and self.is_ready:
             return max(sight.since_ns, sight.beat_ns) / 1e9

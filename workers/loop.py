@@ -29,6 +29,7 @@ from chimera.workers.repertoire import Repertoire, Served
 from chimera.workers.reporting import Reporting
 from chimera.workers.routes import Route, Routes
 from chimera.workers.settling import Settling
+from chimera.workers.shadowing.mirroring import Mirroring
 from chimera.workers.suspects import Board, Doing
 from chimera.workers.tasks import NO_EXTRA, Held, Task, name_of
 
@@ -58,6 +59,9 @@ class Loop:
         self._configuration = configuration
         self._paused = frozenset(configuration.orders.paused if configuration.orders else ())
         self._reporting = Reporting(configuration.slot, link.send, repertoire.transitions)
+        self._mirroring = Mirroring(board, configuration.shadows, self._reporting.shadows)
+        if configuration.orders is not None:
+            self._mirroring.follow(repertoire, configuration.orders.shadows)
         self._queues: Scheduler[Served | None, Hashable, Task | Held] = Scheduler()
 
     def serve(self) -> None:
@@ -73,19 +77,29 @@ class Loop:
             turn = self._queues.next(time.monotonic_ns() // 1000)
             if turn is not None:
                 self._compute(turn[1])
+            elif self._may_shadow():
+                self._mirroring.compute()
             self._reporting.send_due(time.monotonic_ns())
 
     def _take_frames(self) -> None:
         """All that have arrived; if there is nothing else to do, wait for one."""
-        timeout_s = BEAT_S
-        due_us = self._queues.due_us()
-        if due_us is not None:
-            timeout_s = min(BEAT_S, max(0, due_us - time.monotonic_ns() // 1000) / 1e6)
+        timeout_s = 0 if self._may_shadow() else self._spare_s()
         while (found := self._link.receive(timeout_s)) is not None:
             self._take_frame(*found)
             timeout_s = 0
         for held, index, request in self._settling.settled():
             self._queue(held, range(index, index + 1), [request])
+
+    def _spare_s(self) -> float:
+        """Until a batch is due that waits for company."""
+        due_us = self._queues.due_us()
+        if due_us is None:
+            return BEAT_S
+        return min(BEAT_S, max(0, due_us - time.monotonic_ns() // 1000) / 1e6)
+
+    def _may_shadow(self) -> bool:
+        """Whether a shadow has something to compute, and would be done before live work is due."""
+        return bool(self._mirroring) and self._spare_s() > self._mirroring.batch_s
 
     def _take_frame(self, kind: Kind, body: bytes) -> None:
         if kind is Kind.WORK:
@@ -99,8 +113,11 @@ class Loop:
         elif kind is Kind.DIRECT:
             self._repertoire.direct(frames.read_traffic(body))
             self._routes.forget()
+            self._mirroring.follow(self._repertoire)
         elif kind is Kind.PAUSE:
             self._paused = frames.read_paused(body)
+        elif kind is Kind.SHADOW:
+            self._mirroring.follow(self._repertoire, frames.read_shadows(body))
         elif kind is Kind.FORGET:
             lane = frames.read_forget(body)
             self._queues.discard(lambda waiting: _lane(waiting) == lane)
@@ -237,7 +254,8 @@ class Loop:
             return
         started_ns = time.monotonic_ns()
         try:
-            batch = self._computation.run(tasks)
+            wanted = tasks[0].route.served in self._mirroring
+            batch = self._computation.run(tasks, keep=wanted)
         except NotNow as error:
             for task in tasks:
                 self._defer(task.held, task.offsets, manifest.name, manifest.version, error.wait_ms)
@@ -245,6 +263,8 @@ class Loop:
         for answered in answers.of_batch(tasks, batch, started_ns, self._send_results):
             self._link.send(work_frames.frame_outcomes(answered))
         self._reporting.count(tasks, batch)
+        if batch.kept:
+            self._mirroring.offer(batch.kept, batch.tier.name)
 
     def _defer(
         self, held: Held, offsets: Sequence[int], model: str, version: str = "", wait_ms: int = 0

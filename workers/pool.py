@@ -14,8 +14,6 @@ executors hold is changed by successors, one slot after the other; who answers, 
 
 import asyncio
 import os
-import time
-from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol, cast
 
@@ -23,7 +21,7 @@ import structlog
 from msgspec import structs
 
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.placements import Orders, Placement, Traffic
+from chimera.schemas.placements import Orders, Placement, Shadows, Traffic
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import Block, Deferred, Loaded, Outcomes, Results, Started, Work
 from chimera.workers import deaths, kinds
@@ -31,21 +29,19 @@ from chimera.workers.configuration import Configuration, configuration
 from chimera.workers.devices import devices
 from chimera.workers.frames import MAX_BODY_BYTES
 from chimera.workers.handle import Handle
+from chimera.workers.lookout import START_WITHIN_S, Lookout
 from chimera.workers.pieces import pieces
 from chimera.workers.queues import Queues
 from chimera.workers.reports import Report
 from chimera.workers.slots import Slot
 from chimera.workers.splits import Split
+from chimera.workers.toll import Toll, names
 
 log = structlog.get_logger(__name__)
 
 LANE_BATCHES = 2  # of the largest size: a lane with so many records at an executor waits
 ALL_LANES = 8  # times a lane's share: what an executor has in flight at most
 BYTES_IN_FLIGHT = 16 << 20  # at one executor; a single larger piece still goes
-WATCH_S = 0.25
-OOM_SAMPLES = 20  # looks back: the kernel needs time to end a large process
-START_WITHIN_S = 300.0  # models may be large, a compiler slow; a longer start is a hang
-LOADING_DEATHS = 2  # a model that ended so many executors while loading is left out
 
 
 class Answers(Protocol):
@@ -104,12 +100,12 @@ class Pool:
         self.turns = 0  # how often who answers has changed
         self._placing = asyncio.Lock()
         self._queues = Queues()
-        self._loading_deaths: dict[str, int] = {}
+        self._toll = Toll()
         self._lane_records = LANE_BATCHES * max(settings.batching.max_batch_size, 256)
         self._stopping = False
         self._main: asyncio.Task[None] | None = None
         self._first: asyncio.Event = asyncio.Event()
-        self._oom_kills = deque([deaths.count_oom_kills()], OOM_SAMPLES)
+        self._lookout = Lookout(self._handles, settings.serving.run_timeout_ms / 1000)
 
     # Life.
 
@@ -199,15 +195,15 @@ class Pool:
             ]
             if wanted == before and not new:
                 return ()
-            for one in new:  # whoever orders it wants it tried
-                self._loading_deaths.pop(one.name, None)
+            self._toll.load_again(one.name for one in new)
             first, *others = self._slots
             successor = await first.prepare(self._configuration(first, wanted), START_WITHIN_S)
             if refused := _refused(successor, new):
                 if successor is not None:
                     successor.kill(deaths.RETIRED)
                 return refused
-            self._orders = structs.replace(self._orders or wanted, placements=wanted.placements)
+            now = self._orders or wanted
+            self._orders = structs.replace(now, placements=wanted.placements)
             self._adopt(first, successor)
             for slot in others:
                 configuration = self._configuration(slot)
@@ -218,6 +214,8 @@ class Pool:
         if successor is None:  # it died of something else: the slot tries until it can
             slot.vacate()
             return
+        if self._orders is not None:  # a shadow may have ended executors while it started
+            successor.mirror(self._toll.spare(self._orders.shadows))
         slot.adopt(successor)
         self._dispatch()
 
@@ -234,6 +232,18 @@ class Pool:
         self._orders = structs.replace(before, traffic=traffic)
         for handle in self._handles():
             handle.direct(traffic)
+
+    def mirror(self, shadows: Shadows) -> None:
+        """From their next batches on, these versions compute what others answer, to be compared."""
+        self._orders = structs.replace(self._orders or Orders(), shadows=shadows)
+        self._toll.forgive(shadows)
+        for handle in self._handles():
+            handle.mirror(self._toll.spare(shadows))
+
+    @property
+    def dropped_shadows(self) -> frozenset[str]:
+        """Model and version of those that ended executors, and compute nothing any more."""
+        return self._toll.dropped
 
     def pause(self, models: Collection[str]) -> None:
         """From their next batches on, requests of these models come back, and of no other."""
@@ -314,7 +324,7 @@ class Pool:
             async with asyncio.TaskGroup() as group:
                 for slot in self._slots:
                     group.create_task(slot.keep())
-                group.create_task(self._watch())
+                group.create_task(self._lookout.keep())
         finally:
             for handle in list(self._handles()):
                 handle.kill("stopped")
@@ -325,15 +335,16 @@ class Pool:
         return self._entry or kinds.entry(configuration.orders, configuration.device)
 
     def _configuration(self, slot: Slot, orders: Orders | None = None) -> Configuration:
+        wanted = orders or self._orders
+        if wanted is not None:
+            wanted = structs.replace(wanted, shadows=self._toll.spare(wanted.shadows))
         return configuration(
             self._settings,
             slot.name,
             slot.device,
             node_pid=os.getpid(),
-            orders=orders or self._orders,
-            refused=tuple(
-                name for name, count in self._loading_deaths.items() if count >= LOADING_DEATHS
-            ),
+            orders=wanted,
+            refused=self._toll.refused,
         )
 
     def take_start(self, started: "asyncio.Future[Started]") -> None:
@@ -363,6 +374,7 @@ class Pool:
             return True
         reason = self._reason(handle, status)
         suspects = {} if reason == deaths.RETIRED else handle.suspects()
+        was_busy = bool(handle.shadowing())
         left = deaths.legacy(handle.abandoned(), suspects)
         self._report_end(handle, status, reason, left)
         handle.close()
@@ -373,50 +385,33 @@ class Pool:
         for lane, offsets in left.accused.items():
             self._answers.take_suspects(lane, offsets, reason)
         self._dispatch()
-        return bool(left.accused)
+        return was_busy or bool(left.accused)
 
     def _reason(self, handle: Handle, status: int) -> str:
-        oom_kills = deaths.count_oom_kills() - self._oom_kills[0]
-        return deaths.reason(handle.kill_reason, status, oom_kills=oom_kills)
+        return deaths.reason(handle.kill_reason, status, oom_kills=self._lookout.oom_kills)
 
     def _report_end(self, handle: Handle, status: int, reason: str, left: deaths.Legacy) -> None:
         slot = handle.configuration.slot
         if reason == deaths.RETIRED:
             log.info("executor_retired", slot=slot, again=len(left.again) + len(left.unread))
             return
-        name = handle.loading()
-        if name:
-            self._loading_deaths[name] = self._loading_deaths.get(name, 0) + 1
+        loading, shadowing = handle.loading(), handle.shadowing()
         log.error(
-            "executor_died", slot=slot, status=status, reason=reason, loading=name,
-            suspects=sum(map(len, left.accused.values())),
+            "executor_died", slot=slot, status=status, reason=reason, loading=loading,
+            shadowing=shadowing, suspects=sum(map(len, left.accused.values())),
         )  # fmt: skip
+        if loading:
+            self._toll.count_loading(loading)
+        self._blame_shadows(shadowing, reason)
         self._answers.take_death(reason)
 
-    async def _watch(self) -> None:
-        """Replace executors that hang."""
-        timeout_s = self._settings.serving.run_timeout_ms / 1000
-        last_s = time.monotonic()
-        while True:
-            await asyncio.sleep(WATCH_S)
-            now_s = time.monotonic()
-            was_held_up = now_s - last_s > 4 * WATCH_S  # this loop: executors may wait for it
-            last_s = now_s
-            if was_held_up:
-                continue
-            self._oom_kills.append(deaths.count_oom_kills())
-            for handle in self._handles():
-                self._judge(handle, now_s, timeout_s)
-
-    def _judge(self, handle: Handle, now_s: float, timeout_s: float) -> None:
-        if not handle.started.done():
-            if now_s - handle.spawned_s > START_WITHIN_S:
-                handle.kill("hung")
-            return
-        since_s = handle.stuck_since_s()
-        if since_s is not None and now_s - since_s > timeout_s:
-            log.error("executor_hangs", slot=handle.configuration.slot, seconds=now_s - since_s)
-            handle.kill("hung")
+    def _blame_shadows(self, at_work: str, reason: str) -> None:
+        """The one that was at work; where memory ran out all of them: they can be spared first."""
+        shadows = self._orders.shadows if self._orders is not None else {}
+        blamed = names(shadows) if reason == deaths.OUT_OF_MEMORY else {at_work} - {""}
+        if dropped := self._toll.count_shadowing(blamed):
+            log.error("shadows_dropped", shadows=sorted(dropped), reason=reason)
+            self.mirror(shadows)
 
 
 def _refused(successor: Handle | None, new: Collection[Placement]) -> tuple[Loaded, ...]:

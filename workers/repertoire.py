@@ -44,6 +44,11 @@ class Served:
     policy: Policy
     batches: bool  # else each request is computed alone, in the shape that it came in
 
+    @property
+    def name(self) -> str:
+        """How logs and the board call it."""
+        return f"{self.manifest.name}/{self.manifest.version}"
+
 
 class Repertoire:
     """What `load` has loaded, and which version answers where a request names none.
@@ -76,6 +81,12 @@ class Repertoire:
     def split(self, model: str) -> Split | None:
         """How its requests are divided, if more than one version answers for it."""
         return self._splits.get(model)
+
+    def answering(self, model: str) -> list[Served]:
+        """The versions that answer where a request names none, of those that are loaded."""
+        split, versions = self._splits.get(model), self._versions.get(model, {})
+        names = (self._answering.get(model),) if split is None else split.versions
+        return [versions[name] for name in names if name in versions]
 
     def find(self, model: str, version: str | None) -> Served:
         """The version asked for, or the one that answers for its model.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from chimera.schemas.responses import Response
 from chimera.workers.computation import Answers, Batch, Plain
 from chimera.workers.reports import Report, TierTransition, VersionSeen, frame_report
+from chimera.workers.shadowing.counts import Counts
 from chimera.workers.tasks import Task
 from chimera.workers.watching.tallies import Tallies
 
@@ -29,6 +30,7 @@ class Reporting:
     ) -> None:
         """`transitions` tells what became of breakers since it was asked last."""
         self.tallies = Tallies()
+        self.shadows = Counts(self.tallies)
         self._slot = slot
         self._transitions = transitions
         self._send = send
@@ -52,9 +54,10 @@ class Reporting:
             VersionSeen(model, version, observation.seen())
             for (model, version), observation in self.tallies.take().items()
         )
-        transitions = tuple(self._transitions())
-        if versions or transitions:
-            self._send(frame_report(Report(self._slot, versions, transitions, os.getpid())))
+        transitions, shadows = tuple(self._transitions()), self.shadows.take()
+        if versions or transitions or shadows:
+            report = Report(self._slot, versions, transitions, os.getpid(), shadows)
+            self._send(frame_report(report))
 
 
 def _computed(answers: Answers) -> int:

@@ -1,6 +1,7 @@
 """What an executor reports beside its answers, and its frame: JSON, since there is one a second.
 
     versions      what each one did, for `watching`
+    shadows       what each came to
     transitions   what happened to the circuit breakers of their tiers
 
 `tests/workers/test_reporting.py`.
@@ -20,6 +21,19 @@ class VersionSeen(msgspec.Struct, frozen=True):
     seen: Seen
 
 
+class ShadowSeen(msgspec.Struct):
+    """What a shadow came to, in requests: compared ones, and those that were to be."""
+
+    model: str
+    version: str
+    compared: int = 0
+    disagreed: int = 0  # errors among them
+    errors: int = 0
+    dropped: int = 0  # there was no time for them, no room, or no tier
+    rows: int = 0  # computed
+    compute_us: int = 0  # in its backends
+
+
 class TierTransition(msgspec.Struct, frozen=True):
     """A circuit breaker of a tier, in this executor."""
 
@@ -37,6 +51,7 @@ class Report(msgspec.Struct, frozen=True):
     versions: tuple[VersionSeen, ...] = ()
     transitions: tuple[TierTransition, ...] = ()
     pid: int = 0  # of the executor: its successor in the slot has breakers of its own
+    shadows: tuple[ShadowSeen, ...] = ()
 
 
 _REPORT = msgspec.json.Decoder(Report)

@@ -3,7 +3,8 @@
 The executor marks the requests that it is about to decode or compute, and when it began; clearing
 the mark is one store. So the node knows who was at work at a death, and sees a hang, without a
 message per batch. Layout: a fixed header, then for each lane its number, a count, and offsets; while
-a model is being loaded, its name instead. One side writes, one reads.
+a model is being loaded, or computes as a shadow, its name instead: no request is at work then. One
+side writes, one reads.
 `tests/workers/test_suspects.py` and `test_executor_deaths.py` hold it.
 """
 
@@ -30,6 +31,7 @@ class Doing(IntEnum):
     LOADING = 1
     DECODING = 2
     COMPUTING = 3
+    SHADOWING = 4  # computing again what was answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,16 @@ class Board:
         _STATE.pack_into(memory, 8, time.monotonic_ns(), doing, position - _HEADER.size)
 
     def mark_loading(self, model: str) -> None:
+        self._mark_name(Doing.LOADING, model)
+
+    def mark_shadowing(self, model: str) -> None:
+        self._mark_name(Doing.SHADOWING, model)
+
+    def _mark_name(self, doing: Doing, model: str) -> None:
         self.clear()
         name = model.encode()
         self._memory[_HEADER.size : _HEADER.size + len(name)] = name
-        _STATE.pack_into(self._memory, 8, time.monotonic_ns(), Doing.LOADING, len(name))
+        _STATE.pack_into(self._memory, 8, time.monotonic_ns(), doing, len(name))
 
     def clear(self) -> None:
         _STATE.pack_into(self._memory, 8, time.monotonic_ns(), Doing.WAITING, 0)
@@ -115,7 +123,14 @@ class Board:
 
     def loading(self) -> str:
         """Of a dead executor: the model that it was loading, or empty."""
+        return self._name(Doing.LOADING)
+
+    def shadowing(self) -> str:
+        """Of a dead executor: the model that was computing as a shadow, or empty."""
+        return self._name(Doing.SHADOWING)
+
+    def _name(self, wanted: Doing) -> str:
         _, _, doing, length = _HEADER.unpack_from(self._memory)
-        if doing != Doing.LOADING:
+        if doing != wanted:
             return ""
         return self._memory[_HEADER.size : _HEADER.size + length].decode()

@@ -45,7 +45,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SELECT = """
 SELECT m.name, d.sequence, d.action, v.version, encode(sha256(v.manifest_bytes), 'hex'), d.weight,
-       d.actor, d.reason, d.at, d.command_id, d.watch
+       d.actor, d.reason, d.at, d.command_id, d.watch, d.share
 FROM deployments d
 JOIN models m ON (m.tenant_id, m.id) = (d.tenant_id, d.model_id)
 LEFT JOIN versions v ON (v.tenant_id, v.id) = (d.tenant_id, d.version_id)
@@ -53,8 +53,8 @@ LEFT JOIN versions v ON (v.tenant_id, v.id) = (d.tenant_id, d.version_id)
 _INSERT = """
 INSERT INTO deployments
     (tenant_id, model_id, sequence, action, version_id, weight, actor, reason, command_id, at,
-     watch)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, greatest(clock_timestamp(), $10), $11)
+     watch, share)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, greatest(clock_timestamp(), $10), $11, $12)
 RETURNING at
 """
 
@@ -159,6 +159,7 @@ async def _add(
         at=now.at or _EPOCH,  # the server's clock has the last word, but time never runs back
         command_id=change.command_id,
         watch=change.watch,
+        share=change.share,
     )
     at = await connection.fetchval(
         _INSERT,
@@ -173,6 +174,7 @@ async def _add(
         event.command_id,
         event.at,
         None if event.watch is None else msgspec.json.encode(event.watch).decode(),
+        event.share,
     )
     return msgspec.structs.replace(event, at=at)
 
@@ -186,7 +188,10 @@ def _model_of(row: "Record") -> str:
 
 
 def _deployment(row: "Record") -> Deployment:
-    _, sequence, action, version, sha256, weight, *rest, watch = row
+    _, sequence, action, version, sha256, *others, watch, share = row
     placed = None if version is None else Placed(version, sha256)
     policy = None if watch is None else _WATCH.decode(watch)
-    return Deployment(sequence, action, placed, weight, *rest, watch=policy)
+    weight, actor, reason, at, command_id = others
+    return Deployment(
+        sequence, action, placed, weight, actor, reason, at, command_id, policy, share
+    )

@@ -1,7 +1,7 @@
 """The record of `models.state` that follows from what serves and what was compiled.
 
     serving      live, with 100 - w beside a candidate that gets w percent, else alone with 1
-    candidate    live with w; it gets copies alone (w = 0): a shadow of everything
+    candidate    live with w; without a weight (w = 0) it shadows its share
     previous     before: what a rollback makes live again; while a watch compares it with what
                  serves now, a shadow too
 
@@ -20,7 +20,7 @@ from chimera.schemas.model_state import LiveVersion, ModelState, ShadowVersion, 
 from chimera.stores.registry.records import Artifact
 
 ALONE = 1.0
-ALL_REQUESTS = 1.0
+ALL_REQUESTS = 100  # percent
 
 Tiers = tuple[TierArtifact, ...]
 
@@ -58,15 +58,15 @@ def model_state(live: Live, tiers: Mapping[str, Tiers], command_id: str) -> Mode
 
 
 def _shadow(live: Live, tiers: Mapping[str, Tiers]) -> ShadowVersion | None:
-    shadow = live.watch.shadow if live.watch else None
+    shadow, share = live.watch.shadow if live.watch else None, ALL_REQUESTS
     if live.candidate is not None and not live.weight:
-        shadow = live.candidate
+        shadow, share = live.candidate, live.share
     if shadow is None or not tiers.get(shadow.version):
         return None
     return ShadowVersion(
         version=shadow.version,
         sha256=shadow.sha256,
-        share=ALL_REQUESTS,
+        share=share / 100,
         tiers=tiers[shadow.version],
     )
 

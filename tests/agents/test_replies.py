@@ -29,10 +29,16 @@ def test_a_weight_that_is_no_whole_percent_is_refused(weight: float) -> None:
         change_of(DeployModel(version="1", weight=weight, **WHO))
 
 
-def test_a_shadow_gets_everything_or_is_refused() -> None:
-    assert change_of(DeployModel(version="1", shadow_share=1.0, **WHO)).weight == 0
-    with pytest.raises(DeploymentRefused, match="all requests"):
-        change_of(DeployModel(version="1", shadow_share=0.5, **WHO))
+@pytest.mark.parametrize(("share", "percent"), [(1.0, 100), (0.25, 25), (0.01, 1)])
+def test_a_shadow_has_a_share_in_percents_and_no_weight(share: float, percent: int) -> None:
+    change = change_of(DeployModel(version="1", shadow_share=share, **WHO))
+    assert (change.weight, change.share) == (0, percent)
+    assert change_of(DeployModel(version="1", weight=0.5, **WHO)).share == 100
+
+
+def test_a_share_that_is_no_whole_percent_is_refused() -> None:
+    with pytest.raises(DeploymentRefused, match="shadow_share 0.005.*whole percents"):
+        change_of(DeployModel(version="1", shadow_share=0.005, **WHO))
 
 
 def test_a_change_is_the_command_s() -> None:

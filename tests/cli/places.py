@@ -98,13 +98,15 @@ MANIFEST = Manifest(
 )
 
 
-def digits_model(*, is_faulty: bool = False) -> bytes:
+def digits_model(*swapped: int, is_faulty: bool = False) -> bytes:
     """An ONNX model: scores [n, 10] = softmax of the first ten pixels, digit [n] = the largest.
 
-    A faulty one raises where the last pixel is `FAULT`.
+    Two digits that are swapped are taken for each other. A faulty one raises where the last pixel is `FAULT`.
     """
     weights = np.zeros((64, 10), np.float32)
     weights[:10] = np.eye(10)
+    if swapped:
+        weights[list(swapped)] = weights[list(swapped[::-1])]
     constants = {"weights": weights}
     nodes = [helper.make_node("MatMul", ["image", "weights"], ["sums"])]
     if is_faulty:

@@ -21,6 +21,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from msgspec import structs
 
 from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.scrape import pages
 from chimera.workers.packing import write_folder
 from tests.cli.places import FAULT, MANIFEST, Place, digits_model, image
 
@@ -51,9 +52,9 @@ def told(place: Place, *arguments: str, text: str | None = None, status: int = 0
     return done.stdout + done.stderr
 
 
-def register(place: Place, model: str, version: str, *, is_faulty: bool = False) -> None:
+def register(place: Place, model: str, version: str, graph: bytes | None = None) -> None:
     manifest = structs.replace(MANIFEST, name=model, version=version)
-    content = {"model.onnx": digits_model(is_faulty=is_faulty)}
+    content = {"model.onnx": graph or digits_model()}
     folder = write_folder(place.folder / version, manifest, content)
     told(place, "models", "register", str(folder))
     told(place, "models", "compile", model, version, "--tiers", "onnx-cpu")
@@ -164,7 +165,7 @@ def test_version_that_fails_is_rolled_back_by_itself_and_no_request_is_lost(
     place = replace(registry, environment={**registry.environment, **quick})
     model, log = f"digits-{place.environment['CHIMERA_KAFKA__GROUP']}", place.folder / "node.log"
     register(place, model, "1")
-    register(place, model, "2", is_faulty=True)
+    register(place, model, "2", digits_model(is_faulty=True))
     node = place.node()
     try:
         told(place, "models", "deploy", model, "1")
@@ -185,5 +186,46 @@ def test_version_that_fails_is_rolled_back_by_itself_and_no_request_is_lost(
             return asked == answered.keys()
 
         until(all_are_answered, log)
+    finally:
+        assert node.stop(30) == 0, log.read_text()[-3000:]
+
+
+def publish(place: Place, model: str, count: int) -> None:
+    """Images of all digits in turn."""
+    producer = Producer({"bootstrap.servers": place.bootstrap})
+    for at in range(count):
+        tensor = {"name": "image", "shape": [1, 64], "datatype": "FP32", "data": image(at % 10)}
+        body = {"model_name": model, "id": f"r{at}", "inputs": [tensor]}
+        producer.produce(f"{place.prefix}inference.requests", json.dumps(body))
+    assert producer.flush(10) == 0
+
+
+def shadowed(place: Place) -> Counter[str]:
+    """What the node's page tells of shadows."""
+    port = place.environment["CHIMERA_OBSERVABILITY__METRICS_PORT"]
+    page, failures = pages([f"http://127.0.0.1:{port}/metrics"])
+    assert not failures
+    return sum(page.shadows.values(), Counter[str]())
+
+
+@pytest.mark.timeout(240)
+def test_shadow_computes_what_another_answers_and_is_seen_by_operators_alone(
+    registry: Place,
+) -> None:
+    place, model = registry, f"digits-{registry.environment['CHIMERA_KAFKA__GROUP']}"
+    log = place.folder / "node.log"
+    register(place, model, "1")
+    register(place, model, "2", digits_model(3, 7))
+    node = place.node()
+    try:
+        told(place, "models", "deploy", model, "1")
+        told(place, "models", "deploy", model, "2", "--shadow", "1")
+        assert "1 serves 100 %, 2 shadows 100 %" in told(place, "models", "show", model)
+        until(lambda: "revision=2" in log.read_text(), log)
+        publish(place, model, 200)
+        until(lambda: shadowed(place)["compared"] == 200, log)
+        found = shadowed(place)
+        assert (found["disagreed"], found["errors"], found["dropped"]) == (40, 0, 0)
+        assert answering(place, model) == "1"
     finally:
         assert node.stop(30) == 0, log.read_text()[-3000:]

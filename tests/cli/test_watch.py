@@ -91,6 +91,15 @@ def test_table_names_what_is_paused_broken_and_refused() -> None:
     assert "letters" not in text and "torch-cpu" not in text
 
 
+def test_table_has_a_row_for_each_shadow() -> None:
+    seen = Counter(compared=1_000, disagreed=7, errors=2, dropped=30)
+    page = Page(shadows={("digits", "2"): seen, ("words", "7"): Counter(off=1)})
+    rows = [line.split() for line in shown(look(0, page=page), look(1, page=page)).splitlines()]
+    told = "shadow digits 2 1,000 compared 7 disagreed, 2 errors 30 dropped"
+    assert told.split() in rows
+    assert any(row[:3] == ["shadow", "words", "7"] and "off:" in row for row in rows)
+
+
 def test_watch_shows_a_node_once_and_ends(served: Place) -> None:
     asked = served.run("infer", "digits", "--input", "-", text=str(image(1)))
     assert asked.returncode == 0, asked.stderr

@@ -14,7 +14,13 @@ from onnx import numpy_helper
 
 from chimera.schemas.model_names import key
 from chimera.schemas.model_settings import KeysSettings
-from chimera.schemas.model_state import LiveVersion, ModelState, TierArtifact, encode_state
+from chimera.schemas.model_state import (
+    LiveVersion,
+    ModelState,
+    ShadowVersion,
+    TierArtifact,
+    encode_state,
+)
 from chimera.schemas.tiers import BY_NAME
 from chimera.stores import keys
 from chimera.stores.artifacts import Artifacts
@@ -72,6 +78,7 @@ class Registry:
         *live: LiveVersion,
         before: tuple[LiveVersion, ...] = (),
         model: str = "digits",
+        shadow: LiveVersion | None = None,
         paused: bool = False,
     ) -> None:
         self._revision += 1
@@ -83,11 +90,17 @@ class Registry:
             command_id=f"c{self._revision}",
             live=live,
             before=before,
+            shadow=None if shadow is None else _shadow(shadow),
             paused=paused,
         )
         topic = f"{self._place.prefix}models.state"
         self._producer.produce(topic, encode_state(state), key("default", model))
         assert self._producer.flush(10) == 0
+
+
+def _shadow(one: LiveVersion) -> ShadowVersion:
+    """Of all requests."""
+    return ShadowVersion(version=one.version, sha256=one.sha256, share=1.0, tiers=one.tiers)
 
 
 def _model(scale: float) -> bytes:

@@ -39,6 +39,10 @@ def test_node_serves_what_the_topic_says_and_follows_its_changes(
         controller.publish(two, before=(one,))
         until(lambda: traffic.version() == "2")
         assert log.read_text().count("executor_started") == started, "a rollback is only a word"
+        refused = log.read_text().count("version_refused")
+        controller.publish(one, shadow=bad)
+        until(lambda: log.read_text().count("version_refused") > refused)
+        until(lambda: traffic.version() == "1")
     finally:
         traffic.close()
         assert node.stop(30) == 0

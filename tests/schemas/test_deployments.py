@@ -204,6 +204,21 @@ def test_judgement_has_one_id_for_each_watch() -> None:
     assert judgement_id("a", "m", 1) in ids
 
 
+def test_a_shadow_keeps_its_share_until_it_goes() -> None:
+    shadow = msgspec.structs.replace(event("deploy", B, weight=0), share=25)
+    live = fold("default", "digits", [event("deploy", A), shadow])
+    assert (live.candidate, live.share) == (B, 25)
+    assert after(live, event("promote", B)).share == 100
+
+
+def test_a_shadow_of_nothing_or_of_itself_is_refused() -> None:
+    shadows = Change("deploy", "test", version="a", weight=0)
+    for live, why in ((Live("default", "digits"), "nothing serves"), (LIVE, "shadow itself")):
+        with pytest.raises(DeploymentRefused, match=why):
+            target(live, shadows)
+    assert target(LIVE, msgspec.structs.replace(shadows, version="b")) == "b"
+
+
 EVENTS = st.lists(
     st.one_of(
         st.builds(

@@ -1,7 +1,7 @@
 """An executor whose models misbehave on demand; tests run it in place of the real one.
 
 A request has one row of two numbers: what to do, and a number that comes back, plus one. The model
-`slow` takes 50 ms a batch. A value with `die-decoding` in it ends the process while it is decoded.
+`slow` takes 50 ms a batch. What is to be done from `SHADOW` on the version `shadow` does alone. A value with `die-decoding` in it ends the process while it is decoded.
 """
 
 import os
@@ -22,7 +22,10 @@ from chimera.schemas.tensors import Array
 from chimera.workers import executor
 from chimera.workers.backends.protocol import DeviceLost
 
-FINE, ABORT, HANG, RAISE, TOO_BIG, TOO_MANY, LOST, SLEEP, HUGE, FAST_FAILS, OUTAGE = range(11)
+FINE, ABORT, HANG, RAISE, TOO_BIG, TOO_MANY, LOST, SLEEP, HUGE, FAST_FAILS, OUTAGE, DIFFERS = range(
+    12
+)
+SHADOW = 100
 
 
 class Hostile:
@@ -30,11 +33,14 @@ class Hostile:
         self.tier = tier
         self._switch = Path(folder) / "outage"
         self._delay_s = 0.05 if manifest.name == "slow" else 0.0
+        self._is_shadow = manifest.version == "shadow"
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
         (rows,) = inputs
         time.sleep(self._delay_s)
-        wanted = set(rows[:, 0].astype(int).tolist())
+        orders = rows[:, 0].astype(int)
+        orders = np.where(orders < SHADOW, orders, orders - SHADOW if self._is_shadow else FINE)
+        wanted = set(orders.tolist())
         if ABORT in wanted:
             os.abort()
         if HANG in wanted:
@@ -52,7 +58,8 @@ class Hostile:
         if LOST in wanted:
             raise DeviceLost("an illegal memory access")
         width = 100_000 if HUGE in wanted else 1
-        return [np.repeat(rows[:, 1:] + 1, width, axis=1)]
+        found = rows[:, 1:] + 1 + (orders == DIFFERS)[:, None].astype("f4")
+        return [np.repeat(found, width, axis=1)]
 
 
 class Loader:

@@ -21,7 +21,7 @@ from chimera.schemas.batches import encode
 from chimera.schemas.errors import REQUEST_ERRORS
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.placements import Orders
-from chimera.schemas.serving_settings import ServingSettings
+from chimera.schemas.serving_settings import ServingSettings, ShadowsSettings
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import BatchStory, Block, Deferred, Outcomes, Results, Work
 from chimera.workers.kinds import ONNX
@@ -155,10 +155,12 @@ class Rig:
         models_dir: Path,
         entry: Sequence[str] | None = HOSTILE,
         orders: Orders | None = None,
+        shadows: ShadowsSettings = ShadowsSettings(),  # noqa: B008  # frozen
         **serving: Any,
     ) -> None:
         settings = Settings(
-            serving=ServingSettings(models_dir=models_dir, devices=("cpu",), **serving)
+            serving=ServingSettings(models_dir=models_dir, devices=("cpu",), **serving),
+            shadows=shadows,
         )
         self.pool = Pool(settings, self, entry=entry)
         self._orders = orders

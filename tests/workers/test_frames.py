@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from chimera.schemas.batches import Encoded
 from chimera.schemas.errors import REQUEST_ERRORS
-from chimera.schemas.work import BatchStory, Block, Outcomes, Results, Work
+from chimera.schemas.placements import Shadow, Shadows
+from chimera.schemas.work import BatchStory, Block, Deferred, Outcomes, Results, Work
 from chimera.workers import block_frames, frames, work_frames
 from chimera.workers.frames import BrokenFrame, Kind
 from chimera.workers.work_frames import Answered
@@ -144,6 +145,26 @@ def test_traffic_comes_back(traffic: dict[str, dict[str, float]]) -> None:
     assert frames.read_traffic(body) == traffic
 
 
+@given(st.dictionaries(st.text(), st.builds(Shadow, st.text(), st.floats(0, 1))))
+def test_shadows_come_back(shadows: Shadows) -> None:
+    body = body_of(frames.frame_shadow(shadows), Kind.SHADOW)
+    assert frames.read_shadows(body) == shadows
+
+
+@given(st.sets(st.text()))
+def test_pause_comes_back(models: set[str]) -> None:
+    assert frames.read_paused(body_of(frames.frame_pause(models), Kind.PAUSE)) == models
+
+
+DEFERRED = st.builds(Deferred, I64, st.lists(I64, max_size=5), st.text(), st.text(), I64)
+
+
+@given(U64, DEFERRED)
+def test_deferred_comes_back(serial: int, deferred: Deferred) -> None:
+    found = frames.read_deferred(body_of(frames.frame_deferred(serial, deferred), Kind.DEFERRED))
+    assert (found.serial, found.deferred) == (serial, deferred)
+
+
 Read = Callable[[bytes], Any]
 Write = Callable[[Any], bytes]
 FORMS: list[tuple[Read, Write]] = [
@@ -151,6 +172,9 @@ FORMS: list[tuple[Read, Write]] = [
     (work_frames.read_outcomes, work_frames.frame_outcomes),
     (frames.read_forget, frames.frame_forget),
     (frames.read_traffic, frames.frame_direct),
+    (frames.read_shadows, frames.frame_shadow),
+    (frames.read_paused, frames.frame_pause),
+    (frames.read_deferred, lambda found: frames.frame_deferred(found.serial, found.deferred)),
     (block_frames.read_block, lambda found: block_frames.frame_block(*found)),
     (block_frames.read_results, lambda found: block_frames.frame_results(*found)),
     (block_frames.read_unread, block_frames.frame_unread),
@@ -172,7 +196,9 @@ def test_damaged_body_is_read_or_broken(data: st.DataObject) -> None:
     work, answered = data.draw(works()), data.draw(answers())
     traffic = {"m": {"1": 1.0, "2": 0.25}}
     blocks = ((1, data.draw(BLOCKS)), (1, data.draw(RESULTS)))
-    sent = ((1, work), answered, 1, traffic, *blocks, 1)
+    shadows = {"m": Shadow("2", 0.5)}
+    deferred = frames.HandedBack(1, data.draw(DEFERRED))
+    sent = ((1, work), answered, 1, traffic, shadows, {"m"}, deferred, *blocks, 1)
     for (read, write), value in zip(FORMS, sent, strict=True):
         body = bytearray(write(value)[frames.HEADER.size :])
         for _ in range(data.draw(st.integers(1, 4))):

@@ -19,7 +19,7 @@ def orders(folder: Path, *models: str, paused: tuple[str, ...] = ()) -> Orders:
     return Orders(
         tuple(placed(folder, model) for model in models),
         {model: {"1": 1.0} for model in models},
-        paused,
+        paused=paused,
     )
 
 

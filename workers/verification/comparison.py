@@ -57,7 +57,7 @@ def _compare_one(wanted: Array, got: Array, tolerance: Tolerance, edge: bool) ->
     if wanted.dtype.kind != "f":
         return _compare_exact(wanted, got, tolerance, edge)
     a, b = wanted.astype(np.float64), got.astype(np.float64)
-    mismatches = int(np.count_nonzero(_special(a) != _special(b)))
+    mismatches = int(np.count_nonzero(special(a) != special(b)))
     both = np.isfinite(a) & np.isfinite(b)
     size, other = np.where(both, a, 0.0), np.where(both, b, 0.0)
     difference, size = np.abs(size - other), np.abs(size)
@@ -94,7 +94,16 @@ def _compare_exact(
     return errors, ""
 
 
-def _special(values: Doubles) -> NDArray[np.int8]:
+def is_largest(rows: Doubles, chosen: NDArray[np.intp], allowed: Doubles) -> NDArray[np.bool_]:
+    """Whether the element chosen in each row is its largest, or as large within what is allowed."""
+    at, best = np.arange(len(rows)), rows.argmax(1)
+    with np.errstate(invalid="ignore"):  # infinities that are both the largest
+        margin = rows[at, best] - rows[at, chosen]
+    near = margin <= allowed[at, best] + allowed[at, chosen]
+    return np.asarray((best == chosen) | near)
+
+
+def special(values: Doubles) -> NDArray[np.int8]:
     """0 finite, 1 Inf, -1 -Inf, 2 NaN."""
     found = np.zeros(values.shape, np.int8)
     found[values == np.inf], found[values == -np.inf], found[np.isnan(values)] = 1, -1, 2
@@ -120,9 +129,7 @@ def _agreement(a: Doubles, b: Doubles, allowed: Doubles) -> float:
     if not clean.any():
         return 1.0
     a, b, allowed = (array[clean] for array in rows)
-    at, best, chosen = np.arange(len(a)), a.argmax(1), b.argmax(1)
-    margin = a[at, best] - a[at, chosen]
-    return float(np.mean(margin <= allowed[at, best] + allowed[at, chosen]))
+    return float(np.mean(is_largest(a, b.argmax(1), allowed)))
 
 
 def _worse(one: Errors, other: Errors) -> Errors:

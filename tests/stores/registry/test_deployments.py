@@ -49,6 +49,22 @@ def change(version: str | None, **more: object) -> Change:
     return Change(**fields)  # type: ignore[arg-type]  # fields of several types
 
 
+def test_a_shadow_s_share_is_in_its_history_and_in_the_record(server: EmbeddedPostgres) -> None:
+    async def work(place: Place) -> None:
+        record = place.registry.record_deployment
+        with pytest.raises(DeploymentRefused, match="nothing serves"):
+            await record("digits", change("1", weight=0))
+        await record("digits", change("1"))
+        live = await record("digits", change("2", weight=0, share=25))
+        assert (live.candidate and live.candidate.version, live.weight, live.share) == ("2", 0, 25)
+        told = decode_state((await published(place))[-1].value)
+        assert told.shadow is not None
+        assert (told.shadow.version, told.shadow.share) == ("2", 0.25)
+        assert [event.share for event in await place.registry.history("digits")] == [100, 25]
+
+    play(server, work)
+
+
 def test_each_event_has_one_record_with_the_state_after_it(server: EmbeddedPostgres) -> None:
     async def work(place: Place) -> None:
         record = place.registry.record_deployment

@@ -43,6 +43,9 @@ def test_a_candidate_without_a_weight_is_a_shadow() -> None:
     assert state.weights == {"a": 1.0}
     assert state.shadow is not None
     assert (state.shadow.version, state.shadow.share) == ("b", 1.0)
+    quarter = model_state(msgspec.structs.replace(LIVE, candidate=B, share=25), TIERS, "command")
+    assert quarter.shadow is not None
+    assert quarter.shadow.share == 0.25
 
 
 @pytest.mark.parametrize(("limit", "shadow"), [(None, None), (0.1, "c")])
