@@ -17,6 +17,9 @@ from chimera.schemas.request_heads import BINARY_SIZE, UNREADABLE, Scalar
 from chimera.schemas.responses import Output
 from chimera.schemas.tensors import Array, Layout, layout, objects, quoted, read_binary
 
+RESULT = (names.REQUEST_TOPIC, names.REQUEST_PARTITION, names.REQUEST_OFFSET)
+DEAD_LETTER = (names.ORIG_TOPIC, names.ORIG_PARTITION, names.ORIG_OFFSET)
+
 MAX_DIGITS = 18  # more could pass 63 bits
 
 
@@ -66,12 +69,19 @@ def read(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Ou
     )
 
 
-def answered(headers: Iterable[tuple[str, bytes | None]]) -> tuple[str, int, int] | None:
-    """Topic, partition and offset of the request that a result answers; None: it says none."""
+def request_of(
+    headers: Iterable[tuple[str, bytes | None]], named: tuple[str, str, str] = RESULT
+) -> tuple[str, int, int] | None:
+    """Topic, partition and offset of the request that a record is about; None: it says none.
+
+    `named`: the headers that say so, in a result or in a `DEAD_LETTER`, where the last ones are ours.
+
+    Raises:
+        SchemaInvalid: one is no number.
+    """
     found = dict(headers)
-    topic = _text(found.get(names.REQUEST_TOPIC))
-    partition = _number(found, names.REQUEST_PARTITION, -1)
-    offset = _number(found, names.REQUEST_OFFSET, -1)
+    topic = _text(found.get(named[0]))
+    partition, offset = _number(found, named[1], -1), _number(found, named[2], -1)
     return (topic, partition, offset) if topic and partition >= 0 and offset >= 0 else None
 
 

@@ -18,7 +18,6 @@ from chimera.schemas.errors import SchemaInvalid
 from chimera.schemas.outcomes import Outcome
 from chimera.schemas.request_heads import UNREADABLE
 from chimera.schemas.stored import Stored
-from chimera.topics import dead_letters
 
 
 class Spans(NamedTuple):
@@ -110,19 +109,27 @@ def _named(record: Stored) -> tuple[str, str]:
 
 def _results(records: Iterable[Stored], where: tuple[str, int]) -> Iterator[tuple[int, Outcome]]:
     for record in records:
-        try:
-            found = outcomes.answered(record.headers)
-            if found is not None and found[:2] == where:
-                yield found[2], outcomes.read(record.value, record.headers)
-        except SchemaInvalid:
-            continue
+        offset = _offset(record, where, outcomes.RESULT)
+        if offset is not None:
+            try:
+                found = outcomes.read(record.value, record.headers)
+            except SchemaInvalid:
+                continue
+            yield offset, found
 
 
 def _letters(records: Iterable[Stored], where: tuple[str, int]) -> Iterator[tuple[int, str]]:
     for record in records:
-        try:
-            story = dead_letters.split(record.headers)[1]
-        except SchemaInvalid:
-            continue
-        if (story.origin.topic, story.origin.partition) == where:
-            yield story.origin.offset, story.failure.code
+        offset = _offset(record, where, outcomes.DEAD_LETTER)
+        code = dict(record.headers).get(names.ERROR_CODE)
+        if offset is not None and code:
+            yield offset, code.decode("utf-8", "replace")
+
+
+def _offset(record: Stored, where: tuple[str, int], named: tuple[str, str, str]) -> int | None:
+    """Of the request that it is about, if that is in this partition."""
+    try:
+        found = outcomes.request_of(record.headers, named)
+    except SchemaInvalid:
+        return None
+    return found[2] if found is not None and found[:2] == where else None

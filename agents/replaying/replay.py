@@ -86,7 +86,7 @@ class Replay:
         progress(total, total)
 
     async def _parts(self, wanted: Wanted) -> list[Spans]:
-        topics, before_ms = self._topics, wanted.since_ms - CLOCKS_MS
+        topics, before_ms = self._topics, max(0, wanted.since_ms - CLOCKS_MS)
         requests = await self._history.spans(topics.requests.name, wanted.since_ms, wanted.until_ms)
         results = await self._history.spans(topics.results.name, before_ms)
         letters = await self._history.spans(topics.dead_letters.name, before_ms)
