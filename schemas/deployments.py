@@ -135,6 +135,15 @@ def _watch(event: Deployment, weight: Percent, previous: Placed | None) -> Watch
     )
 
 
+def takes_over(live: Live, change: Change, version: str) -> bool:
+    """Whether a change gives all requests to a version that does not have them yet.
+
+    Not the first one, as there is nothing that it could be compared with; and a way back is none.
+    """
+    gives_all = change.action == "promote" or (change.action == "deploy" and change.weight == 100)
+    return gives_all and live.serving is not None and live.serving.version != version
+
+
 def _previous(live: Live, event: Deployment) -> Placed | None:
     """Where a rollback goes after this event; never to what was just rolled back."""
     if event.placed == live.serving:

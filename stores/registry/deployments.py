@@ -20,6 +20,7 @@ from chimera.schemas.deployments import (
     Placed,
     after,
     fold,
+    takes_over,
     target,
 )
 from chimera.schemas.errors import DeploymentRefused
@@ -27,7 +28,7 @@ from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.model_events import Event, encode_event
 from chimera.schemas.model_names import key
 from chimera.schemas.model_state import encode_state
-from chimera.stores.registry import artifacts, outbox, states, tenants, versions
+from chimera.stores.registry import artifacts, outbox, replays, states, tenants, versions
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -149,6 +150,8 @@ async def _add(
                 f"{change.action} {now.model} {version.version}: no tier of it is verified; "
                 "compile it first"
             )
+        if takes_over(now, change, version.version):
+            await replays.require(connection, version, change.action)
     event = Deployment(
         sequence=now.sequence + 1,
         action=change.action,

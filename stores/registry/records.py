@@ -9,6 +9,7 @@ import msgspec
 
 from chimera.schemas.compile_report import Precision
 from chimera.schemas.manifest import Digest, File, Manifest
+from chimera.schemas.replay_report import ReplayReport
 
 Verdict = Literal["verified", "refused", "skipped"]
 
@@ -64,6 +65,15 @@ class Policy(msgspec.Struct, frozen=True):
     body: dict[str, Any]
     updated_at: datetime
     updated_by: str
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """A report, when and by whom it was written down, and its age by the server's clock."""
+
+    report: ReplayReport
+    made_at: datetime
+    made_by: str
+    age_s: float
 
 
 class OutboxRecord(msgspec.Struct, frozen=True):

@@ -13,10 +13,12 @@ from uuid import UUID
 
 from chimera.schemas.deployments import Change, Deployment, Live
 from chimera.schemas.manifest import File, Manifest
+from chimera.schemas.promotion_policy import PromotionPolicy
+from chimera.schemas.replay_report import ReplayReport
 from chimera.stores.postgres import Database
-from chimera.stores.registry import artifacts, deployments, policies, versions
+from chimera.stores.registry import artifacts, deployments, policies, replays, versions
 from chimera.stores.registry.deployments import Tell
-from chimera.stores.registry.records import Artifact, Model, Policy, Version
+from chimera.stores.registry.records import Artifact, Model, Policy, Replay, Version
 
 
 class Registry:
@@ -112,3 +114,25 @@ class Registry:
     async def policy(self, name: str) -> Policy | None:
         async with self._database.tenant(self._tenant_id) as connection:
             return await policies.find(connection, name)
+
+    async def add_replay(self, report: ReplayReport, *, actor: str) -> None:
+        """Write down what a replay came to.
+
+        Raises:
+            UnknownModel: no such model, or no such version.
+            SchemaInvalid: that version has another digest.
+        """
+        async with self._database.tenant(self._tenant_id) as connection:
+            await replays.add(connection, self._tenant_id, report, actor)
+
+    async def replay(self, model: str, version: str) -> Replay | None:
+        """The latest of a version. Raises UnknownModel, SchemaInvalid."""
+        async with self._database.tenant(self._tenant_id) as connection:
+            found = await versions.version(connection, model, version)
+            return await replays.newest(connection, found)
+
+    async def promotion_policy(self, model: str) -> PromotionPolicy:
+        """What a version of the model has to show. Raises UnknownModel, SchemaInvalid."""
+        async with self._database.tenant(self._tenant_id) as connection:
+            await versions.model_id(connection, model)
+            return await replays.policy(connection, model)

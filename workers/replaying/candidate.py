@@ -25,6 +25,7 @@ from chimera.schemas.work import Block, Failure, Outcomes, Results, Work
 from chimera.workers.deaths import OUT_OF_MEMORY
 from chimera.workers.pieces import part
 from chimera.workers.pool import Pool
+from chimera.workers.reports import Report
 
 MAX_DEATHS = 8  # of its executors, in one replay: what comes then is known
 NEVER = 1_000_000  # calls that a breaker waits for before it may open
@@ -129,6 +130,9 @@ class Candidate:
         self._deaths.append(reason)
         if len(self._deaths) >= MAX_DEATHS:
             self._done.set()
+
+    def take_report(self, report: Report) -> None:
+        """Who replays counts for itself."""
 
     def take_results(self, results: Results) -> None:
         raise AssertionError("no block is submitted")

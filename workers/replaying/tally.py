@@ -14,7 +14,7 @@ from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.outcomes import Outcome, outputs
 from chimera.schemas.replay_report import Difference, ReplayCounts, ReplayLimits, Speed, Verdict
 from chimera.schemas.tensors import Array
-from chimera.workers.replaying.agreement import Rule, disagreement
+from chimera.workers.replaying.rule import Rule
 from chimera.workers.watching.latencies import NONE, Latencies
 from chimera.workers.watching.watch import Observation, Ruling, judge
 
@@ -100,10 +100,8 @@ class Tally:
     def _compare(self, request: str, served: Outcome, found: Outcome) -> None:
         self.served.add(served)
         self.candidate.add(found)
-        tolerance = self._rule.of(served.tier, found.tier)
         try:
-            expected, given = outputs(served.value, served.head), outputs(found.value, found.head)
-            why = disagreement(expected, given, self._rule, tolerance)
+            why = self._rule.difference(served, found)
         except RequestError as error:
             why = f"an answer that cannot be read: {error}"
         self._counts["disagreed" if why else "agreed"] += 1

@@ -34,8 +34,8 @@ from chimera.topics import admin, dead_letters
 from chimera.topics.catalogue import Catalogue, catalogue
 from chimera.topics.dead_letters import Copy, Failure, Origin
 from chimera.workers.models import write_model
-from chimera.workers.replaying.agreement import Rule
 from chimera.workers.replaying.candidate import Candidate
+from chimera.workers.replaying.rule import Rule
 from chimera.workers.replaying.tally import Tally
 from chimera.workers.results import Coordinates, Lot, Tails, Told
 from tests.workers.rig import manifest, onnx_model, request
@@ -191,13 +191,13 @@ class Past:
         if not folder.exists():
             write_model(self.folder, content, manifest("sums", "2"))
         placement = Placement("sums", "2", CANDIDATE, str(folder))
-        tally = Tally(Rule())
+        tally = Tally(Rule(manifest("sums", "2")))
         async with (
             self.history() as history,
             Candidate(self.settings, placement) as candidate,
         ):
             replay = Replay(self.settings, history, candidate, tally)
-            given = {"max_requests": 10_000, "since_ms": 0, "until_ms": LATER_MS, **wanted}
+            given: dict[str, Any] = {"max_requests": 10_000, "since_ms": 0, "until_ms": LATER_MS, **wanted}
             await replay.run(Wanted(model="sums", digest=CANDIDATE, **given))
         return tally, replay
 
