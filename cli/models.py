@@ -2,13 +2,23 @@
 
 import typer
 
-from chimera.cli import model_commands, models_bench, models_compile, models_register, models_shown
+from chimera.cli import (
+    model_commands,
+    models_bench,
+    models_compile,
+    models_policy,
+    models_register,
+    models_replay,
+    models_shown,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Models: register, compile, compare, look them up.")
 
 app.command()(models_register.register)
 app.command("compile")(models_compile.compile_version)
 app.command()(models_bench.bench)
+app.command()(models_replay.replay)
+app.command()(models_policy.policy)
 app.command("list")(models_shown.list_models)
 app.command()(models_shown.show)
 app.command()(models_shown.history)

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from chimera.schemas.deployments import Deployment, Live
     from chimera.stores.registry.records import Artifact, Model, Version
     from chimera.stores.registry.registry import Registry
@@ -24,7 +22,7 @@ def list_models(as_json: AsJson = False) -> None:
     async def work(registry: "Registry") -> "tuple[list[Model], list[Live]]":
         return await registry.models(), await registry.what_served()
 
-    models, lives = _ask(work)
+    models, lives = ask(work)
     from chimera.cli import model_views as views
 
     if as_json:
@@ -48,7 +46,7 @@ def show(
         tiers = [await registry.artifacts(name, one.version) for one in versions]
         return versions, tiers, await registry.live(name)
 
-    versions, tiers, live = _ask(work)
+    versions, tiers, live = ask(work)
     from chimera.cli import model_views as views
 
     if as_json:
@@ -75,7 +73,7 @@ def history(name: Name, as_json: AsJson = False) -> None:
     async def work(registry: "Registry") -> "tuple[list[Deployment], Live]":
         return await registry.history(name), await registry.live(name)
 
-    events, live = _ask(work)
+    events, live = ask(work)
     from chimera.cli import model_views as views
     from chimera.schemas.deployments import watches
 
@@ -93,12 +91,14 @@ def what_served(
     as_json: AsJson = False,
 ) -> None:
     """Show which version of each model served, now or at a moment of the past."""
-    moment = None if at is None else _moment(at)
+    from chimera.cli.moments import moment
+
+    when = None if at is None else moment(at)
 
     async def work(registry: "Registry") -> "list[Live]":
-        return await registry.what_served(moment)
+        return await registry.what_served(when)
 
-    lives = _ask(work)
+    lives = ask(work)
     from chimera.cli import model_views as views
 
     if as_json:
@@ -107,7 +107,7 @@ def what_served(
         views.show(views.lives_table(lives) if lives else "nothing was deployed")
 
 
-def _ask(work: "Callable[[Registry], Awaitable[T]]") -> T:
+def ask(work: "Callable[[Registry], Awaitable[T]]") -> T:
     """`work` on the registry of the settings; an error is told and ends the command."""
     import asyncio
 
@@ -122,13 +122,3 @@ def _ask(work: "Callable[[Registry], Awaitable[T]]") -> T:
 
     with told("models"):
         return asyncio.run(asked())
-
-
-def _moment(text: str) -> "datetime":
-    from datetime import UTC, datetime
-
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no time: 2026-01-31T12:00:00Z, for one") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -97,7 +97,7 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     errors: dict[str, int] = {}  # the candidate's, by code
     served_errors: dict[str, int] = {}  # all that were found, by code
-    served_by: dict[str, int] = {}  # digests of versions that answered what was replayed
+    served_by: dict[str, int] = {}  # what was replayed, by the versions that had answered it
     differences: tuple[Difference, ...] = ()  # the first few
     is_cut: bool = False  # retention has removed the window's beginning, or results of it
     v: int = REPLAY_REPORT_VERSION

@@ -197,7 +197,12 @@ class Past:
             Candidate(self.settings, placement) as candidate,
         ):
             replay = Replay(self.settings, history, candidate, tally)
-            given: dict[str, Any] = {"max_requests": 10_000, "since_ms": 0, "until_ms": LATER_MS, **wanted}
+            given: dict[str, Any] = {
+                "max_requests": 10_000,
+                "since_ms": 0,
+                "until_ms": LATER_MS,
+                **wanted,
+            }
             await replay.run(Wanted(model="sums", digest=CANDIDATE, **given))
         return tally, replay
 

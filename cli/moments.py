@@ -1,0 +1,38 @@
+"""A moment as people say it: so long ago (`90s`, `15m`, `1h`, `7d`), or a time in ISO 8601.
+
+A time without a zone is UTC. `tests/cli/test_moments.py`.
+"""
+
+import re
+from datetime import UTC, datetime
+
+import typer
+
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_AGO = re.compile(r"(\d{1,9})([smhd])")
+
+
+def seconds(text: str) -> int:
+    """Of a span of time. Raises BadParameter: it is none."""
+    found = _AGO.fullmatch(text)
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no span of time: 90s, 15m, 1h or 7d, for one")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def moment_ms(text: str, now_ms: int) -> int:
+    """Since the epoch. Raises BadParameter: it is neither."""
+    if _AGO.fullmatch(text):
+        return max(0, now_ms - 1000 * seconds(text))
+    return max(0, int(moment(text).timestamp() * 1000))
+
+
+def moment(text: str) -> datetime:
+    """Of a time in ISO 8601. Raises BadParameter: it is none."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no time: 2026-01-31T12:00:00Z, or 1h for an hour ago"
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

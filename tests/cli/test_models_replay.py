@@ -1,0 +1,141 @@
+"""`chimera models replay` and `policy`, on what a real node has served; promotions that ask for it."""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (aiokafka ships no type information)
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from aiokafka import AIOKafkaProducer
+from msgspec import structs
+from onnx import numpy_helper
+
+from chimera.cli import results
+from chimera.schemas.server_settings import KafkaSettings
+from chimera.workers.packing import write_folder
+from tests.cli.places import MANIFEST, Place, digits_model, image
+from tests.cli.test_deploying import answering, registry, told, until
+
+__all__ = ["registry"]  # a fixture
+
+REQUESTS, WITHIN_S = 560, 60.0
+
+
+def swapped() -> bytes:
+    """A model that takes 3 for 8, and 8 for 3."""
+    model = onnx.load_from_string(digits_model())
+    (weights,) = model.graph.initializer
+    changed = numpy_helper.to_array(weights).copy()
+    changed[[3, 8]] = changed[[8, 3]]
+    weights.CopyFrom(numpy_helper.from_array(changed, weights.name))
+    return bytes(model.SerializeToString())
+
+
+def register(place: Place, model: str, version: str, content: bytes) -> None:
+    manifest = structs.replace(MANIFEST, name=model, version=version)
+    folder = write_folder(place.folder / version, manifest, {"model.onnx": content})
+    told(place, "models", "register", str(folder))
+    told(place, "models", "compile", model, version, "--tiers", "onnx-cpu")
+
+
+async def ask(place: Place, model: str) -> int:
+    """Each digit equally often; returns once all are answered: how many results there are."""
+    async with (
+        results.reading(
+            KafkaSettings(), place.bootstrap, [f"{place.prefix}inference.results"], start="end"
+        ) as consumer,
+        AIOKafkaProducer(bootstrap_servers=place.bootstrap, compression_type="snappy") as producer,
+        asyncio.timeout(WITHIN_S),
+    ):
+        for number in range(REQUESTS):
+            tensor = {"name": "image", "shape": [1, 64], "datatype": "FP32"}
+            body = {"model_name": model, "inputs": [{**tensor, "data": image(number % 10)}]}
+            await producer.send(f"{place.prefix}inference.requests", json.dumps(body).encode())
+        await producer.flush()
+        found = 0
+        while found < REQUESTS:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                assert all(results.story(record).code is None for record in records)
+                found += len(records)
+        return found
+
+
+async def visible(place: Place) -> int:
+    topic = f"{place.prefix}inference.results"
+    count = 0
+    async with results.reading(
+        KafkaSettings(), place.bootstrap, [topic], start="beginning"
+    ) as consumer:
+        while not await results.is_at_end(consumer):
+            count += sum(map(len, (await consumer.getmany(timeout_ms=200)).values()))
+    return count
+
+
+def replayed(place: Place, model: str, version: str, *options: str, status: int) -> Any:
+    arguments = ("models", "replay", model, version, "--max-p99-ratio", "0", "--json", *options)
+    done = place.run(*arguments)
+    assert done.returncode == status, (done.stdout, done.stderr)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.timeout(300)
+def test_replay_gives_the_verdict_that_a_promotion_asks_for(registry: Place) -> None:
+    place, model = registry, f"digits-{registry.environment['CHIMERA_KAFKA__GROUP']}"
+    log = place.folder / "node.log"
+    register(place, model, "1", digits_model())
+    register(place, model, "2", digits_model())
+    register(place, model, "3", swapped())
+    node = place.node()
+    try:
+        told(place, "models", "deploy", model, "1")
+        until(lambda: answering(place, model) == "1", log)
+        asyncio.run(ask(place, model))
+        _require(place, model)
+        count = asyncio.run(visible(place))
+
+        undecided = replayed(place, model, "2", "--max-requests", "40", status=2)
+        assert undecided["counts"]["agreed"] == 40
+        assert "not replayed" in told(place, "models", "promote", model, "2", status=1)
+
+        failed = replayed(place, model, "3", status=1)
+        share = REQUESTS // 10
+        assert failed["counts"]["disagreed"] == 2 * share
+        assert failed["counts"]["agreed"] >= REQUESTS - 2 * share
+        assert failed["verdict"] == "failed" and "disagreement" in failed["reason"]
+        assert len(failed["differences"]) == 5
+        assert "its replay failed" in told(place, "models", "promote", model, "3", status=1)
+
+        passed = replayed(place, model, "2", status=0)
+        assert passed["counts"]["agreed"] >= REQUESTS and passed["counts"]["disagreed"] == 0
+        assert list(passed["served_by"]) == ["1"]
+        assert passed["candidate"]["p99_us"] > 0
+        assert asyncio.run(visible(place)) == count
+        told(place, "models", "promote", model, "2")
+        until(lambda: answering(place, model) == "2", log)
+
+        shown = place.run("models", "replay", model, "2", "--since", "7d").stdout
+        assert "answered by this very version" in shown
+        assert "replayed" in told(place, "models", "show", model, "3")
+    finally:
+        assert node.stop(30) == 0, log.read_text()[-3000:]
+
+
+def _require(place: Place, model: str) -> None:
+    asked: Callable[..., str] = told
+    assert "needs nothing" in asked(place, "models", "policy", model)
+    options = ("--require-replay", "--max-age", "1h", "--max-p99-ratio", "0")
+    said = asked(place, "models", "policy", model, *options)
+    assert "not older than 3600 s" in said
+    assert json.loads(place.run("models", "policy", model, "--json").stdout)["requires_replay"]
+    assert "is registered" in asked(place, "models", "policy", "nobody", *options, status=1)
+
+
+def test_replay_of_what_is_not_registered_says_so(registry: Place, tmp_path: Path) -> None:
+    said = told(registry, "models", "replay", "nobody", "1", status=1)
+    assert "no model nobody is registered" in said
