@@ -7,7 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from chimera.schemas.deployments import Deployment, Live
-    from chimera.stores.registry.records import Artifact, Model, Version
+    from chimera.stores.registry.records import Artifact, Model, Replay, Version
     from chimera.stores.registry.registry import Registry
 
 T = TypeVar("T")
@@ -40,13 +40,14 @@ def show(
 
     async def work(
         registry: "Registry",
-    ) -> "tuple[list[Version], list[list[Artifact]], Live]":
+    ) -> "tuple[list[Version], list[list[Artifact]], Live, Replay | None]":
         found = [await registry.version(name, version)] if version else None
         versions = found or await registry.versions(name)
         tiers = [await registry.artifacts(name, one.version) for one in versions]
-        return versions, tiers, await registry.live(name)
+        replayed = await registry.replay(name, version) if version else None
+        return versions, tiers, await registry.live(name), replayed
 
-    versions, tiers, live = ask(work)
+    versions, tiers, live, replayed = ask(work)
     from chimera.cli import model_views as views
 
     if as_json:
@@ -54,7 +55,8 @@ def show(
             {**views.version_fields(one), "artifacts": made}
             for one, made in zip(versions, tiers, strict=True)
         ]
-        typer.echo(views.as_text({"versions": fields, "live": live}))
+        found = {"versions": fields, "live": live}
+        typer.echo(views.as_text({**found, "replay": replayed} if replayed else found))
     elif version is None:
         views.show(f"{name}: {views.served(live)}", views.versions_table(versions, tiers))
     else:
@@ -62,6 +64,10 @@ def show(
         told = f"{name} {version}  {one.digest}"
         views.show(told, f"{name}: {views.served(live)}", views.files_table(one))
         views.show(views.artifacts_table(made) if made else "not compiled yet")
+        if replayed is not None:
+            from chimera.cli import replay_table
+
+            views.show(replay_table.line(replayed))
 
 
 def history(name: Name, as_json: AsJson = False) -> None:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from chimera.cli.model_views import show as show_parts
 from chimera.schemas.replay_report import ReplayReport, Speed
+from chimera.stores.registry.records import Replay
 
 COUNTS = {
     "agreed": "the same",
@@ -52,6 +53,11 @@ def verdict(report: ReplayReport) -> Text:
     """The verdict and its reason, on one line."""
     word = Text(WORDS[report.verdict], style=COLOURS[report.verdict])
     return word.append(f": {report.reason}" if report.reason else "", style="not bold default")
+
+
+def line(replayed: Replay) -> Text:
+    """The latest replay of a version, for its page."""
+    return Text(f"replayed {replayed.made_at:%Y-%m-%d %H:%M:%S %Z}: ") + verdict(replayed.report)
 
 
 def _counts(report: ReplayReport) -> Table:

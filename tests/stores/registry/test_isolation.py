@@ -7,15 +7,18 @@ from typing import Any
 
 import asyncpg
 import pytest
+from msgspec import structs
 
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.schemas.deployments import Change
 from chimera.schemas.errors import ConfigurationError, UnknownModel
+from chimera.schemas.replay_report import ReplayReport
 from chimera.stores.registry.records import Artifact
 from chimera.stores.registry.registry import Registry
+from tests.schemas.test_replay_report import REPORT
 from tests.stores.places import ONE_CONNECTION, Place, compiled, connected, opened, register
 
-OF_A_TENANT = ("models", "versions", "artifacts", "deployments", "policies")
+OF_A_TENANT = ("models", "versions", "artifacts", "deployments", "policies", "replays")
 ARTIFACT = Artifact("onnx-cpu", "fp32", "x86-64", "skipped", "not tried")
 DEPLOY = Change("deploy", "test", version="1")
 
@@ -25,6 +28,12 @@ async def fill(place: Place) -> None:
     await compiled(place.registry)
     await place.registry.record_deployment("digits", DEPLOY)
     await place.registry.put_policy("canary", {"errors": 0.01}, actor="test")
+    await place.registry.add_replay(await report(place.registry), actor="test")
+
+
+async def report(registry: Registry) -> ReplayReport:
+    found = await registry.version("digits", "1")
+    return structs.replace(REPORT, version="1", sha256=found.digest)
 
 
 async def beside(server: EmbeddedPostgres, work: Callable[[Place, Place], Awaitable[None]]) -> None:
@@ -42,6 +51,9 @@ CALLS: dict[str, Callable[[Registry], Awaitable[Any]]] = {
     "record_deployment": lambda registry: registry.record_deployment("digits", DEPLOY),
     "live": lambda registry: registry.live("digits"),
     "history": lambda registry: registry.history("digits"),
+    "add_replay": lambda registry: registry.add_replay(REPORT, actor="test"),
+    "replay": lambda registry: registry.replay("digits", "1"),
+    "promotion_policy": lambda registry: registry.promotion_policy("digits"),
 }
 EMPTY: dict[str, Callable[[Registry], Awaitable[Any]]] = {
     "models": lambda registry: registry.models(),
@@ -137,6 +149,10 @@ WRITES = {
     "deployments": (
         "INSERT INTO deployments (tenant_id, model_id, sequence, action, weight, actor, reason, at)"
         " VALUES ($1, gen_random_uuid(), 1, 'pause', 0, 'a', '', now())"
+    ),
+    "replays": (
+        "INSERT INTO replays (tenant_id, version_id, verdict, report, made_by) "
+        "VALUES ($1, gen_random_uuid(), 'passed', '{}', 'b')"
     ),
     "tenants": "INSERT INTO tenants (id, name) VALUES ($1, 'theirs')",
 }

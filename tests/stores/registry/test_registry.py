@@ -101,7 +101,7 @@ def test_what_is_not_registered_is_unknown(server: EmbeddedPostgres) -> None:
     play(server, work)
 
 
-@pytest.mark.parametrize("table", ["versions", "artifacts", "deployments"])
+@pytest.mark.parametrize("table", ["versions", "artifacts", "deployments", "replays"])
 @pytest.mark.parametrize("statement", ["UPDATE {} SET id = id", "DELETE FROM {}", "TRUNCATE {}"])
 def test_what_is_registered_changes_for_nobody(
     server: EmbeddedPostgres, table: str, statement: str
