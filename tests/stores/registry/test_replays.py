@@ -19,7 +19,7 @@ REQUIRED = PromotionPolicy(requires_replay=ReplayRequirement())
 
 async def report_of(place: Place, version: str, **fields: Any) -> ReplayReport:
     found = await place.registry.version("digits", version)
-    return msgspec.structs.replace(REPORT, version=version, sha256=found.digest, **fields)
+    return msgspec.structs.replace(REPORT, **{"version": version, "sha256": found.digest, **fields})
 
 
 async def replayed(place: Place, version: str, **fields: Any) -> None:
