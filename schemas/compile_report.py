@@ -6,6 +6,7 @@ left out. Milliseconds are of one call, `rows` are of one batch. Readers ignore 
 not know. `tests/schemas/test_compile_report.py` compares it with golden files.
 """
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -122,6 +123,7 @@ def variant(tier: str, precision: Precision) -> str:
     return tier if precision == own else f"{tier}-{precision}"
 
 
+@lru_cache(maxsize=256)
 def read_variant(name: str) -> tuple[str, Precision]:
     """The tier and the precision that a variant's name says. Raises ModelRefused: it is none."""
     for tier in BY_NAME:

@@ -18,7 +18,7 @@ FINE, ABORT, HANG, RAISE, TOO_BIG = range(5)
 
 def candidate(folder: Path, **serving: int) -> Candidate:
     placement = Placement("hostile", "1", "c" * 64, str(folder / "hostile" / "1"))
-    settings = Settings(serving=ServingSettings(devices=("cpu",), **serving))  # type: ignore[arg-type]  # numbers alone
+    settings = Settings(serving=ServingSettings(devices=("cpu",), **serving))
     return Candidate(settings, placement, entry=HOSTILE)
 
 
