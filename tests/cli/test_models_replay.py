@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 from msgspec import structs
 from onnx import numpy_helper
 
+from chimera.agents.replaying import history
 from chimera.cli import registering, results
 from chimera.cli.registry import opened
 from chimera.schemas.server_settings import KafkaSettings
@@ -75,13 +76,12 @@ async def ask(place: Place, model: str) -> int:
 
 
 async def visible(place: Place) -> int:
-    topic = f"{place.prefix}inference.results"
-    count = 0
-    async with results.reading(
-        KafkaSettings(), place.bootstrap, [topic], start="beginning"
-    ) as consumer:
-        while not await results.is_at_end(consumer):
-            count += sum(map(len, (await consumer.getmany(timeout_ms=200)).values()))
+    """How many results there are."""
+    topic, count = f"{place.prefix}inference.results", 0
+    async with history.opened(load(), place.bootstrap, [topic]) as past:
+        for reader in map(past.reader, await past.spans(topic, 0)):
+            while not reader.is_at_end:
+                count += len(await reader.read())
     return count
 
 
