@@ -17,11 +17,17 @@ import msgspec
 
 from chimera.schemas import outcomes, stored
 from chimera.schemas.batches import encode
-from chimera.schemas.errors import REQUEST_ERRORS, ModelRefused, OutOfMemory, WorkerCrashed
+from chimera.schemas.errors import (
+    REQUEST_ERRORS,
+    BackendUnavailable,
+    ModelRefused,
+    OutOfMemory,
+    WorkerCrashed,
+)
 from chimera.schemas.outcomes import Outcome
 from chimera.schemas.placements import Orders, Placement
 from chimera.schemas.settings import Settings
-from chimera.schemas.work import Block, Failure, Outcomes, Results, Work
+from chimera.schemas.work import Block, Deferred, Failure, Outcomes, Results, Work
 from chimera.workers.deaths import OUT_OF_MEMORY
 from chimera.workers.pieces import part
 from chimera.workers.pool import Pool
@@ -121,10 +127,12 @@ class Candidate:
         self._try_alone(again)
 
     def take_suspects(self, lane: int, offsets: list[int], reason: str) -> None:
-        for offset in self._tried.intersection(offsets):
-            kind = OutOfMemory if reason == OUT_OF_MEMORY else WorkerCrashed
-            self._found[offset] = Outcome(kind.code, f"its executor {reason}".encode())
-        self._try_alone([offset for offset in offsets if offset not in self._tried])
+        kind = OutOfMemory if reason == OUT_OF_MEMORY else WorkerCrashed
+        self._failed(offsets, Outcome(kind.code, f"its executor {reason}".encode()))
+
+    def take_deferred(self, deferred: Deferred) -> None:
+        """A later executor could not load it; there is nobody to wait for."""
+        self._failed(deferred.offsets, Outcome(BackendUnavailable.code, b"it is not loaded"))
 
     def take_death(self, reason: str) -> None:
         self._deaths.append(reason)
@@ -139,6 +147,11 @@ class Candidate:
 
     def take_unread(self, block: Block, accused: Collection[int]) -> None:
         raise AssertionError("no block is submitted")
+
+    def _failed(self, offsets: Collection[int], outcome: Outcome) -> None:
+        """What these end with, if they were tried alone already."""
+        self._found.update(dict.fromkeys(self._tried.intersection(offsets), outcome))
+        self._try_alone([offset for offset in offsets if offset not in self._tried])
 
     def _try_alone(self, offsets: Collection[int]) -> None:
         """Compute these once more, each by itself; without any, see whether all are answered."""

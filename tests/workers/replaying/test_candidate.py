@@ -18,8 +18,8 @@ FINE, ABORT, HANG, RAISE, TOO_BIG = range(5)
 
 def candidate(folder: Path, **serving: int) -> Candidate:
     placement = Placement("hostile", "1", "c" * 64, str(folder / "hostile" / "1"))
-    settings = Settings(serving=ServingSettings(devices=("cpu",), **serving))
-    return Candidate(settings, placement, entry=HOSTILE)
+    limits = ServingSettings(devices=("cpu",)).model_copy(update=serving)
+    return Candidate(Settings(serving=limits), placement, entry=HOSTILE)
 
 
 @pytest.fixture
@@ -79,6 +79,16 @@ def test_candidate_that_does_not_answer_is_given_up(folder: Path) -> None:
         async with candidate(folder, decide_within_ms=500) as found:
             with pytest.raises(GivenUp, match="not answered for 0.5 s"):
                 await found.answer(work([request((HANG, 0))]))
+
+    asyncio.run(scenario())
+
+
+def test_version_that_is_gone_when_its_executor_is_replaced_is_not_waited_for(folder: Path) -> None:
+    async def scenario() -> None:
+        async with candidate(folder) as found:
+            (folder / "hostile" / "1" / "model.onnx").write_bytes(b"something else")
+            outcomes = await found.answer(work([request((ABORT, 0))]))
+            assert [one.code for one in outcomes] == ["backend_unavailable"]
 
     asyncio.run(scenario())
 
