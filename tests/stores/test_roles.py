@@ -1,6 +1,7 @@
 """Whoever could see another tenant's rows is not let in; and nobody is let in without a password."""
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,18 +26,18 @@ ROLES = {
 
 
 @pytest.fixture(scope="module")
-def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def trusting() -> Iterator[EmbeddedPostgres]:
     """A server that lets the test in as the superuser, to make the roles that must be refused."""
-    folder = tmp_path_factory.mktemp("hba")
-    for above in (folder, *folder.parents[:2]):
-        above.chmod(0o755)
-    hba = folder / "pg_hba.conf"
-    hba.write_text("host all postgres 127.0.0.1/32 trust\n" + HBA)
-    hba.chmod(0o644)
-    with EmbeddedPostgres(extra={"hba_file": str(hba)}) as started:
-        asyncio.run(schema.upgrade(started.owner_dsn, APPLICATION))
-        asyncio.run(make_roles(started))
-        yield started
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the server may run as another user
+        hba = folder / "pg_hba.conf"
+        hba.write_text("host all postgres 127.0.0.1/32 trust\n" + HBA)
+        hba.chmod(0o644)
+        with EmbeddedPostgres(extra={"hba_file": str(hba)}) as started:
+            asyncio.run(schema.upgrade(started.owner_dsn, APPLICATION))
+            asyncio.run(make_roles(started))
+            yield started
 
 
 async def make_roles(server: EmbeddedPostgres) -> None:

@@ -75,7 +75,8 @@ class QueueMachine(RuleBasedStateMachine):
         if not found:
             assert not self.waiting or self.age_us() < self.policy.max_queue_delay_us
         elif self.age_us() < self.policy.max_queue_delay_us:
-            fits_more = not rest or rows + rest[0][0].rows <= self.policy.max_batch_size
+            free = self.policy.max_batch_size - rows
+            fits_more = free > 0 and (not rest or rest[0][0].rows <= free)
             assert rows in self.policy.preferred or not fits_more, "went too early"
         self.waiting = rest
 
