@@ -1,6 +1,7 @@
 """Which observations count for a watch, and for which of its versions; each counts once."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,15 +23,15 @@ def evidence(weight: int = 100) -> Evidence:
     return Evidence("acme", "digits", Watch(5, NEW, weight, OLD, policy, SINCE))
 
 
-def observed(version: str, revision: int, sequence: int = 1, **fields: object) -> ModelObserved:
-    given = {"tenant": "acme", "model": "digits", "node": "n1", "seen": Seen(requests=10), **fields}
-    return ModelObserved(
-        version=version,
-        revision=revision,
-        sequence=sequence,
-        until_ms=0,
-        **given,  # type: ignore[arg-type]  # fields of several types
-    )
+def observed(version: str, revision: int, sequence: int = 1, **fields: Any) -> ModelObserved:
+    given: dict[str, Any] = {
+        "tenant": "acme",
+        "model": "digits",
+        "node": "n1",
+        "seen": Seen(requests=10),
+        **fields,
+    }
+    return ModelObserved(version=version, revision=revision, sequence=sequence, until_ms=0, **given)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_observation_counts_for_the_version_and_the_time_that_it_is_of(
 
 
 @pytest.mark.parametrize("other", [{"tenant": "umbra"}, {"model": "faces"}])
-def test_observation_of_another_model_does_not_count(other: dict[str, object]) -> None:
+def test_observation_of_another_model_does_not_count(other: dict[str, Any]) -> None:
     found = evidence()
     found.take(observed("2", 5, **other), SINCE_MS)
     assert found.candidate.requests == 0

@@ -107,7 +107,7 @@ def digits_model(*swapped: int, is_faulty: bool = False) -> bytes:
     weights[:10] = np.eye(10)
     if swapped:
         weights[list(swapped)] = weights[list(swapped[::-1])]
-    constants = {"weights": weights}
+    constants: dict[str, Array] = {"weights": weights}
     nodes = [helper.make_node("MatMul", ["image", "weights"], ["sums"])]
     if is_faulty:
         constants |= {
