@@ -81,6 +81,7 @@ class Following:
         self._away: set[str] = set()  # what the store was asked for in vain
         self._paused: tuple[str, ...] = ()
         self._held: tuple[Placement, ...] = ()
+        self._directed: dict[str, ModelState] = {}
         self._answering: list[Placement] = []
 
     async def start(self) -> Orders:
@@ -107,9 +108,8 @@ class Following:
         await self._consumer.stop()
 
     def state(self, model: str) -> ModelState | None:
-        """What is served of a model; None: nothing that this topic speaks of."""
-        served = self._served.get(model)
-        return None if served is None else served[0]
+        """What answers for a model now, not while it is still being loaded; None: nothing."""
+        return self._directed.get(model)
 
     async def run(self, executors: Executors, tell: Tell) -> None:
         """Follow, until cancelled."""
@@ -257,6 +257,7 @@ class Following:
         self._lacking.add(refused.model)
 
     def _note_answering(self) -> None:
+        self._directed = {model: state for model, (state, _) in self._served.items()}
         self._answering = [
             one
             for state, placed in self._served.values()

@@ -15,6 +15,7 @@ import asyncio
 import itertools
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -64,6 +65,7 @@ class Observing:
         self._tallies = Tallies()
         self._node = uuid.uuid4().hex
         self._sequence = itertools.count(1)
+        self._drawn: tuple[ModelState, Split] | None = None  # the last: errors come in groups
 
     def take_report(self, report: Report) -> None:
         """Of an executor."""
@@ -77,10 +79,10 @@ class Observing:
 
     def take_errors(self, errors: Iterable[Error]) -> None:
         """They are committed."""
-        for error in errors:
-            version = self._blamed(error)
+        counts = Counter((error.model, self._blamed(error)) for error in errors)
+        for (model, version), count in counts.items():
             if version:
-                self._tallies.failed(error.model, version)
+                self._tallies.failed(model, version, count)
 
     def records(self) -> Iterator[ModelObserved]:
         """What was seen since the last time, of models whose state is followed."""
@@ -120,8 +122,10 @@ class Observing:
         state = self._state(error.model)
         if state is None or not state.live:
             return ""
+        if self._drawn is None or self._drawn[0] is not state:
+            self._drawn = state, Split(state.weights)
         origin = error.case.origin
-        return Split(state.weights).pick(origin.topic, origin.partition, origin.offset)
+        return self._drawn[1].pick(origin.topic, origin.partition, origin.offset)
 
     def _state(self, model: str) -> ModelState | None:
         return None if self._states is None else self._states.state(model)
