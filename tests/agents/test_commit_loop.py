@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from chimera.agents.commit_loop import CommitLoop
 from chimera.agents.committers import Committer
-from chimera.agents.outcomes import Composer
+from chimera.agents.outcomes import Composer, Error
+from chimera.schemas.errors import ModelFailed, SchemaInvalid
 from chimera.schemas.server_settings import KafkaSettings
 from chimera.schemas.settings import Settings
 from chimera.topics.producers import Committed, Fenced, Produced
@@ -57,7 +58,13 @@ def opened_at(*positions: int) -> Callable[[Committer], Awaitable[tuple[int, dic
     return opening
 
 
-def loop_of(bench: Bench, broker: Transactions, fatal: list[str], *positions: int) -> CommitLoop:
+def loop_of(
+    bench: Bench,
+    broker: Transactions,
+    fatal: list[str],
+    *positions: int,
+    take_errors: Callable[[list[Error]], None] = lambda _: None,
+) -> CommitLoop:
     return CommitLoop(
         bench.lane,
         opened_at(*positions),
@@ -67,7 +74,7 @@ def loop_of(bench: Bench, broker: Transactions, fatal: list[str], *positions: in
         metrics=bench.shared.metrics,
         fatal=fatal.append,
         forget_deaths=lambda _: None,
-        take_errors=lambda _: None,
+        take_errors=take_errors,
     )
 
 
@@ -145,3 +152,31 @@ def test_loop_halts_when_the_log_has_lost_requests() -> None:
     assert (broker.committed, fatal) == ([(1, 1)], [])
     halted = bench.shared.metrics.halted.labels("inference.requests", 0)
     assert next(iter(halted.collect())).samples[0].value == 1
+
+
+def test_loop_tells_errors_once_they_are_committed_and_no_failure_that_is_tried_again() -> None:
+    bench, broker, fatal = Bench(), Transactions(), list[str]()
+    told: list[tuple[str, str, bool, int]] = []
+
+    def take(errors: list[Error]) -> None:
+        told.extend(
+            (error.code, error.version, error.is_answer, len(broker.committed)) for error in errors
+        )
+
+    async def run() -> None:
+        loop = loop_of(bench, broker, fatal, 0, take_errors=take)
+        task = asyncio.create_task(loop.run())
+        bench.put(*map(Kafka, range(4)))
+        await asyncio.sleep(0.01)
+        bench.answer(0)
+        bench.fail(1, SchemaInvalid)
+        bench.fail(2, ModelFailed, "none")  # for a retry topic
+        bench.answer(3)
+        async with asyncio.timeout(5):
+            while not told:  # noqa: ASYNC110  # nothing announces it
+                await asyncio.sleep(0.01)
+        await loop.finish(1.0)
+        await asyncio.wait_for(task, 1.0)
+
+    asyncio.run(run())
+    assert told == [("schema_invalid", "1", True, 1)]

@@ -1,8 +1,10 @@
 """Versions under watch on a real Kafka and a real Postgres: judged by what nodes told, once."""
 
 import asyncio
+import errno
 import itertools
 import multiprocessing
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ from chimera.schemas.model_commands import (
     DeployModel,
     PauseModel,
     PromoteModel,
+    RegisterModel,
     RollBackModel,
     WatchPolicy,
 )
@@ -232,6 +235,41 @@ def test_watch_that_is_superseded_is_judged_no_more(play: Play) -> None:
         assert verdict.verdict == "passed"
         history = await stage.place.registry.history("digits")
         assert watches(stage.tenant, "digits", history) == {2: "superseded", 4: "passed"}
+
+    play(work)
+
+
+async def opened_once_it_is_read(pipe: Path) -> int:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+            await asyncio.sleep(0.02)
+
+
+def test_command_that_takes_long_holds_up_no_rollback(play: Play, tmp_path: Path) -> None:
+    """Its manifest is a pipe, so that it is read when this test says so."""
+    digest = "0" * 64
+    pipe = tmp_path / "artifacts" / "manifests" / digest / "manifest.json"
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+
+    async def work(stage: Stage) -> None:
+        register = stage.command(RegisterModel, version="3", source="pipe:", manifest_sha256=digest)
+        async with steered(stage):
+            await promoted(stage, LONG, seen(stage, "1", 1, 1_000))
+            await stage.send(register)
+            writer = await opened_once_it_is_read(pipe)
+            try:
+                await stage.observe(seen(stage, "2", 2, 200, errors=40))
+                await judged(stage)
+                assert len(await stage.answers(2)) == 2
+            finally:
+                os.close(writer)
+            assert [one.outcome for one in await stage.answers(3)][2:] == ["failed"]
 
     play(work)
 
