@@ -13,7 +13,6 @@ from rich.console import Console, RenderableType
 from rich.table import Column, Table
 
 from chimera.schemas.deployments import Deployment, Live, WatchEnd
-from chimera.schemas.model_commands import WatchPolicy
 from chimera.stores.registry.records import Artifact, Model, Version
 
 PAGE = 160  # columns where there is no terminal to ask
@@ -69,19 +68,22 @@ def served(live: Live) -> str:
     if live.watch is not None:
         shadow = live.watch.shadow
         said += f", {shadow.version} shadows 100 %" if shadow is not None else ""
-        said += f", {watched(live.watch.placed.version, live.watch.policy)}"
+        said += f", {live.watch.placed.version} is watched"
     return f"{said}, paused" if live.paused else said
 
 
-def watched(version: str, policy: WatchPolicy) -> str:
-    """What a version has to keep to."""
+def served_whole(live: Live) -> str:
+    """The same, and what a version that is watched has to keep to."""
+    if live.watch is None:
+        return served(live)
+    policy, since = live.watch.policy, _when(live.watch.since)
     limits = [f"errors {policy.max_error_rate:.3%}"]
     if policy.max_p99_ratio is not None:
         limits.append(f"p99 {policy.max_p99_ratio:g} x")
     if policy.max_disagreement is not None:
         limits.append(f"disagreement {policy.max_disagreement:.3%}")
     least = f"{policy.window_s} s and {policy.min_requests} requests"
-    return f"{version} is watched for {least} ({', '.join(limits)})"
+    return f"{served(live)} since {since}, for {least} at least: {', '.join(limits)}"
 
 
 def history_fields(

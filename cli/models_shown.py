@@ -58,11 +58,11 @@ def show(
         found = {"versions": fields, "live": live}
         typer.echo(views.as_text({**found, "replay": replayed} if replayed else found))
     elif version is None:
-        views.show(f"{name}: {views.served(live)}", views.versions_table(versions, tiers))
+        views.show(f"{name}: {views.served_whole(live)}", views.versions_table(versions, tiers))
     else:
         (one,), (made,) = versions, tiers
         told = f"{name} {version}  {one.digest}"
-        views.show(told, f"{name}: {views.served(live)}", views.files_table(one))
+        views.show(told, f"{name}: {views.served_whole(live)}", views.files_table(one))
         views.show(views.artifacts_table(made) if made else "not compiled yet")
         if replayed is not None:
             from chimera.cli import replay_table

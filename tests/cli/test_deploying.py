@@ -173,7 +173,7 @@ def test_version_that_fails_is_rolled_back_by_itself_and_no_request_is_lost(
         with traffic(place, model):
             limits = ("--watch", "600", "--max-error-rate", "0.05", "--max-p99-ratio", "0")
             told(place, "models", "promote", model, "2", *limits)
-            assert "2 is watched for 600 s" in told(place, "models", "show", model)
+            assert "2 is watched since" in told(place, "models", "show", model)
             until(lambda: "breached" in told(place, "models", "history", model), log)
             until(lambda: answering(place, model) == "1", log)
         last = json.loads(told(place, "models", "history", model, "--json"))[-1]

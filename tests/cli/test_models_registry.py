@@ -167,9 +167,11 @@ def test_what_was_deployed_is_told_by_list_show_history_and_what_served(
             await registry.record_deployment("live", change)
 
     asked(server, deploy)
-    serves = "1 serves 50 %, 2 gets 50 %, 2 is watched for 300 s and 500 requests"
+    serves = "1 serves 50 %, 2 gets 50 %, 2 is watched"
     for shown in (("list",), ("show", "live"), ("what-served",)):
         assert serves in run(*shown)[1]
+    limits = "for 300 s and 500 requests at least: errors 1.000%, p99 1.5 x"
+    assert limits in " ".join(run("show", "live")[1].split())
     (listed,) = [one for one in read("list") if one["name"] == "live"]
     assert (listed["versions"], listed["live"]["candidate"]["version"]) == (2, "2")
     events = read("history", "live")
