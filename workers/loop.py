@@ -5,7 +5,7 @@ Everything that has arrived is taken in before a batch is chosen, so that batche
 and a fast model's request does not wait behind works of a slow one. What may not be computed now
 (its model is paused, none of its tiers takes a call, or the version that is to answer could not be
 loaded here) goes back to its lane instead of waiting here: it takes no room of others, is bounded by
-its window, and meets whatever answers later.
+its window, and meets whatever answers later. Shadows compute when nothing else is to be done.
 `tests/workers/test_pool.py` and `test_executor_deaths.py` run it in its process.
 """
 

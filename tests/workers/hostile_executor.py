@@ -21,10 +21,10 @@ from chimera.schemas.placements import Variant
 from chimera.schemas.tensors import Array
 from chimera.workers import executor
 from chimera.workers.backends.protocol import DeviceLost
+from chimera.workers.deaths import EX_MEMORY
 
-FINE, ABORT, HANG, RAISE, TOO_BIG, TOO_MANY, LOST, SLEEP, HUGE, FAST_FAILS, OUTAGE, DIFFERS = range(
-    12
-)
+FINE, ABORT, HANG, RAISE, TOO_BIG, TOO_MANY, LOST = range(7)
+SLEEP, HUGE, FAST_FAILS, OUTAGE, DIFFERS, STARVE = range(7, 13)
 SHADOW = 100
 
 
@@ -43,6 +43,8 @@ class Hostile:
         wanted = set(orders.tolist())
         if ABORT in wanted:
             os.abort()
+        if STARVE in wanted:
+            os._exit(EX_MEMORY)
         if HANG in wanted:
             time.sleep(3600)
         if SLEEP in wanted:

@@ -175,6 +175,21 @@ def test_shadow_that_ends_executors_accuses_nobody_and_is_dropped(
     asyncio.run(scenario())
 
 
+def test_shadows_are_the_first_to_go_where_memory_runs_out(folder: Path) -> None:
+    async def scenario() -> None:
+        async with rig_of(folder) as rig:
+            for turn in range(2):
+                assert not rig.pool.dropped_shadows
+                rig.pool.submit(work([request((hostile.STARVE, 1))], start=turn))
+                await rig.until(partial(died, rig, turn + 1))
+            assert rig.deaths == ["out_of_memory", "out_of_memory"]
+            assert rig.pool.dropped_shadows == {f"hostile/{SHADOW}"}
+            rig.pool.mirror({})
+            assert not rig.pool.dropped_shadows, "whoever deploys it anew may try again"
+
+    asyncio.run(scenario())
+
+
 def test_shadows_come_and_go_at_a_word(folder: Path) -> None:
     async def scenario() -> None:
         async with rig_of(folder) as rig:

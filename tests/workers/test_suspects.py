@@ -38,8 +38,11 @@ def test_board_shows_what_is_done_and_since_when() -> None:
         assert before_ns <= sight.beat_ns <= sight.since_ns <= time.monotonic_ns()
         board.mark_loading("digits/1")
         assert (board.loading(), board.suspects()) == ("digits/1", {})
+        board.mark_shadowing("digits/2")
+        assert (board.look().doing, board.shadowing()) == (Doing.SHADOWING, "digits/2")
+        assert (board.loading(), board.suspects()) == ("", {})
         board.clear()
-        assert board.loading() == ""
+        assert board.loading() == board.shadowing() == ""
         assert board.look().doing is Doing.WAITING
     finally:
         board.close()
