@@ -129,7 +129,7 @@ class DispatchSettings(Section):
 
 class ShadowsSettings(Section):
     batch_ms: float = Field(
-        default=5.0,
+        default=2.0,
         gt=0,
         le=500,
         description="a shadow computes as many rows together as take about so long: a request that"

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Policy(msgspec.Struct, frozen=True):
-    batch_us: int = 5_000
+    batch_us: int = 2_000
     backlog_rows: int = 4_096
     backlog_bytes: int = 33_554_432
 

@@ -159,4 +159,4 @@ def test_each_version_that_answers_is_shadowed(board: Board) -> None:
     stage.serve(5, one)
     stage.serve(7, three)
     assert stage.shadow().compared == 12
-    assert np.isclose(stage.mirroring.batch_s, 0.005)
+    assert np.isclose(stage.mirroring.batch_s, 0.002)
