@@ -48,10 +48,17 @@ class Registry:
             "CHIMERA_ARTIFACTS__CACHE_DIR": str(place.folder / "cache"),
         }
 
-    def compile(self, version: str, *, model: str = "digits", spoilt: bool = False) -> LiveVersion:
+    def compile(
+        self,
+        version: str,
+        *,
+        model: str = "digits",
+        spoilt: bool = False,
+        is_faulty: bool = False,
+    ) -> LiveVersion:
         """Register the digits' model as a version, with one verified tier."""
         manifest = structs.replace(MANIFEST, name=model, version=version)
-        source = _model(float(version))
+        source = _model(float(version), is_faulty)
         folder = write_folder(
             self._place.folder / f"upload-{model}-{version}",
             manifest,
@@ -103,10 +110,10 @@ def _shadow(one: LiveVersion) -> ShadowVersion:
     return ShadowVersion(version=one.version, sha256=one.sha256, share=1.0, tiers=one.tiers)
 
 
-def _model(scale: float) -> bytes:
+def _model(scale: float, is_faulty: bool) -> bytes:
     """The digits' model, with weights of its own: no two versions share an artifact."""
-    model = onnx.load_from_string(digits_model())
-    (weights,) = model.graph.initializer
+    model = onnx.load_from_string(digits_model(is_faulty=is_faulty))
+    weights = model.graph.initializer[0]
     weights.CopyFrom(
         numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(scale), weights.name)
     )

@@ -31,7 +31,7 @@ def test_paused_requests_wait_are_handed_over_and_answered_by_the_version_that_i
         controller.publish(one, paused=True)
         until(lambda: page(place).paused == {"digits"})
         soon_ms = int(time.time() * 1000) + 1_000
-        traffic.send("digits", PAUSED, 5, "late", soon_ms)
+        traffic.send("digits", PAUSED, 5, "late", deadline_ms=soon_ms)
         traffic.send("digits", PAUSED, 300, "paused")
         traffic.send("other", OTHER, 300, "other")
         until(lambda: traffic.answered("other") == ["1"] * 300)

@@ -41,14 +41,23 @@ class Traffic:
         self.answers: list[tuple[str, str]] = []  # id, and version or error code, as they came
         self.dead: list[str] = []  # ids
 
-    def send(self, model: str, partition: int, count: int, name: str, deadline_ms: int = 0) -> None:
+    def send(
+        self,
+        model: str,
+        partition: int,
+        count: int,
+        name: str,
+        *,
+        deadline_ms: int = 0,
+        last_pixel: float = 0.0,
+    ) -> None:
         headers: list[tuple[str, str | bytes | None]] = []
         if deadline_ms:
             headers.append(("chimera-deadline", str(deadline_ms)))
         for number in range(count):
             self._producer.produce(
                 f"{self._prefix}inference.requests",
-                body(model, f"{name}-{number}"),
+                body(model, f"{name}-{number}", last_pixel),
                 name,
                 partition,
                 headers=headers,
@@ -78,8 +87,9 @@ class Traffic:
         self._consumer.close()
 
 
-def body(model: str, name: str) -> bytes:
-    tensor = {"name": "image", "shape": [1, 64], "datatype": "FP32", "data": image(3)}
+def body(model: str, name: str, last_pixel: float) -> bytes:
+    pixels = [*image(3)[:63], last_pixel]
+    tensor = {"name": "image", "shape": [1, 64], "datatype": "FP32", "data": pixels}
     return json.dumps({"id": name, "model_name": model, "inputs": [tensor]}).encode()
 
 
