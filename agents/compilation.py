@@ -22,7 +22,7 @@ from chimera.schemas.compile_report import REPORT_FILE, CompileReport, TierRepor
 from chimera.schemas.errors import CompileFailed
 from chimera.schemas.model_commands import CompileModel
 from chimera.schemas.model_events import ModelCompiled
-from chimera.schemas.settings import Settings
+from chimera.schemas.settings import Settings, inheritable
 from chimera.schemas.signing import Trusted
 from chimera.schemas.tiers import BY_NAME
 from chimera.stores.artifacts import Artifacts
@@ -101,6 +101,7 @@ class Compilation:
         """Raises CompileFailed: refused, ended by a signal, or not done in time."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "chimera.workers.compiling", str(folder), str(out), *tiers),
+            env=inheritable(),
             stdout=asyncio.subprocess.PIPE,  # of one whose reader is gone the next step is the last
             stderr=asyncio.subprocess.PIPE,
         )

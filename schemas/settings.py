@@ -3,14 +3,17 @@
 A variable is `CHIMERA_<SECTION>__<FIELD>`, for example `CHIMERA_KAFKA__BOOTSTRAP`. The file is
 `chimera.toml` in the working folder, or the one that `CHIMERA_CONFIG` names; the environment wins.
 Nobody else reads the environment. Each field's description gives its unit and its reason, and
-`docs/settings.md` is made of them. `tests/schemas/test_settings.py` holds it together.
+`docs/settings.md` is made of them. Children that only compute get an environment without secrets.
+`tests/schemas/test_settings.py` holds it together.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from tomllib import TOMLDecodeError
+from typing import get_args
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -40,6 +43,9 @@ from chimera.schemas.serving_settings import (
     ServingSettings,
     ShadowsSettings,
 )
+
+
+LIBRARIES_SECRETS = ("PGPASSWORD", "PGPASSFILE")  # which the registry's driver reads by itself
 
 
 class Settings(BaseSettings):
@@ -97,3 +103,30 @@ def load() -> Settings:
         raise ConfigurationError(f"{error}; a list is written as JSON") from error
     except (OSError, TOMLDecodeError) as error:
         raise ConfigurationError(f"the settings file cannot be read: {error}") from error
+
+
+def inheritable(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment for a child that computes or compiles, and speaks to no server.
+
+    Whole sections that hold a secret are left out: their variables may also be JSON of all fields.
+    What the kernel lets a process of the same user read by itself is not hidden by this: the key's
+    file, the settings' file, its parent's own environment.
+    """
+    return {name: value for name, value in environment.items() if not _is_secret(name.upper())}
+
+
+def secret_sections() -> tuple[str, ...]:
+    """Sections with a field that is a secret."""
+    found: list[str] = []
+    for name, field in Settings.model_fields.items():
+        fields = getattr(field.annotation, "model_fields", {}).values()
+        types = [kind for one in fields for kind in (one.annotation, *get_args(one.annotation))]
+        if SecretStr in types:
+            found.append(name)
+    return tuple(found)
+
+
+def _is_secret(variable: str) -> bool:
+    section = variable.removeprefix("CHIMERA_").split("__")[0].lower()
+    is_ours = variable.startswith("CHIMERA_")
+    return variable in LIBRARIES_SECRETS or (is_ours and section in secret_sections())

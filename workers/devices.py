@@ -7,7 +7,6 @@ processor. Without the driver's device files there is nothing to try.
 """
 
 import asyncio
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.settings import inheritable
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ def has_driver() -> bool:
 async def _usable_gpus(probe: Sequence[str]) -> tuple[str, ...]:
     process = await asyncio.create_subprocess_exec(
         *probe,
-        env=os.environ | QUIET,
+        env=inheritable() | QUIET,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -21,6 +21,7 @@ import structlog
 
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.placements import Shadows, Traffic
+from chimera.schemas.settings import inheritable
 from chimera.schemas.work import Block, Deferred, Outcomes, Results, Started, Work
 from chimera.workers import block_frames, frames, reports, work_frames
 from chimera.workers.configuration import Configuration
@@ -108,7 +109,7 @@ class Handle(asyncio.Protocol):
                 numbers = (theirs.fileno(), self._board.fileno, os.getpid())
                 self._process = subprocess.Popen(  # noqa: ASYNC220  # milliseconds, and no event loop's own way survives being cancelled
                     [*entry, *map(str, numbers)],
-                    env=os.environ | QUIET,
+                    env=inheritable() | QUIET,
                     stdin=subprocess.DEVNULL,
                     stdout=STDERR,  # a library's chatter must not end up in a command's output
                     pass_fds=numbers[:2],

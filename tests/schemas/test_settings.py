@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from chimera.cli import settings as command
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.server_settings import KafkaSettings
-from chimera.schemas.settings import Settings, load
+from chimera.schemas.settings import Settings, inheritable, load, secret_sections
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,3 +92,25 @@ def test_each_setting_is_described() -> None:
 
 def test_documentation_of_the_settings_is_what_the_code_says() -> None:
     assert (ROOT / "docs" / "settings.md").read_text("utf-8") == command.page(), "run `make docs`"
+
+
+def test_sections_with_a_secret_are_known() -> None:
+    assert secret_sections() == ("kafka", "postgres", "keys")
+
+
+def test_children_inherit_everything_but_secrets() -> None:
+    kept = {
+        "PATH": "/bin",
+        "AWS_SECRET_ACCESS_KEY": "claim checks may need it",
+        "CHIMERA_SERVING__THREADS": "2",
+        "CHIMERA_CONFIG": "chimera.toml",
+    }
+    secret = {
+        "CHIMERA_KEYS__SIGNING": "pem",
+        "chimera_keys__signing": "names are read in any case",
+        "CHIMERA_KAFKA__SASL_PASSWORD": "word",
+        "CHIMERA_POSTGRES__OWNER_DSN": "dsn",
+        "CHIMERA_POSTGRES": '{"dsn": "all fields at once"}',
+        "PGPASSWORD": "word",
+    }
+    assert inheritable(kept | secret) == kept

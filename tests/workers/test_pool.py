@@ -68,6 +68,24 @@ def test_requests_are_answered_by_the_real_model(tmp_path: Path, run: Any) -> No
     run(scenario())
 
 
+def test_executor_does_not_see_the_secrets_of_its_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("KEYS__SIGNING", "POSTGRES__DSN", "KAFKA__SASL_PASSWORD"):
+        monkeypatch.setenv(f"CHIMERA_{name}", "very secret")
+    monkeypatch.setenv("CHIMERA_SERVING__THREADS", "1")
+    write_hostile(tmp_path)
+
+    async def scenario() -> None:
+        async with Rig(tmp_path) as rig:
+            (executor,) = rig.pool.executors
+            seen = psutil.Process(executor.pid).environ()
+            assert "CHIMERA_SERVING__THREADS" in seen
+            assert "very secret" not in seen.values()
+
+    asyncio.run(scenario())
+
+
 def test_batches_form_across_lanes_and_share_one_story(tmp_path: Path) -> None:
     write_hostile(tmp_path, max_queue_delay_us=300_000)
 
