@@ -22,11 +22,12 @@ Revision = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 
 
 class TierArtifact(msgspec.Struct, frozen=True):
-    """A verified tier of a version, and the file that it runs."""
+    """A verified tier of a version, and the files that it runs."""
 
     tier: Name
     sha256: Sha256  # of the artifact; of the source for tiers that are not compiled
     p99_us: dict[Rows, Microseconds] = {}  # by rows of a batch; none: it was not measured
+    beside: dict[Name, Sha256] = {}  # other files that it needs, by name: a plan, a signature
 
 
 Tiers = Annotated[tuple[TierArtifact, ...], msgspec.Meta(min_length=1, max_length=64)]

@@ -15,7 +15,7 @@ from chimera.schemas.manifest import Digest, File
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """A verified way to run a version, with what was measured of it."""
+    """A verified way to run a version, with what was measured of it; native code has a `.sig`."""
 
     name: str  # tier and precision as one (schemas/compile_report.py)
     folder: str  # with its files; of the version itself for tiers that are not compiled
@@ -29,6 +29,8 @@ class Placement(msgspec.Struct, frozen=True):
     digest: Digest  # of the version's manifest; it goes into every result
     folder: str  # <model>/<version>, with the manifest and its files
     variants: tuple[Variant, ...] = ()  # none: the source, as the device's own runtime takes it
+    trusted: tuple[str, ...] | None = None  # public keys whose word is taken, as text
+    #   None: for a folder that nobody signed, as trials have; native code is refused then
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 GRAPH, PACKAGE, ENGINE = "graph.onnx", "package.pt2", "engine.plan"
+NATIVE = (PACKAGE, ENGINE)  # code that runs as it is: each is signed by itself
 
 Device = Literal["cuda", "cpu"]
 Library = Literal["tensorrt", "onnxruntime", "torch"]

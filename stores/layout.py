@@ -2,11 +2,13 @@
 
     <folder>/versions/<digest>/<model>/<version>/    what was registered, its signature checked
     <folder>/artifacts/<sha256>/<file>               what a tier runs, under its own digest
+    <folder>/artifacts/<sha256>-<others>/<file> ...  the same with what it needs: plan, signature
 
-Both are copies of what the store has, compared with their digests; what lies there already is not
-brought again. It blocks: give it a thread. `tests/stores/test_layout.py`.
+All are copies of what the store has, compared with their digests; what lies there already is not
+brought again, and who loads it compares anew. It blocks: give it a thread. `tests/stores/test_layout.py`.
 """
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,7 +43,8 @@ class Layout:
         models_dir.mkdir(parents=True, exist_ok=True)
         folder = self._versions.materialize(digest, models_dir, self._trusted)
         variants = tuple(self._variants(folder, version.tiers))
-        return Placement(model, version.version, digest, str(folder), variants)
+        keys = tuple(key.text for key in self._trusted)
+        return Placement(model, version.version, digest, str(folder), variants, keys)
 
     def _variants(self, folder: Path, tiers: Iterable[TierArtifact]) -> Iterable[Variant]:
         for one in tiers:
@@ -50,9 +53,23 @@ class Layout:
             if file is None:
                 yield Variant(one.tier, str(folder), {}, dict(one.p99_us))
                 continue
-            own = self._folder / "artifacts" / one.sha256
-            if not (own / file).exists():  # whoever opens it compares it with its digest
-                own.mkdir(parents=True, exist_ok=True)
-                self._artifacts.copy(one.sha256, own / file)
-            size = (own / file).stat().st_size
-            yield Variant(one.tier, str(own), {file: File(one.sha256, size)}, dict(one.p99_us))
+            own = self._folder / "artifacts" / _key(one)
+            own.mkdir(parents=True, exist_ok=True)
+            files = {
+                name: self._bring(sha256, own / name)
+                for name, sha256 in {**one.beside, file: one.sha256}.items()
+            }
+            yield Variant(one.tier, str(own), files, dict(one.p99_us))
+
+    def _bring(self, sha256: str, path: Path) -> File:
+        if not path.exists():
+            self._artifacts.copy(sha256, path)
+        return File(sha256, path.stat().st_size)
+
+
+def _key(artifact: TierArtifact) -> str:
+    """A folder holds one set of files: the same program may have another key's signature."""
+    if not artifact.beside:
+        return artifact.sha256
+    others = "\n".join(f"{name} {sha256}" for name, sha256 in sorted(artifact.beside.items()))
+    return f"{artifact.sha256}-{hashlib.sha256(others.encode()).hexdigest()[:16]}"

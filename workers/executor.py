@@ -38,7 +38,8 @@ from chimera.workers.deaths import EX_MEMORY
 from chimera.workers.frames import BrokenFrame, Kind
 from chimera.workers.link import Closed, Link
 from chimera.workers.loop import BEAT_S, Loop
-from chimera.workers.models import find, find_placed
+from chimera.workers.models import find
+from chimera.workers.placed import find_placed
 from chimera.workers.repertoire import load
 from chimera.workers.settling import Settling
 from chimera.workers.suspects import Board

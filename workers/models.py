@@ -21,7 +21,7 @@ import msgspec
 from chimera.schemas import manifest as manifests
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import File, Manifest
-from chimera.schemas.placements import Placement, Variant
+from chimera.schemas.placements import Variant
 
 MODEL_FILE, MANIFEST_FILE = manifests.GRAPH_FILE, manifests.MANIFEST_FILE
 MAX_MODEL_BYTES = 2 << 30  # protobuf's own limit: larger ones need external data
@@ -54,6 +54,7 @@ class Version:
     manifest: Manifest
     digest: str  # what results name it by
     variants: tuple[Variant, ...] = ()  # none: the source is served as it is
+    trusted: tuple[str, ...] | None = None  # public keys, as text; None: nobody signed it
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +91,21 @@ def find(models_dir: Path) -> Found:
     return Found(tuple(versions), tuple(refusals))
 
 
-def find_placed(placements: Iterable[Placement]) -> Found:
-    """The versions that a node was told to hold, each from its own folder."""
-    versions: list[Version] = []
-    refusals: list[Refusal] = []
-    for placement in placements:
-        folder = Path(placement.folder)
-        try:
-            manifest = read_manifest(folder)
-        except (ModelRefused, OSError) as error:
-            refusals.append(Refusal(placement.model, placement.version, str(error)))
-        else:
-            versions.append(Version(folder, manifest, placement.digest, placement.variants))
-    return Found(tuple(versions), tuple(refusals))
-
-
 def read_manifest(folder: Path) -> Manifest:
     """Check a version's folder and read its manifest; the model file itself is not read.
 
     Raises:
         ModelRefused: names the file and the reason.
     """
+    require_entries(folder)
+    raw = read_file(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    manifest = manifests.decode(raw, str(folder / MANIFEST_FILE))
+    require_names(folder, manifest)
+    return manifest
+
+
+def require_entries(folder: Path) -> None:
+    """Refuse a folder with what no version has, whatever its manifest says. Raises ModelRefused."""
     _require_plain_folder(folder.parent)
     _require_plain_folder(folder)
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
@@ -118,14 +113,15 @@ def read_manifest(folder: Path) -> Manifest:
             raise ModelRefused(f"{entry.path}: a symbolic link could lead anywhere")
         if Path(entry.name).suffix.lower() in _PICKLED:
             raise ModelRefused(f"{entry.path}: pickled files run code when they are read")
-    raw = read_file(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
-    manifest = manifests.decode(raw, str(folder / MANIFEST_FILE))
+
+
+def require_names(folder: Path, manifest: Manifest) -> None:
+    """Refuse a manifest that is of another folder. Raises ModelRefused."""
     if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
         raise ModelRefused(
             f"{folder / MANIFEST_FILE}: is of {manifest.name} {manifest.version},"
             f" its folder is {folder.parent.name}/{folder.name}"
         )
-    return manifest
 
 
 def read_model(version: Version) -> bytes:

@@ -24,6 +24,7 @@ from chimera.workers.dispatching.dispatch import Dispatcher
 from chimera.workers.dispatching.tier_order import Measured
 from chimera.workers.dispatching.tiering import Tier, Tiers
 from chimera.workers.models import Found, Version, latest, read_model
+from chimera.workers.placed import require_native
 from chimera.workers.reports import TierTransition
 from chimera.workers.results import Tails
 from chimera.workers.splits import Split
@@ -204,6 +205,7 @@ def _open(version: Version, source: bytes, loader: Loader, dispatch: dispatching
     refusals: list[str] = []
     for variant in version.variants:
         try:
+            require_native(variant, version.trusted)
             loaded.append(_warm(version, loader.open(version.manifest, source, variant)))
         except ModelRefused as error:
             refusals.append(str(error))

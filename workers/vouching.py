@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from chimera.schemas import manifest as manifests
-from chimera.schemas.errors import ModelRefused
+from chimera.schemas.errors import ModelRefused, SignatureInvalid
 from chimera.schemas.manifest import MANIFEST_FILE, SIGNATURE_FILE, Manifest
 from chimera.schemas.signing import MAX_TEXT, Kind, SigningKey, Trusted
 from chimera.workers.models import MAX_MANIFEST_BYTES, read_file
@@ -44,13 +44,18 @@ def require_program(path: Path, trusted: Trusted) -> None:
     trusted.verify(Kind.PROGRAM, digest, text.removesuffix("\n"), str(signature))
 
 
-def read_signed(folder: Path, trusted: Trusted) -> Manifest:
+def read_signed(folder: Path, trusted: Trusted, digest: str = "") -> Manifest:
     """The manifest of a version's folder that a trusted key has signed: what is checked at each load.
 
+    `digest`: what the manifest's SHA-256 has to be.
+
     Raises:
-        SignatureInvalid: nobody trusted vouches for it. ModelRefused: no signature lies there.
+        SignatureInvalid: nobody trusted vouches for it, or it is another version's.
+        ModelRefused: no signature lies there.
     """
     raw = read_file(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
     text = read_file(folder / SIGNATURE_FILE, MAX_TEXT).decode("ascii", "replace")
     trusted.verify(Kind.MANIFEST, raw, text.removesuffix("\n"), str(folder / SIGNATURE_FILE))
+    if digest and hashlib.sha256(raw).hexdigest() != digest:
+        raise SignatureInvalid(f"{folder / MANIFEST_FILE}: is signed, but is not {digest}")
     return manifests.decode(raw, str(folder / MANIFEST_FILE))

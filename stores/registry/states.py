@@ -31,7 +31,7 @@ def tiers_of(artifacts: Iterable[Artifact]) -> Tiers:
     for one in sorted(artifacts, key=_made):
         newest[variant(one.tier, one.precision)] = one
     return tuple(
-        TierArtifact(name, one.sha256, _p99_us(one))
+        TierArtifact(name, one.sha256, *_measured(one))
         for name, one in sorted(newest.items())
         if one.verdict == "verified" and one.sha256 is not None
     )
@@ -81,15 +81,17 @@ def _version(
     )
 
 
-def _p99_us(artifact: Artifact) -> dict[int, float]:
-    """By rows of a batch, where the report says; a report of another form says nothing."""
+def _measured(artifact: Artifact) -> tuple[dict[int, float], dict[str, str]]:
+    """Its p99 by rows of a batch, and the files beside its own; a report of another form has none."""
     try:
-        timings = msgspec.convert(artifact.report, TierReport, str_keys=True).timings
+        report = msgspec.convert(artifact.report, TierReport, str_keys=True)
     except msgspec.ValidationError:
-        return {}
-    if timings is None:
-        return {}
-    return {one.rows: one.p99_ms * 1000 for one in timings.steady if one.p99_ms > 0}
+        return {}, {}
+    steady = report.timings.steady if report.timings else ()
+    beside = {
+        name: file.sha256 for name, file in report.files.items() if file.sha256 != artifact.sha256
+    }
+    return {one.rows: one.p99_ms * 1000 for one in steady if one.p99_ms > 0}, beside
 
 
 def _made(artifact: Artifact) -> float:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from chimera.schemas.errors import ArtifactDamaged, ArtifactMissing, SignatureInvalid
 from chimera.schemas.model_state import LiveVersion, TierArtifact
@@ -8,7 +9,8 @@ from chimera.schemas.signing import Trusted, new_key
 from chimera.stores.artifacts import Artifacts, name_of
 from chimera.stores.layout import Layout
 from chimera.stores.versions import Versions
-from chimera.workers.models import find_placed, read_model
+from chimera.workers.models import read_model
+from chimera.workers.placed import find_placed
 from tests.stores.content import TRUSTED, overwrite, version_in
 
 GRAPH = b"an optimised graph"
@@ -41,6 +43,21 @@ def test_version_is_laid_out_with_its_artifacts(
     (version,) = find_placed([placed]).versions
     assert read_model(version) == b"model"
     assert layout.place("digits", live) == placed
+
+
+def test_native_code_comes_with_its_signature(
+    artifacts: Artifacts, live: LiveVersion, tmp_path: Path
+) -> None:
+    for name, content in (("package", b"code"), ("one", b"signed"), ("two", b"signed anew")):
+        (tmp_path / name).write_bytes(content)
+    package, one, two = (artifacts.put(tmp_path / name) for name in ("package", "one", "two"))
+    layout = Layout(artifacts, TRUSTED, tmp_path / "placed")
+    for signature in (one, two):
+        beside = {"package.pt2.sig": signature.sha256}
+        tier = TierArtifact("torch-compiled-cpu", package.sha256, beside=beside)
+        (variant,) = layout.place("digits", structs.replace(live, tiers=(tier,))).variants
+        assert variant.files == {"package.pt2": package, "package.pt2.sig": signature}
+        assert sorted(path.name for path in Path(variant.folder).iterdir()) == sorted(variant.files)
 
 
 def test_what_lies_there_is_not_brought_again(

@@ -10,7 +10,8 @@ from chimera.schemas.placements import Placement, Variant
 from chimera.schemas.tensors import Array
 from chimera.schemas.work import Loaded
 from chimera.workers.batching import Policy
-from chimera.workers.models import find, find_placed, write_model
+from chimera.workers.models import find, write_model
+from chimera.workers.placed import find_placed
 from chimera.workers.repertoire import Repertoire, load, policy_of
 from chimera.workers.suspects import Board
 from tests.workers.fakes import Plus

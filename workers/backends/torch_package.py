@@ -1,7 +1,7 @@
 """Tiers 5 and 8: an AOTInductor package, native code that torch compiled ahead of time.
 
 It needs no compiler and no definition any more, and it runs whatever it holds: a package may be
-loaded only if it was made here, which its digest in a signed report shows. On a GPU this was never
+loaded only if it was made here, which its signature shows (`workers/placed.py`). On a GPU this was never
 run here: none was at hand. `tests/workers/compiling/test_pipeline.py` loads one.
 """
 
