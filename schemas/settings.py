@@ -44,7 +44,6 @@ from chimera.schemas.serving_settings import (
     ShadowsSettings,
 )
 
-
 LIBRARIES_SECRETS = ("PGPASSWORD", "PGPASSFILE")  # which the registry's driver reads by itself
 
 
