@@ -7,6 +7,7 @@ Agents are imported by name where the app is made, so that a broken one fails lo
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
 import faust
+from faust.tables.manager import TableManager
 
 from chimera.schemas.settings import Settings
 from chimera.topics import clients
@@ -27,6 +28,14 @@ class NodeApp(faust.App):
         """
 
 
+class NoTables(TableManager):
+    """Faust's waits a second for tables to be declared before partitions are asked for."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
+
+
 def new_app(settings: Settings, bootstrap: str) -> NodeApp:
     """An app with no agents yet; it starts nothing by itself."""
     kafka = settings.kafka
@@ -35,6 +44,7 @@ def new_app(settings: Settings, bootstrap: str) -> NodeApp:
         broker=[f"chimera://{address}" for address in clients.addresses(bootstrap)],
         autodiscover=False,
         store="memory://",
+        TableManager=NoTables,
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,

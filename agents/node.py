@@ -58,6 +58,7 @@ TICK_S = 0.02
 LEARN_AGAIN_S = 0.1
 MEASURE_S = 1.0
 OPENING_WAIT_MS = 20  # a fetch of an empty partition; questions about offsets queue behind it
+FOLLOWING_WAIT_MS = 200  # the same while following: fifty fetches a second for ever are too many
 EX_SOFTWARE = 70
 
 
@@ -143,7 +144,7 @@ class Node:
         layout = Layout(store, keys.trusted(self.settings.keys), artifacts.cache_dir / "placed")
         return Following(
             self.catalogue.model_state.name,
-            self._consumer_arguments,
+            {**self._consumer_arguments, "fetch_max_wait_ms": FOLLOWING_WAIT_MS},
             layout,
             Refusals(self.settings.serving.refused_again_ms / 1000),
         )

@@ -1,5 +1,6 @@
 """`chimera node`: one node, until it is told to stop or cannot go on (exit status 70)."""
 
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ STOP_WITHIN_S = 15.0  # longer than lanes need to finish; shorter than who waits
 GC_AFTER = 50_000  # new objects; the default, 700, looks through a window of records all the time
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractAsyncContextManager
 
     from chimera.schemas.settings import Settings
@@ -87,12 +89,20 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     stopping.result()
 
 
-def _controller(settings: "Settings", bootstrap: str) -> "AbstractAsyncContextManager[None]":
-    """Only a node that follows the registry has one, and imports what it needs."""
-    from contextlib import nullcontext
+@asynccontextmanager
+async def _controller(settings: "Settings", bootstrap: str) -> "AsyncGenerator[None]":
+    """Only a node that follows the registry has one; what it imports, it imports beside the loop."""
+    import asyncio
 
     if not settings.serving.follow:
-        return nullcontext()
+        yield
+        return
+    controlling = await asyncio.to_thread(_import_controlling)
+    async with controlling(settings, bootstrap):
+        yield
+
+
+def _import_controlling() -> "Callable[[Settings, str], AbstractAsyncContextManager[None]]":
     from chimera.cli.controlling import controlling
 
-    return controlling(settings, bootstrap)
+    return controlling
