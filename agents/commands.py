@@ -8,13 +8,17 @@ Whatever goes wrong is an answer, but for a database that is away: then nobody k
 and the command is done again. `tests/agents/test_controller.py`.
 """
 
+# pyright: reportMissingTypeStubs=false
+# (aiokafka ships no type information)
+
 import asyncio
 from typing import assert_never
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from chimera.agents import replies
-from chimera.agents.compilation import Compilation
+from chimera.agents.compilation import Compilation, Tell
 from chimera.agents.replies import Reply
 from chimera.schemas.deployments import fold
 from chimera.schemas.errors import (
@@ -45,10 +49,15 @@ from chimera.stores.registry.records import Tenant
 from chimera.stores.registry.registry import Registry
 from chimera.stores.registry.tenants import Tenants
 from chimera.stores.versions import Versions
+from chimera.topics.producers import ProducerError
 
 log = structlog.get_logger(__name__)
 
 REFUSALS = (UnknownModel, DeploymentRefused, VersionTaken, ModelRefused, ConfigurationError)
+
+
+async def _keep_silent(_: Event) -> None:
+    return
 
 
 class Commands:
@@ -60,21 +69,23 @@ class Commands:
         self._artifacts = Artifacts(settings.artifacts.url, settings.artifacts.cache_dir)
         self._versions = Versions(self._artifacts)
         self._trusted = keys.trusted(settings.keys)
-        self._compilation = Compilation(settings, database, self._artifacts, self._trusted)
+        key = keys.find_signing_key(settings.keys)
+        self._compilation = Compilation(settings, database, self._artifacts, self._trusted, key)
 
-    async def do(self, command: Command) -> tuple[Event, ...]:
-        """The events that tell of it, its answer last.
+    async def do(self, command: Command, tell: Tell = _keep_silent) -> tuple[Event, ...]:
+        """The events that tell of it, its answer last; `tell` gets those of its progress at once.
 
         Raises:
             PostgresUnavailable: whether it was done is not known; do it again.
+            ProducerError, KafkaError: what was to be told could not be; the same.
         """
         reply = replies.reply_to(self.source, command)
         try:
             tenant = await Tenants(self._database).find(command.tenant)
             if tenant is None:
                 return reply.end("refused", f"there is no tenant {command.tenant}")
-            await self._do(command, tenant, reply)
-        except PostgresUnavailable:
+            await self._do(command, tenant, reply, tell)
+        except (PostgresUnavailable, ProducerError, KafkaError):
             raise
         except REFUSALS as error:
             return reply.end("refused", str(error))
@@ -85,13 +96,13 @@ class Commands:
             return reply.end("failed", repr(error))
         return reply.end("done")
 
-    async def _do(self, command: Command, tenant: Tenant, reply: Reply) -> None:
+    async def _do(self, command: Command, tenant: Tenant, reply: Reply, tell: Tell) -> None:
         registry = Registry(self._database, tenant.id)
         match command:
             case RegisterModel():
                 await self._register(command, registry)
             case CompileModel():
-                await self._compilation.compile(command, tenant, reply)
+                await self._compilation.compile(command, tenant, reply, tell)
             case DeployModel() | PromoteModel() | RollBackModel() | PauseModel() | ResumeModel():
                 await _change(command, registry, reply)
             case _:

@@ -87,7 +87,7 @@ class Reign:
         if self._records.said.is_answered(command.tenant, command.command_id):
             log.info("command_repeated", command_id=command.command_id, offset=record.offset)
             return ()
-        events = await self._commands.do(command)
+        events = await self._commands.do(command, self._tell_progress)
         self._step("after_registry")
         return events
 
@@ -101,6 +101,11 @@ class Reign:
         if reply.command_id is not None and said.is_answered(reply.tenant, reply.command_id):
             return ()
         return reply.end("refused", str(error))
+
+    async def _tell_progress(self, event: Event) -> None:
+        """Of a command that is still being done."""
+        async with self._turn:
+            await self._records.commit((event,), (), None)
 
     async def _tell(self, events: tuple[Event, ...], next_offset: int | None) -> None:
         """Make all of it visible, with what waits in the outbox, then mark that."""

@@ -41,7 +41,7 @@ from chimera.schemas.model_state import LiveVersion, ModelState, TierArtifact, e
 from chimera.schemas.server_settings import KafkaSettings
 from chimera.schemas.settings import Settings
 from chimera.schemas.signing import SigningKey, Trusted
-from chimera.schemas.tiers import BY_NAME, NATIVE
+from chimera.schemas.tiers import BY_NAME
 from chimera.stores import keys
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.versions import Versions
@@ -117,7 +117,7 @@ def _stored(tier: str, out: Path, store: Artifacts, key: SigningKey) -> TierArti
     assert name is not None  # both are compiled
     path = out / tier / name
     beside: dict[str, str] = {}
-    if name in NATIVE:
+    if BY_NAME[tier].native:
         beside[f"{name}.sig"] = store.put(sign_program(path, key)).sha256
     return TierArtifact(tier, store.put(path).sha256, {1: 100.0}, beside)
 

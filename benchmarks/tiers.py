@@ -25,11 +25,10 @@ from torch import nn
 from benchmarks.environments import ROOT
 from benchmarks.machine import commit
 from chimera.cli import digits, tier_table
-from chimera.schemas.compile_report import CompileReport
+from chimera.schemas.compile_report import CompileReport, Step
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.model_settings import CompilingSettings
 from chimera.schemas.tensors import Array
-from chimera.workers.compiling.attempts import Step
 from chimera.workers.compiling.pipeline import Targets, compile
 from chimera.workers.definitions.encoder import Encoder
 from chimera.workers.dispatching.choice import choose

@@ -10,6 +10,7 @@ controller; without one the command waits in `models.commands`, and is done when
 # (aiokafka ships no type information)
 
 import asyncio
+from collections.abc import Callable
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -17,7 +18,7 @@ from aiokafka.errors import KafkaError
 from chimera.cli import results
 from chimera.schemas.errors import KafkaUnavailable, RequestError
 from chimera.schemas.model_commands import Command, decode_command, encode_command
-from chimera.schemas.model_events import CommandAnswered, decode_event
+from chimera.schemas.model_events import CommandAnswered, Event, decode_event
 from chimera.schemas.model_names import key
 from chimera.schemas.settings import Settings
 from chimera.topics import clients
@@ -26,10 +27,20 @@ from chimera.topics.catalogue import catalogue
 POLL_MS = 200
 
 
+def _pay_no_heed(_: Event) -> None:
+    return
+
+
 async def give(
-    settings: Settings, bootstrap: str, command: Command, timeout_s: float
+    settings: Settings,
+    bootstrap: str,
+    command: Command,
+    timeout_s: float,
+    hear: Callable[[Event], None] = _pay_no_heed,
 ) -> CommandAnswered | None:
     """Publish it and wait; None: no answer in time, though it may still be done.
+
+    `hear` gets every event of the command, the answer last.
 
     Raises:
         SchemaInvalid: a name, a weight or a reason that no controller would read.
@@ -43,7 +54,7 @@ async def give(
         await _publish(settings, bootstrap, command, value)
         try:
             async with asyncio.timeout(timeout_s):
-                return await _answer(consumer, topics.model_events.name, command)
+                return await _answer(consumer, topics.model_events.name, command, hear)
         except TimeoutError:
             return None
 
@@ -62,7 +73,9 @@ async def _publish(settings: Settings, bootstrap: str, command: Command, value: 
         await producer.stop()
 
 
-async def _answer(consumer: AIOKafkaConsumer, events: str, command: Command) -> CommandAnswered:
+async def _answer(
+    consumer: AIOKafkaConsumer, events: str, command: Command, hear: Callable[[Event], None]
+) -> CommandAnswered:
     while True:
         for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
             for record in records:
@@ -72,6 +85,8 @@ async def _answer(consumer: AIOKafkaConsumer, events: str, command: Command) -> 
                     event = decode_event(record.value)
                 except RequestError:
                     continue
-                asked = command.tenant, command.command_id
-                if isinstance(event, CommandAnswered) and (event.tenant, event.command_id) == asked:
+                if (event.tenant, event.command_id) != (command.tenant, command.command_id):
+                    continue
+                hear(event)
+                if isinstance(event, CommandAnswered):
                     return event

@@ -79,6 +79,16 @@ class Timings(msgspec.Struct, frozen=True):
     pays_after: dict[int, int | None] = {}  # rows a batch -> requests until making it was worth it
 
 
+class Step(msgspec.Struct, frozen=True):
+    """Progress: what is being done to a variant, or what became of it."""
+
+    variant: (
+        str  # several, while they are measured in turns; reference: what they are compared with
+    )
+    stage: str  # making, loading, warming, verifying, measuring, or the verdict
+    detail: str = ""
+
+
 class TierReport(msgspec.Struct, frozen=True):
     """One tier in one precision."""
 

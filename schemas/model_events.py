@@ -1,6 +1,7 @@
 """`models.events`: what happened to models, for operators, programs and the audit log.
 
     answered      a command was done, refused, or failed
+    compiling     a step of a compile that is under way
     compiled      tiers of a version: verified, rejected or skipped, and the report's digest
     tier          a circuit breaker of a tier opened, was probed, or closed
     refused       a node's executors did not load a version: it goes on as it was, and tries again
@@ -42,6 +43,17 @@ class CommandAnswered(_Event, frozen=True, kw_only=True, tag="answered"):
     version: Name | None = None
     error: Reason = ""  # why not, for people
     revision: Count = 0  # of the state that it led to; 0: it changed nothing
+
+
+class CompileStepped(_Event, frozen=True, kw_only=True, tag="compiling"):
+    """Something is being done to a tier, or was; a compile that is done again tells it again."""
+
+    version: Name
+    tier: (
+        Reason  # or tiers, while they are measured in turns; reference: what they are compared with
+    )
+    stage: Name  # making, loading, warming, verifying, measuring, or the tier's verdict
+    detail: Reason = ""
 
 
 class TierReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +124,13 @@ class ModelRolledBack(_Event, frozen=True, kw_only=True, tag="rolled_back"):
 
 
 Event = (
-    CommandAnswered | ModelCompiled | TierChanged | VersionRefused | WatchJudged | ModelRolledBack
+    CommandAnswered
+    | CompileStepped
+    | ModelCompiled
+    | TierChanged
+    | VersionRefused
+    | WatchJudged
+    | ModelRolledBack
 )
 EVENTS: tuple[type[Event], ...] = get_args(Event)
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 GRAPH, PACKAGE, ENGINE = "graph.onnx", "package.pt2", "engine.plan"
-NATIVE = (PACKAGE, ENGINE)  # code that runs as it is: each is signed by itself
 
 Device = Literal["cuda", "cpu"]
 Library = Literal["tensorrt", "onnxruntime", "torch"]
@@ -32,6 +31,11 @@ class Tier:
         if not self.compiled:
             return None
         return {"onnxruntime": GRAPH, "torch": PACKAGE, "tensorrt": ENGINE}[self.library]
+
+    @property
+    def native(self) -> bool:
+        """Whether its file holds code that runs as it is: such a file is signed by itself."""
+        return self.file in (PACKAGE, ENGINE) or self.name == "onnx-tensorrt"  # whose graph has one
 
 
 TIERS = (

@@ -11,10 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chimera.schemas.compile_report import read_variant
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import Manifest
 from chimera.schemas.placements import Placement, Variant
-from chimera.schemas.tiers import NATIVE
+from chimera.schemas.tiers import BY_NAME
 from chimera.workers.models import (
     Found,
     Refusal,
@@ -47,13 +48,14 @@ def require_native(variant: Variant, trusted: tuple[str, ...] | None) -> None:
     """Refuse native code that was not made here, before anything opens it.
 
     Raises:
-        SignatureInvalid: nobody trusted vouches for it. ModelRefused: no signature lies there.
+        SignatureInvalid: nobody trusted vouches for it.
+        ModelRefused: no signature lies there, or there is no such tier.
     """
-    for name in NATIVE:
-        if name in variant.files:
-            from chimera.workers.vouching import require_program
+    tier = BY_NAME[read_variant(variant.name)[0]]
+    if tier.native and tier.file is not None:
+        from chimera.workers.vouching import require_program
 
-            require_program(Path(variant.folder) / name, _keys(trusted or ()))
+        require_program(Path(variant.folder) / tier.file, _keys(trusted or ()))
 
 
 def _manifest(placement: Placement) -> Manifest:

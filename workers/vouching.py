@@ -10,10 +10,14 @@ import hashlib
 import os
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from chimera.schemas import manifest as manifests
+from chimera.schemas.compile_report import TierReport
 from chimera.schemas.errors import ModelRefused, SignatureInvalid
-from chimera.schemas.manifest import MANIFEST_FILE, SIGNATURE_FILE, Manifest
+from chimera.schemas.manifest import MANIFEST_FILE, SIGNATURE_FILE, File, Manifest
 from chimera.schemas.signing import MAX_TEXT, Kind, SigningKey, Trusted
+from chimera.schemas.tiers import BY_NAME
 from chimera.workers.models import MAX_MANIFEST_BYTES, read_file
 
 
@@ -24,6 +28,17 @@ def sign_program(path: Path, key: SigningKey) -> Path:
     signature = path.with_name(f"{path.name}.sig")
     signature.write_text(key.sign(Kind.PROGRAM, digest))
     return signature
+
+
+def sign_native(tier: TierReport, folder: Path, key: SigningKey) -> TierReport:
+    """With a signature of its native code, where it has some, beside it and among its files."""
+    known = BY_NAME[tier.tier]
+    if not known.native or known.file not in tier.files:
+        return tier
+    signature = sign_program(folder / known.file, key)
+    content = signature.read_bytes()
+    file = File(hashlib.sha256(content).hexdigest(), len(content))
+    return replace(tier, files={**tier.files, signature.name: file})
 
 
 def require_program(path: Path, trusted: Trusted) -> None:

@@ -10,7 +10,7 @@ from chimera.agents.commands import Commands
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.schemas.compile_report import decode
 from chimera.schemas.model_commands import CompileModel
-from chimera.schemas.model_events import CommandAnswered, Event, ModelCompiled
+from chimera.schemas.model_events import CommandAnswered, CompileStepped, Event, ModelCompiled
 from chimera.schemas.model_settings import ControllerSettings
 from chimera.schemas.settings import Settings
 from chimera.stores.artifacts import Artifacts
@@ -75,13 +75,21 @@ def test_compile_stores_what_is_verified_and_does_it_once(
         async with opened(server) as place:
             await registered(place, settings, tmp_path / "version", sums())
             commands = Commands(settings, place.database, "us")
-            events = await commands.do(compiling(place, "onnx-cpu"))
+            told: list[Event] = []
+
+            async def tell(event: Event) -> None:
+                told.append(event)
+
+            events = await commands.do(compiling(place, "onnx-cpu", "torch-cpu"), tell)
             assert answer_of(events).outcome == "done", answer_of(events).error
             assert isinstance(events[0], ModelCompiled)
             tiers = {one.tier: one for one in events[0].tiers}
-            assert len(tiers) >= 9
             assert tiers["onnx-cpu"].verdict == "verified"
             assert tiers["torch-cpu"].verdict == "skipped"
+            assert {one.partition("-int8")[0] for one in tiers} == {"onnx-cpu", "torch-cpu"}
+            steps = [(one.tier, one.stage) for one in told if isinstance(one, CompileStepped)]
+            assert steps.index(("onnx-cpu", "making")) < steps.index(("onnx-cpu", "verified"))
+            assert {one.command_id for one in told} == {"c-1"}
 
             artifacts = Artifacts(settings.artifacts.url, settings.artifacts.cache_dir)
             report = decode(artifacts.get(events[0].report_sha256).read_bytes(), "report")
@@ -90,9 +98,9 @@ def test_compile_stores_what_is_verified_and_does_it_once(
             assert artifacts.has(served["onnx-cpu"].sha256)
             assert served["onnx-cpu"].sha256 == tiers["onnx-cpu"].sha256
             assert set(served["onnx-cpu"].p99_us) == {1, 4}
-            assert len(report.tiers) == len(made)
+            assert len(made) == len(tiers) < len(report.tiers)
 
-            again = await commands.do(compiling(place, "onnx-cpu"))
+            again = await commands.do(compiling(place, "onnx-cpu", "torch-cpu"))
             assert isinstance(again[0], ModelCompiled)
             assert again[0].report_sha256 == events[0].report_sha256
             assert await place.registry.artifacts("digits", "1") == made

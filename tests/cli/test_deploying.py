@@ -81,10 +81,10 @@ def until(condition: Callable[[], bool], log: Path) -> None:
 def test_version_is_deployed_followed_by_another_and_rolled_back(registry: Place) -> None:
     place, model = registry, f"digits-{registry.environment['CHIMERA_KAFKA__GROUP']}"
     log = place.folder / "node.log"
-    register(place, model, "1")
-    register(place, model, "2")
-    node = place.node()
+    node = place.node()  # its controller compiles
     try:
+        register(place, model, "1")
+        register(place, model, "2")
         refused = told(place, "models", "deploy", model, "9", status=1)
         assert "9" in refused
         told(place, "models", "deploy", model, "1")

@@ -1,4 +1,4 @@
-"""`chimera models` on a real registry: register, look up, compile what is registered."""
+"""`chimera models` on a real registry: register, look up."""
 
 import asyncio
 import json
@@ -12,25 +12,19 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from chimera.cli import compiling
 from chimera.cli.main import app
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.cli.postgres_config import APPLICATION
 from chimera.cli.registry import opened
-from chimera.schemas import compile_report
-from chimera.schemas.compile_report import TierReport
 from chimera.schemas.deployments import Change
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.manifest import File
 from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.server_settings import PostgresSettings
-from chimera.schemas.signing import Trusted, new_key
 from chimera.stores import schema
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.registry.records import Artifact
 from chimera.stores.registry.registry import Registry
 from chimera.workers.models import write_model
-from chimera.workers.vouching import require_program
 from tests.workers.rig import manifest, sums
 
 T = TypeVar("T")
@@ -48,7 +42,6 @@ def place(server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """A folder with keys and a store of its own; the registry's models are all tests' together."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CHIMERA_POSTGRES__DSN", server.dsn)
-    monkeypatch.setenv("CHIMERA_COMPILING__MEASURE_S", "0.02")
     assert CliRunner().invoke(app, ["keys", "init"]).exit_code == 0
     return tmp_path
 
@@ -196,56 +189,3 @@ def test_show_of_what_is_not_registered_says_so() -> None:
     status, _, error = run("show", "nobody")
     assert status == 1
     assert error == "chimera models: no model nobody is registered\n"
-
-
-def test_compile_of_a_registered_version_puts_its_tiers_into_the_registry(place: Path) -> None:
-    registered = read("register", folder_of(place, "compiled"))
-    assert "not compiled yet" in run("show", "compiled", "1")[1]
-    status, out, _ = run("compile", "compiled", "1", "--tiers", "onnx-cpu,torch-cpu")
-    assert status == 0
-    target = place / ".chimera/compiled/compiled/1"
-    report = compile_report.decode((target / "report.json").read_bytes(), "report")
-    made = read("show", "compiled", "1")["versions"][0]["artifacts"]
-    found = {(one["tier"], one["precision"]): one for one in made}
-    assert {tier for tier, _ in found} == {"onnx-cpu", "torch-cpu"}  # no row of what nobody asked
-    graph = found["onnx-cpu", "fp32"]
-    assert graph["verdict"] == "verified"
-    store = Artifacts(str(place / ".chimera/artifacts"), place / "cache")
-    assert store.get(graph["sha256"]).read_bytes() == (target / "onnx-cpu/graph.onnx").read_bytes()
-    kept = msgspec.convert(graph["report"], TierReport, str_keys=True)
-    assert [kept] == [one for one in report.tiers if one.variant == "onnx-cpu"]
-    assert found["torch-cpu", "fp32"]["verdict"] == "skipped"  # a graph has no torch tiers
-    assert report.sha256 == registered["sha256"]
-    assert "onnx-cpu" in run("show", "compiled")[1]
-    assert "verified" in run("show", "compiled", "1")[1]
-    assert "batch 1: onnx-cpu" in out
-
-
-def test_compile_of_a_version_whose_files_were_changed_in_the_store_is_refused(
-    place: Path,
-) -> None:
-    made = read("register", folder_of(place, "damaged"))
-    digest = made["sha256"]
-    (blob,) = (place / ".chimera/artifacts/blobs").rglob(digest)
-    blob.chmod(0o600)
-    blob.write_bytes(b"other")
-    status, _, error = run("compile", "damaged", "1")
-    assert status == 1
-    assert "holds other bytes" in error
-
-
-def test_compile_of_a_version_that_is_not_registered_says_so() -> None:
-    status, _, error = run("compile", "nobody", "1")
-    assert (status, error) == (1, "chimera models: no model nobody is registered\n")
-
-
-def test_native_code_is_signed_and_its_signature_is_one_of_the_files(tmp_path: Path) -> None:
-    program = tmp_path / "package.pt2"
-    program.write_bytes(b"native code")
-    tier = TierReport(
-        "torch-compiled-cpu", "fp32", "verified", files={program.name: File("0" * 64, 11)}
-    )
-    key = new_key()
-    signed = compiling.signed(tier, tmp_path, key)
-    assert set(signed.files) == {"package.pt2", "package.pt2.sig"}
-    require_program(program, Trusted([key.public]))

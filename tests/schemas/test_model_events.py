@@ -12,6 +12,7 @@ from chimera.schemas.model_events import (
     EVENT_VERSION,
     EVENTS,
     CommandAnswered,
+    CompileStepped,
     Event,
     ModelCompiled,
     ModelRolledBack,
@@ -76,6 +77,15 @@ WRITTEN: dict[int, list[Event]] = {
             policy=WatchPolicy(),
             candidate=Observed(requests=900, errors=90, p99_us=4_000, compared=9, disagreed=1),
             previous=Observed(requests=9_000, errors=0, p99_us=3_000),
+            **WHERE,
+        ),
+        CompileStepped(
+            event_id="e-7",
+            command_id="c-3",
+            version="7",
+            tier="onnx-cpu",
+            stage="rejected",
+            detail="max error 0.3",
             **WHERE,
         ),
         ModelRolledBack(

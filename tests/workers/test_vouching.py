@@ -2,10 +2,12 @@ from pathlib import Path
 
 import pytest
 
+from chimera.schemas.compile_report import TierReport
 from chimera.schemas.errors import ModelRefused, SignatureInvalid
+from chimera.schemas.manifest import File
 from chimera.schemas.signing import Trusted
 from chimera.workers.packing import pack
-from chimera.workers.vouching import read_signed, require_program, sign_program
+from chimera.workers.vouching import read_signed, require_program, sign_native, sign_program
 from tests.workers.hostile_changes import good
 from tests.workers.hostile_files import KEY, RULES, STRANGER
 
@@ -85,3 +87,21 @@ def test_program_or_signature_that_is_missing_or_a_link_is_refused(
     path.symlink_to(path.with_name("elsewhere"))
     with pytest.raises(ModelRefused, match="symbolic"):
         require_program(program, TRUSTED)
+
+
+def test_native_code_is_signed_and_its_signature_is_one_of_the_files(tmp_path: Path) -> None:
+    program = tmp_path / "package.pt2"
+    program.write_bytes(b"native code")
+    files = {program.name: File("0" * 64, 11)}
+    signed = sign_native(
+        TierReport("torch-compiled-cpu", "fp32", "verified", files=files), tmp_path, KEY
+    )
+    assert set(signed.files) == {"package.pt2", "package.pt2.sig"}
+    require_program(program, TRUSTED)
+
+
+def test_a_graph_and_what_was_not_made_get_no_signature(tmp_path: Path) -> None:
+    graph = TierReport("onnx-cpu", "fp32", "verified", files={"graph.onnx": File("0" * 64, 11)})
+    skipped = TierReport("torch-compiled-cpu", "fp32", "skipped", "no C++ compiler")
+    for one in (graph, skipped):
+        assert sign_native(one, tmp_path, KEY) == one

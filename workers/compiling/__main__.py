@@ -1,10 +1,11 @@
 """Compiles one version in a process of its own.
 
-    python -m chimera.workers.compiling FOLDER OUT [TIER ...]
+    python -m chimera.workers.compiling [--without-native] FOLDER OUT [TIER ...]
 
-Standard output gets one JSON line a step; the report lies in OUT. Whoever starts it reads steps until
-it ends; exit status 1 means that the version was refused, with the reason on standard error. An end by
-a signal is a compiler's or an artifact's crash, and leaves no report.
+Native code is for whoever started it to sign: no key comes in here. Standard output gets one JSON
+line a step; the report lies in OUT. Whoever starts it reads steps until it ends; exit status 1 means
+that the version was refused, with the reason on standard error. An end by a signal is a compiler's or
+an artifact's crash, and leaves no report.
 `tests/workers/compiling/test_pipeline.py` starts it.
 """
 
@@ -13,14 +14,15 @@ from pathlib import Path
 
 import msgspec
 
+from chimera.schemas.compile_report import Step
 from chimera.schemas.errors import ChimeraError
 from chimera.schemas.settings import load
-from chimera.workers.compiling.attempts import Step
 from chimera.workers.compiling.pipeline import Targets, compile
 
 
 def main(arguments: list[str]) -> int:
-    folder, out, *tiers = arguments
+    native = arguments[:1] != ["--without-native"]
+    folder, out, *tiers = arguments if native else arguments[1:]
     try:
         settings = load()
         targets = Targets(
@@ -28,6 +30,7 @@ def main(arguments: list[str]) -> int:
             threads=settings.serving.threads,
             max_rows=settings.batching.max_batch_size,
             definitions=settings.artifacts.definitions,
+            native=native,
         )
         compile(Path(folder), targets, Path(out), settings.compiling, _tell)
     except ChimeraError as error:

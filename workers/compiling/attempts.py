@@ -13,10 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from msgspec.structs import replace
 
-from chimera.schemas.compile_report import Precision, TierReport, Timings
+from chimera.schemas.compile_report import Precision, Step, TierReport, Timings
 from chimera.schemas.errors import ChimeraError
 from chimera.schemas.manifest import File
 from chimera.schemas.tiers import Tier
@@ -26,15 +25,6 @@ from chimera.workers.compiling import measurement, recipes
 from chimera.workers.compiling.workshop import Workshop
 from chimera.workers.verification.tolerances import TOLERANCES
 from chimera.workers.verification.verdicts import Expected, judge
-
-
-class Step(msgspec.Struct, frozen=True):
-    """Progress: what is being done to a variant, or what became of it."""
-
-    variant: str
-    stage: str  # making, loading, warming, verifying, measuring, or the verdict
-    detail: str = ""
-
 
 Progress = Callable[[Step], None]
 

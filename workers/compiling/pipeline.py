@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from chimera.schemas.compile_report import (
     REPORT_FILE,
     CompileReport,
+    Step,
     TierReport,
     Timings,
     encode,
@@ -27,7 +28,7 @@ from chimera.schemas.tiers import BY_NAME, TIERS
 from chimera.workers.backends.opening import Place
 from chimera.workers.backends.protocol import Backend
 from chimera.workers.compiling import gpu, measurement
-from chimera.workers.compiling.attempts import Attempt, Bench, Progress, Step
+from chimera.workers.compiling.attempts import Attempt, Bench, Progress
 from chimera.workers.compiling.costs import pays_after
 from chimera.workers.compiling.source import read_source
 from chimera.workers.compiling.targets import machine
@@ -47,6 +48,7 @@ class Targets:
     threads: int = 1  # of the processor, as an executor will have
     max_rows: int = 256
     definitions: tuple[str, ...] = ()  # that may be imported
+    native: bool = True  # False: nobody will sign native code, so none is made
 
 
 def compile(
@@ -103,6 +105,7 @@ def prepare(folder: Path, targets: Targets, settings: CompilingSettings) -> Work
         largest,
         tuple(sorted(rows for rows in buckets if rows <= largest)) or (largest,),
         settings.int8,
+        targets.native,
     )
 
 

@@ -37,8 +37,9 @@ def obstacle(tier: Tier, workshop: Workshop) -> str:
     if tier.library == "torch" and tier.compiled:
         from chimera.workers.compiling.packages import has_compiler
 
-        return "" if has_compiler() else "no C++ compiler"
-    return ""
+        if not has_compiler():
+            return "no C++ compiler"
+    return "" if workshop.native or not tier.native else "no signing key"
 
 
 def precisions(tier: Tier, workshop: Workshop) -> tuple[Precision, ...]:

@@ -33,6 +33,7 @@ class Workshop:
     max_rows: int
     buckets: tuple[int, ...]
     int8: bool
+    native: bool = True
     credited_s: float = 0.0  # taken from what was made before
     _made: dict[str, tuple[Any, float]] = field(default_factory=dict[str, tuple[Any, float]])
 

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load as load_arrays
 
-from chimera.schemas.compile_report import CompileReport, TierReport, decode
+from chimera.schemas.compile_report import CompileReport, Step, TierReport, decode
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.model_settings import CompilingSettings
 from chimera.schemas.tiers import TIERS
 from chimera.workers.backends.opening import Artifact, Place, check_files, open_artifact
 from chimera.workers.compiling.__main__ import main
-from chimera.workers.compiling.attempts import Step
 from chimera.workers.compiling.pipeline import Targets, compile, prepare
 from chimera.workers.compiling.source import read_source
 from chimera.workers.devices import has_driver

@@ -52,6 +52,14 @@ def test_without_a_compiler_the_packages_say_so(
     }
 
 
+def test_without_a_key_there_is_no_native_code(tmp_path: Path) -> None:
+    targets = Targets(device="cuda:99", native=False)
+    workshop = prepare(two_heads.write(tmp_path), targets, SETTINGS)
+    found = [recipes.obstacle(tier, workshop) for tier in TIERS[6:]]
+    assert found == ["", "no signing key", ""]
+    assert [tier.number for tier in TIERS if tier.native] == [1, 2, 3, 5, 8]
+
+
 def test_without_tensorrt_its_tiers_say_so(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
