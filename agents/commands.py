@@ -1,6 +1,6 @@
 """Does what a command says, in the registry; doing it again changes nothing.
 
-    register   the manifest lies in the store under its digest, a trusted key has signed it
+    register   `registration`: signed by a trusted key, inspected here
     compile    `compilation`: a process of its own, then artifacts and rows
     deploy, promote, rollback, pause, resume: one event of the model's history, by its command's id
 
@@ -11,7 +11,6 @@ and the command is done again. `tests/agents/test_controller.py`.
 # pyright: reportMissingTypeStubs=false
 # (aiokafka ships no type information)
 
-import asyncio
 from typing import assert_never
 
 import structlog
@@ -19,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from chimera.agents import replies
 from chimera.agents.compilation import Compilation, Tell
+from chimera.agents.registration import Registration
 from chimera.agents.replies import Reply
 from chimera.schemas.deployments import fold
 from chimera.schemas.errors import (
@@ -48,7 +48,6 @@ from chimera.stores.postgres import Database
 from chimera.stores.registry.records import Tenant
 from chimera.stores.registry.registry import Registry
 from chimera.stores.registry.tenants import Tenants
-from chimera.stores.versions import Versions
 from chimera.topics.producers import ProducerError
 
 log = structlog.get_logger(__name__)
@@ -65,12 +64,11 @@ class Commands:
 
     def __init__(self, settings: Settings, database: Database, source: str) -> None:
         """Raises ConfigurationError: the store's URL, or a trusted key, is wrong."""
-        self._settings, self._database, self.source = settings, database, source
-        self._artifacts = Artifacts(settings.artifacts.url, settings.artifacts.cache_dir)
-        self._versions = Versions(self._artifacts)
-        self._trusted = keys.trusted(settings.keys)
-        key = keys.find_signing_key(settings.keys)
-        self._compilation = Compilation(settings, database, self._artifacts, self._trusted, key)
+        self._database, self.source = database, source
+        artifacts = Artifacts(settings.artifacts.url, settings.artifacts.cache_dir)
+        trusted, key = keys.trusted(settings.keys), keys.find_signing_key(settings.keys)
+        self._registration = Registration(settings, artifacts, trusted)
+        self._compilation = Compilation(settings, database, artifacts, trusted, key)
 
     async def do(self, command: Command, tell: Tell = _keep_silent) -> tuple[Event, ...]:
         """The events that tell of it, its answer last; `tell` gets those of its progress at once.
@@ -100,28 +98,13 @@ class Commands:
         registry = Registry(self._database, tenant.id)
         match command:
             case RegisterModel():
-                await self._register(command, registry)
+                await self._registration.register(command, registry)
             case CompileModel():
                 await self._compilation.compile(command, tenant, reply, tell)
             case DeployModel() | PromoteModel() | RollBackModel() | PauseModel() | ResumeModel():
                 await _change(command, registry, reply)
             case _:
                 assert_never(command)
-
-    async def _register(self, command: RegisterModel, registry: Registry) -> None:
-        signed = await asyncio.to_thread(
-            self._versions.read, command.manifest_sha256, self._trusted
-        )
-        manifest = signed.manifest
-        if (manifest.name, manifest.version) != (command.model, command.version):
-            raise ModelRefused(
-                f"manifest {command.manifest_sha256} is of {manifest.name} {manifest.version}, "
-                f"not of {command.model} {command.version}"
-            )
-        for name, file in manifest.files.items():
-            if not await asyncio.to_thread(self._artifacts.has, file.sha256):
-                raise ModelRefused(f"{name}: {file.sha256} is not stored")
-        await registry.register(signed.raw, manifest, manifest.files, actor=command.actor)
 
 
 async def _change(command: replies.Traffic, registry: Registry, reply: Reply) -> None:

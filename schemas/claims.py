@@ -2,9 +2,7 @@
 
 In place of `data` the input's parameters hold `claim_url`, `claim_sha256` (lower-case hexadecimal)
 and `claim_size` (bytes); what lies there is the tensor's raw binary form. Which URLs may be named is
-an allow-list of prefixes, compared as text: a URL that two readers could understand differently
-(`..`, `//`, `::`, `%`, `@`, `?`, `#`, `~`, `*`, backslashes) is refused rather than normalised.
-`workers/claims.py` fetches.
+an allow-list of prefixes, compared as text (`urls.py`). `workers/claims.py` fetches.
 `tests/schemas/test_claims.py` tries the ways around.
 """
 
@@ -13,15 +11,14 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from chimera.schemas.errors import ConfigurationError, SchemaInvalid
+from chimera.schemas import urls
+from chimera.schemas.errors import SchemaInvalid
 from chimera.schemas.tensors import Layout, quoted
 
 URL, SHA256, SIZE = "claim_url", "claim_sha256", "claim_size"
 MAX_URL = 2_048
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
-_PATH = re.compile(r"[A-Za-z0-9._=+,:/-]+")
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
@@ -63,26 +60,10 @@ def require_allowed(claim: Claim, prefixes: Iterable[str]) -> None:
     Raises:
         SchemaInvalid: two readers could understand the URL differently, or it is not allowed.
     """
-    where = f"{URL} {quoted(claim.url)}"
-    scheme = _SCHEME.match(claim.url)
-    path = claim.url[scheme.end() :] if scheme else ""
-    if not _PATH.fullmatch(path) or "::" in path:
-        raise SchemaInvalid(f"{where} is not a plain URL")
-    if not {"", ".", ".."}.isdisjoint(path.removeprefix("/").split("/")):
-        raise SchemaInvalid(f"{where} has an empty or a dotted part")
-    if not any(claim.url.startswith(folder(prefix)) for prefix in prefixes):
-        raise SchemaInvalid(f"{where} is under no prefix that is allowed here")
+    allowed = [folder(prefix) for prefix in prefixes]
+    urls.require_under(claim.url, allowed, f"{URL} {quoted(claim.url)}")
 
 
 def folder(prefix: str) -> str:
-    """An allowed prefix as URLs have to begin: with the `/` that ends it.
-
-    Raises:
-        ConfigurationError: it is no `<scheme>://<something>`, and would allow too much or nothing.
-    """
-    scheme = _SCHEME.match(prefix)
-    if not scheme or not prefix[scheme.end() :].strip("/"):
-        raise ConfigurationError(
-            f"{quoted(prefix)} in CLAIM_PREFIXES names no place below a scheme"
-        )
-    return prefix.rstrip("/") + "/"
+    """An allowed prefix as URLs have to begin: with the `/` that ends it. Raises ConfigurationError."""
+    return urls.folder(prefix, "CLAIM_PREFIXES")

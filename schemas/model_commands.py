@@ -46,7 +46,7 @@ class RegisterModel(_Command, frozen=True, kw_only=True, tag="register"):
     """Make a version known; it cannot be changed afterwards."""
 
     version: Name
-    source: Url  # of the folder with its manifest
+    source: Url  # of the folder with its signed manifest, where the store has not got it yet
     manifest_sha256: Sha256
 
 

@@ -46,6 +46,17 @@ class ArtifactsSettings(Section):
         description="files that nothing refers to are kept for this long: a registration that is"
         " under way has stored them before it names them",
     )
+    sources: tuple[str, ...] = Field(
+        default=(),
+        description="fsspec URL prefixes that register commands may name, for versions that are not"
+        " stored yet; they have to be signed by a trusted key; empty: none",
+    )
+    source_within_s: float = Field(
+        default=600,
+        gt=0,
+        description="for a register command's version to be brought and inspected; commands behind"
+        " it wait for as long",
+    )
     definitions: tuple[str, ...] = Field(
         default=("chimera.workers.definitions.mlp:*", "chimera.workers.definitions.encoder:*"),
         description="torch definitions that a manifest may name: package.module:name, or"

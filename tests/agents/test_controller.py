@@ -26,6 +26,7 @@ from chimera.schemas.model_names import key
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.versions import Versions
 from tests.agents.steering import Stage, die_at, settings_of, staged, steered
+from tests.agents.test_compilation import sums
 from tests.stores.content import version_in
 from tests.stores.places import compiled, connected, verified
 
@@ -113,7 +114,7 @@ def test_controller_does_commands_in_order_and_answers_each(play: Play) -> None:
 def test_controller_registers_what_a_trusted_key_has_signed(play: Play, tmp_path: Path) -> None:
     async def work(stage: Stage) -> None:
         store = Artifacts(stage.settings.artifacts.url, stage.settings.artifacts.cache_dir)
-        raw, signature = version_in(tmp_path / "digits")
+        raw, signature = version_in(tmp_path / "digits", model=sums())
         digest = Versions(store).add(tmp_path / "digits", raw, signature)
         good = stage.command(RegisterModel, version="1", source="store:", manifest_sha256=digest)
         commands: list[Command] = [
@@ -132,7 +133,7 @@ def test_controller_registers_what_a_trusted_key_has_signed(play: Play, tmp_path
             answers = await stage.answers(5)
         assert [one.outcome for one in answers] == ["done", *["refused"] * 3, "done"]
         for answer, why in zip(
-            answers, ("", "not of digits 2", "manifest", "compile it first", ""), strict=True
+            answers, ("", "not of digits 2", "not a plain URL", "compile it first", ""), strict=True
         ):
             assert why in answer.error
         found = await stage.place.registry.version("digits", "1")
