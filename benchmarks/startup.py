@@ -163,10 +163,9 @@ class Traffic:
             record = self._consumer.poll(0.005)
             if record is None or record.error():
                 continue
-            found = dict(record.headers() or ())
-            tier = found.get("chimera-tier")
-            assert isinstance(tier, bytes), (found, record.value())
-            return tier.decode()
+            found: dict[str, Any] = dict(record.headers() or [])
+            assert "chimera-tier" in found, (found, record.value())
+            return str(found["chimera-tier"], "utf-8")
         raise TimeoutError(f"no result within {WITHIN_S:g} s")
 
     def close(self) -> None:

@@ -5,8 +5,9 @@ loaded only if it was made here, which its signature shows (`workers/placed.py`)
 run here: none was at hand. `tests/workers/compiling/test_pipeline.py` loads one.
 """
 
-# pyright: reportUnknownMemberType=false, reportPrivateUsage=false
-# (torch's functions are typed in part)
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false
+# (torch's functions are typed in part; its stubs have `_aoti` in a file that they never import)
 
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,8 @@ class _Package:
     """
 
     def __init__(self, path: str, device_index: int) -> None:
-        self._loader: Any = torch._C._aoti.AOTIModelPackageLoader(
-            path, MODEL, True, 1, device_index
-        )
+        loader: Any = torch._C._aoti.AOTIModelPackageLoader
+        self._loader = loader(path, MODEL, True, 1, device_index)
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:
         found: list[Tensor] = self._loader.boxed_run(list(tensors))
