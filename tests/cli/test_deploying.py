@@ -77,7 +77,7 @@ def until(condition: Callable[[], bool], log: Path) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(360)
 def test_version_is_deployed_followed_by_another_and_rolled_back(registry: Place) -> None:
     place, model = registry, f"digits-{registry.environment['CHIMERA_KAFKA__GROUP']}"
     log = place.folder / "node.log"
