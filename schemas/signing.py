@@ -21,7 +21,6 @@ from enum import Enum
 from typing import Never
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from chimera.schemas.errors import ConfigurationError, SignatureInvalid
@@ -70,6 +69,8 @@ class SigningKey:
 
     def pem(self) -> bytes:
         """The secret itself, unencrypted: for the one file that keeps it."""
+        from cryptography.hazmat.primitives import serialization
+
         return self._key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -130,6 +131,8 @@ def read_private(pem: bytes, name: str) -> SigningKey:
     Raises:
         ConfigurationError: it is no unencrypted PKCS #8 key of Ed25519.
     """
+    from cryptography.hazmat.primitives import serialization  # 0.1 s, that verifying need not cost
+
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):

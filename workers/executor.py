@@ -57,6 +57,7 @@ MakeLoader = Callable[[str, int, tuple[str, ...]], Loader]
 def main(arguments: list[str], make_loader: MakeLoader) -> int:
     """Run an executor on the file descriptors that its node passed; returns its exit status."""
     started_ns = time.monotonic_ns()
+    gc.disable()  # until it has started: libraries and models are there to stay
     link_fileno, board_fileno, node_pid = map(int, arguments)
     _end_with(node_pid)
     for ignored in (signal.SIGINT, signal.SIGTERM):
@@ -120,6 +121,7 @@ def _start(link: Link, board: Board, make_loader: MakeLoader, started_ns: int) -
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_AFTER, 20, 100)
+    gc.enable()
     start_ms = (time.monotonic_ns() - started_ns) // 1_000_000
     report = Started(slot, os.getpid(), start_ms, loaded)
     link.send(frames.frame(Kind.STARTED, msgspec.json.encode(report)))
