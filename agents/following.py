@@ -45,6 +45,7 @@ ASK_S = 1.0  # at the start, between looks whether the store is to be asked agai
 Served = tuple[ModelState, tuple[Placement, ...]]
 Tell = Callable[[ModelState, Loaded, int], None]
 """Hears of each refusal: the state that wanted it, what was refused and why, how often by now."""
+Serves = Callable[[Mapping[str, int]], None]
 
 
 class Executors(Protocol):
@@ -67,12 +68,14 @@ class Following:
         client_arguments: Mapping[str, Any],
         layout: "Layout",
         refusals: Refusals,
+        serves: Serves = lambda revisions: None,
     ) -> None:
+        """`serves` hears which revision of each model's state is served, whenever that changes."""
         self._consumer = AIOKafkaConsumer(  # no group: all partitions, from the start
             topic, **client_arguments, auto_offset_reset="earliest"
         )
         self._layout = layout
-        self._refusals = refusals
+        self._refusals, self._serves = refusals, serves
         self._tell: Tell | None = None  # until somebody listens
         self._wanted: dict[str, ModelState] = {}
         self._served: dict[str, Served] = {}
@@ -258,6 +261,7 @@ class Following:
 
     def _note_answering(self) -> None:
         self._directed = {model: state for model, (state, _) in self._served.items()}
+        self._serves({model: state.revision for model, state in self._directed.items()})
         self._answering = [
             one
             for state, placed in self._served.values()

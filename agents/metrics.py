@@ -1,5 +1,6 @@
 """What a node counts, for Prometheus. Names end in their unit; labels are few and bounded."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -71,6 +72,11 @@ class Metrics:
             "1 while a lane waits for a command to resume",
             ["topic", "partition"],
         )
+        self.model_revision = gauge(
+            "chimera_model_revision",
+            "Of a model's state, the one that is served",
+            ["model"],
+        )
         self.fences = counter("chimera_fences", "Lanes whose producer was fenced")
         self.holes = counter("chimera_holes", "Runs that did not continue their lane")
         self.breaker_state = gauge(
@@ -92,3 +98,9 @@ class Metrics:
             "chimera_executor_restarts", "Executors replaced", ["reason"]
         )
         self.shadows = ShadowMetrics(self.registry)
+
+    def serve(self, revisions: Mapping[str, int]) -> None:
+        """The revisions of all models' states that are served now."""
+        self.model_revision.clear()
+        for model, revision in revisions.items():
+            self.model_revision.labels(model).set(revision)

@@ -147,6 +147,7 @@ class Node:
             {**self._consumer_arguments, "fetch_max_wait_ms": FOLLOWING_WAIT_MS},
             layout,
             Refusals(self.settings.serving.refused_again_ms / 1000),
+            self.metrics.serve,
         )
 
     def fatal(self, reason: str) -> None:

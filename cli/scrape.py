@@ -27,6 +27,7 @@ class Page:
 
     windows: Counter[Lane] = field(default_factory=Counter[Lane])
     halted: set[Lane] = field(default_factory=set[Lane])
+    revisions: dict[str, int] = field(default_factory=dict[str, int])  # served, by model; the least
     outcomes: Counter[str] = field(default_factory=Counter[str])  # by code
     batches: float = 0
     batched: float = 0  # rows in them
@@ -57,6 +58,9 @@ class Page:
             self.windows[_lane(labels)] += int(value)
         elif name == "chimera_lane_halted" and value:
             self.halted.add(_lane(labels))
+        elif name == "chimera_model_revision":
+            model = labels["model"]
+            self.revisions[model] = min(int(value), self.revisions.get(model, int(value)))
         elif name == "chimera_outcomes_total":
             self.outcomes[labels["code"]] += int(value)
         elif name == "chimera_batch_size_count":

@@ -74,7 +74,8 @@ def page() -> str:
         "",
         "Each is an environment variable; the same names, without `CHIMERA_` and in lower case,",
         "stand in sections of a TOML file: `chimera.toml` in the working folder, or the file that",
-        "`CHIMERA_CONFIG` names. The environment wins. A list is written as JSON.",
+        "`CHIMERA_CONFIG` names. The environment wins; `null` in it unsets what the file sets. A list",
+        "is written as JSON.",
         "`chimera settings` shows the values that are in force.",
     ]
     last = ""

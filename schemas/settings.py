@@ -1,7 +1,8 @@
 """All settings: environment and one optional TOML file in, one frozen `Settings` out.
 
 A variable is `CHIMERA_<SECTION>__<FIELD>`, for example `CHIMERA_KAFKA__BOOTSTRAP`. The file is
-`chimera.toml` in the working folder, or the one that `CHIMERA_CONFIG` names; the environment wins.
+`chimera.toml` in the working folder, or the one that `CHIMERA_CONFIG` names; the environment wins,
+and `null` in it unsets what the file sets.
 Nobody else reads the environment. Each field's description gives its unit and its reason, and
 `docs/settings.md` is made of them. Children that only compute get an environment without secrets.
 `tests/schemas/test_settings.py` holds it together.
@@ -45,13 +46,18 @@ from chimera.schemas.serving_settings import (
 )
 
 LIBRARIES_SECRETS = ("PGPASSWORD", "PGPASSFILE")  # which the registry's driver reads by itself
+UNSET = "null"  # in the environment: as if nobody had set it
 
 
 class Settings(BaseSettings):
     """The whole configuration of a process, read once at its start."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="CHIMERA_", env_nested_delimiter="__"
+        frozen=True,
+        extra="forbid",
+        env_prefix="CHIMERA_",
+        env_nested_delimiter="__",
+        env_parse_none_str=UNSET,
     )
 
     kafka: KafkaSettings = KafkaSettings()

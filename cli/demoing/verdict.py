@@ -3,10 +3,11 @@
     lost         a request without a result
     duplicated   a result, or a dead letter, for a request that has one already
     mismatched   an outcome that is not this request's: another error code, id, key or partition, scores
-                 that are not those of its digit, an order that is not its partition's, a dead letter
-                 that is missing, uncalled for, or not the request's own bytes; a record of nobody's
+                 that are not those of its digit and its version, a digest that is not its version's, an
+                 order that is not its partition's, a dead letter that is missing, uncalled for, or not
+                 the request's own bytes; a record of nobody's
 
-`tests/cli/test_demo.py` shows each of them to it.
+`tests/cli/demoing/test_verdict.py` shows each of them to it.
 """
 
 from collections import Counter
@@ -16,8 +17,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from chimera.cli import results
-from chimera.cli.demo_requests import BROKEN, Digits, Request
+from chimera.cli.demoing.requests import BROKEN, Digits, Request
 from chimera.cli.results import Coordinates, Record
+from chimera.schemas import headers as names
 from chimera.schemas.errors import RequestError
 from chimera.schemas.tensors import Array
 
@@ -35,14 +37,15 @@ class Verdict:
     lost: int = 0
     duplicated: int = 0
     mismatched: int = 0
-    right: int = 0  # digits recognised
     valid: int = 0  # requests that had to be served
+    answered: Counter[str] = field(default_factory=Counter[str])  # by the version that served
+    right: Counter[str] = field(default_factory=Counter[str])  # digits recognised, by version
     complaints: list[str] = field(default_factory=list[str])
 
     @property
     def accuracy(self) -> float:
         """Over all valid requests: one without an answer counts as wrong."""
-        return self.right / self.valid if self.valid else 0.0
+        return self.right.total() / self.valid if self.valid else 0.0
 
     @property
     def is_exact(self) -> bool:
@@ -145,21 +148,29 @@ class _Bench:
             return f"key {record.key!r}, should be {request.key!r}"
         value = record.value or b""
         try:
-            name = results.head_of(value, story.head).get("id")
+            head = results.head_of(value, story.head)
+            name = head.get("id")
             if name != request.id and request.kind != BROKEN:  # its id could not be read
                 return f"id {name!r}"
             if request.code is None:
-                return self._wrong_answer(results.outputs(value, story.head), request)
+                outputs = results.outputs(value, story.head)
+                digest = (dict(record.headers).get(names.MODEL_DIGEST) or b"").decode()
+                return self._wrong_answer(outputs, request, str(head["model_version"]), digest)
         except (ValueError, LookupError, TypeError, RequestError) as error:
             return f"its result cannot be read: {error!r}"
         return ""
 
-    def _wrong_answer(self, outputs: dict[str, Array], request: Request) -> str:
+    def _wrong_answer(
+        self, outputs: dict[str, Array], request: Request, version: str, digest: str
+    ) -> str:
+        known = self._digits.scores.get(version)
+        if known is None or digest != self._digits.digests[version]:
+            return f"version {version} does not have the digest {digest}"
+        self._verdict.answered[version] += 1
         if int(outputs["digit"][0]) == int(self._digits.labels[request.digit]):
-            self._verdict.right += 1
-        expected = self._digits.scores[request.digit]
-        if not np.allclose(outputs["scores"][0], expected, atol=TOLERANCE):
-            return "the scores are not those of its digit"
+            self._verdict.right[version] += 1
+        if not np.allclose(outputs["scores"][0], known[request.digit], atol=TOLERANCE):
+            return f"the scores are not those of its digit, by version {version}"
         return ""
 
     def _mismatch(self, what: str) -> None:

@@ -1,12 +1,14 @@
 """What the demo publishes: the held-out digits over and over, and bad requests among them. Pure.
 
 Half of the digits go as JSON, half as raw tensors behind a JSON head. Each bad kind has the one
-error code that it must get. `tests/cli/test_demo.py` publishes them, and feeds their judge wrong answers.
+error code that it must get. `tests/cli/demoing/test_requests.py` reads them with the codec.
 """
 
+import itertools
+import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from chimera.schemas.errors import (
     UnknownModel,
 )
 
+MODEL = "digits"
+GOOD, WORSE = "1", "2"  # its versions
 CAMERAS = 16  # ordering keys
 BAD_SHARE = 200  # one request of each bad kind in so many
 OVERSIZE_AT_MOST = 3  # a megabyte each
@@ -34,11 +38,12 @@ Headers = list[tuple[str, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Digits:
-    """The held-out digits: [n, 64] pixels, [n] labels, and torch's own scores [n, 10]."""
+    """The held-out digits: [n, 64] pixels, [n] labels; of each version its digest and its scores."""
 
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
-    scores: NDArray[np.float32]
+    scores: Mapping[str, NDArray[np.float32]]  # by version, [n, 10]: torch's own
+    digests: Mapping[str, str]  # by version: what its results name
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +68,12 @@ class Plan:
         return len(self.burst) + len(self.paced)
 
 
-def load(file: Path) -> Digits:
-    """What `chimera.cli.digits` wrote."""
-    with np.load(file) as arrays:
-        return Digits(arrays["images"], arrays["labels"], arrays["scores"])
+def load(folder: Path) -> Digits:
+    """What `making.py` wrote."""
+    digests = json.loads((folder / "digests.json").read_text("utf-8"))
+    with np.load(folder / "digits.npz") as arrays:
+        scores = {version: arrays[f"scores_{version}"] for version in digests}
+        return Digits(arrays["images"], arrays["labels"], scores, digests)
 
 
 def plan(digits: Digits, count: int, limit_bytes: int) -> Plan:
@@ -77,14 +84,18 @@ def plan(digits: Digits, count: int, limit_bytes: int) -> Plan:
         for kind, make in _bad(limit_bytes).items()
         for number in range(min(each, OVERSIZE_AT_MOST) if kind == OVERSIZE else each)
     ]
-    served = [
-        (_binary if number % 2 else _json)(digits, number % len(digits.labels), f"digit-{number}")
-        for number in range(count - len(bad))
-    ]
+    served = list(itertools.islice(endless(digits, "digit"), count - len(bad)))
     paced = min(count // PACED_SHARE, PACED_AT_MOST, len(served))
     burst = served[paced:] + bad
     random.Random(0).shuffle(burst)
     return Plan(burst, served[:paced])
+
+
+def endless(digits: Digits, prefix: str) -> Iterator[Request]:
+    """Good requests, JSON and binary in turns, for as long as anybody takes them."""
+    for number in itertools.count():
+        make = _binary if number % 2 else _json
+        yield make(digits, number % len(digits.labels), f"{prefix}-{number}")
 
 
 Make = Callable[[Digits, int, str], Request]
@@ -140,7 +151,7 @@ def _binary(digits: Digits, digit: int, name: str) -> Request:
     raw = digits.images[digit].tobytes()
     tensor = {"name": "image", "shape": [1, 64], "datatype": "FP32"}
     body = {
-        "model_name": "digits",
+        "model_name": MODEL,
         "id": name,
         "parameters": {"binary_data_output": True},
         "inputs": [tensor | {"parameters": {"binary_data_size": len(raw)}}],
@@ -165,7 +176,7 @@ def _body(
         "datatype": datatype,
         "data": data or digits.images[digit].tolist(),
     }
-    return {"model_name": "digits", "id": name, "inputs": [tensor]}
+    return {"model_name": MODEL, "id": name, "inputs": [tensor]}
 
 
 def _request(
