@@ -4,6 +4,7 @@
 """
 
 import uuid
+from typing import Any
 
 from chimera.cli.actor import actor
 from chimera.cli.commanding import give
@@ -50,7 +51,7 @@ class Operator:
         return answer
 
 
-def _common(reason: str) -> dict[str, str]:
+def _common(reason: str) -> dict[str, Any]:
     return {
         "command_id": uuid.uuid4().hex,
         "tenant": DEFAULT_TENANT,

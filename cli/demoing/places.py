@@ -1,29 +1,40 @@
-"""Where everything of a demo can be looked at, while it is up and afterwards."""
+"""Where everything of a demo can be looked at: while it was up, and afterwards where it was kept."""
 
+from chimera.cli.demoing.requests import MODEL
 from chimera.cli.demoing.stack import DemoStack
 from chimera.topics.catalogue import catalogue
 
 
 def places(stack: DemoStack, *, is_up: bool) -> dict[str, str]:
+    """What, and where."""
     topics = catalogue(stack.settings)
-    logs = ("stack.log", "node.log", "training.log") if is_up else ("node.log", "training.log")
-    places = {
+    logs = ("stack.log",) if is_up else ()
+    found = {
         "Kafka": stack.bootstrap,
         "requests": topics.requests.name,
         "results": topics.results.name,
         "dead letters": topics.dead_letters.name,
+        "what happened to models": topics.model_events.name,
+        "what serves": topics.model_state.name,
+        "registry": stack.postgres,
         "metrics": stack.metrics,
-        "model": f"{stack.folder}/models/digits/1",
-        "logs": f"{stack.folder}/" + ", ".join(logs),
+        "versions, their tiers": f"{stack.folder}/versions, {stack.folder}/compiled",
+        "logs": f"{stack.folder}/" + ", ".join((*logs, "node.log", "making.log")),
     }
     if stack.is_embedded:
-        places["Kafka's data, log"] = f"{stack.folder}/kafka"
+        found["Kafka's data, log"] = f"{stack.folder}/kafka"
+    return found | _next(stack, is_up=is_up)
+
+
+def _next(stack: DemoStack, *, is_up: bool) -> dict[str, str]:
     if is_up:
-        places["go on with"] = f"export CHIMERA_CONFIG={stack.config_file}"
-        places[""] = f"chimera watch; chimera doctor; chimera infer digits --input {stack.sample}"
-        places["stop it"] = f"chimera down; rm -r {stack.folder}"
-    elif stack.is_kept:
-        places["only files are left"] = f"something is wrong: see {stack.folder}"
-    else:
-        places["all of it is gone"] = "`chimera demo --keep` leaves it up"
-    return places
+        return {
+            "go on with": f"export CHIMERA_CONFIG={stack.config_file}",
+            "": f"chimera watch; chimera doctor; chimera infer {MODEL} --input {stack.sample}",
+            " ": f"chimera models list; chimera models show {MODEL} 1; chimera models history {MODEL}",
+            "stop it": f"chimera down; rm -r {stack.folder}",
+        }
+    if stack.is_kept:
+        return {"only files are left": f"something is wrong: see {stack.folder}"}
+    told = f"`chimera demo --keep` leaves it up, for `chimera models show {MODEL}` and the like"
+    return {"all of it is gone": told}

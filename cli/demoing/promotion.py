@@ -9,12 +9,12 @@ The controller rolls back by itself; where it does not, the demo does so by hand
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from chimera.cli.demoing.operator import Operator
-from chimera.cli.demoing.publisher import Publisher
+from chimera.cli.demoing.publisher import Acknowledged, Publisher
 from chimera.cli.demoing.recording import Recording
 from chimera.cli.demoing.requests import GOOD, WORSE, Digits, Request, endless
 from chimera.cli.demoing.served import Served
@@ -23,7 +23,8 @@ from chimera.cli.demoing.traffic import by_the_clock, coordinates
 from chimera.cli.results import Coordinates
 from chimera.schemas.model_events import ModelRolledBack, WatchJudged
 
-ENOUGH = 150  # answers in a row by version 1, before and after: half a second
+RATE = 100  # requests a second
+ENOUGH = 50  # answers in a row by version 1, before and after
 TURN_WITHIN_S = 20.0  # until what a command says is visible
 BREACH_WITHIN_S = 20.0
 
@@ -68,34 +69,58 @@ async def promote(
     """
     start = len(recording.answers)
     promotion = Promotion(Served(digits.digests, start))
-
-    def served() -> Served:
-        return promotion.served.read(recording.answers, recording.seen_s)
-
+    scene = _Scene(operator, recording, promotion, stages)
     async with _flowing(publisher, digits, promotion.sent):
-        with stages.begin(f"version {WORSE} promoted"):
-            await recording.until(lambda: served().in_a_row(GOOD) >= ENOUGH, TURN_WITHIN_S)
-            promotion.asked_s = time.monotonic()
-            await operator.promote(WORSE)
-            await recording.until(lambda: served().counts[WORSE] > 0, TURN_WITHIN_S)
-        with stages.begin(f"version {WORSE} taken back by its watch"):
-            await recording.until(lambda: _note(promotion, recording), BREACH_WITHIN_S)
-            if promotion.rolled_back is None:
-                await operator.roll_back("the watch did not notice")
-            await recording.until(lambda: served().in_a_row(GOOD) >= ENOUGH, TURN_WITHIN_S)
+        await scene.promote()
+        await scene.await_rollback()
     await recording.until(lambda: len(recording.answers) >= start + len(promotion.sent))
-    served()
+    scene.served()
     return promotion
 
 
-def _note(promotion: Promotion, recording: Recording) -> bool:
-    """Whether it was rolled back."""
-    for seen in recording.events:
-        if isinstance(seen.event, WatchJudged):
-            promotion.judged, promotion.judged_s = seen.event, seen.at_s
-        elif isinstance(seen.event, ModelRolledBack):
-            promotion.rolled_back, promotion.rolled_back_s = seen.event, seen.at_s
-    return promotion.rolled_back is not None
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    operator: Operator
+    recording: Recording
+    promotion: Promotion
+    stages: Stages
+
+    def served(self) -> Served:
+        return self.promotion.served.read(self.recording.answers, self.recording.seen_s)
+
+    async def promote(self) -> None:
+        """Once version 1 answers, until version 2 does."""
+        with self.stages.begin(f"version {WORSE} promoted"):
+            await self._until(lambda: self.served().in_a_row(GOOD) >= ENOUGH)
+            self.promotion.asked_s = time.monotonic()
+            await self.operator.promote(WORSE)
+            await self._until(lambda: self.served().counts[WORSE] > 0)
+
+    async def await_rollback(self) -> None:
+        """Until version 1 answers again."""
+        with self.stages.begin(f"version {WORSE} rolled back") as stage:
+
+            def is_rolled_back() -> bool:
+                stage.update(0, f"it has answered {self.served().counts[WORSE]:,}")
+                return self._note()
+
+            if not await self.recording.until(is_rolled_back, BREACH_WITHIN_S):
+                await self.operator.roll_back("the watch did not notice")
+                await self._until(self._note)
+            await self._until(lambda: self.served().in_a_row(GOOD) >= ENOUGH)
+
+    async def _until(self, condition: Callable[[], bool]) -> bool:
+        return await self.recording.until(condition, TURN_WITHIN_S)
+
+    def _note(self) -> bool:
+        """Take what was told; whether it was rolled back."""
+        promotion = self.promotion
+        for at_s, event in self.recording.events:
+            if isinstance(event, WatchJudged):
+                promotion.judged, promotion.judged_s = event, at_s
+            elif isinstance(event, ModelRolledBack):
+                promotion.rolled_back, promotion.rolled_back_s = event, at_s
+        return promotion.rolled_back is not None
 
 
 @asynccontextmanager
@@ -104,8 +129,9 @@ async def _flowing(publisher: Publisher, digits: Digits, sent: Sent) -> AsyncGen
     stop = asyncio.Event()
 
     async def flow() -> None:
-        acknowledged = []
-        async for request, _, future in by_the_clock(publisher, endless(digits, "promotion")):
+        acknowledged: list[tuple[Request, Acknowledged]] = []
+        requests = endless(digits, "promotion")
+        async for request, _, future in by_the_clock(publisher, requests, RATE):
             acknowledged.append((request, future))
             if stop.is_set():
                 break

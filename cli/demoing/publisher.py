@@ -22,7 +22,9 @@ from chimera.topics import clients
 
 BATCH_BYTES = 131_072
 
-Sent = Awaitable[Any]  # of aiokafka's metadata: where the broker put the record or the batch
+Acknowledged = Awaitable[
+    Any
+]  # of aiokafka's metadata: where the broker put the record or the batch
 Batch = tuple[int, BatchBuilder, list[Request]]
 
 
@@ -54,7 +56,7 @@ class Publisher:
 
     async def send(self, batches: Iterable[Batch]) -> dict[Coordinates, Request]:
         """Returns where the broker put each request, once all are acknowledged."""
-        sent: list[tuple[Batch, Sent]] = []
+        sent: list[tuple[Batch, Acknowledged]] = []
         for batch in batches:
             partition, builder, _ = batch
             future = await self._producer.send_batch(builder, self._topic, partition=partition)
@@ -66,9 +68,9 @@ class Publisher:
                 where[Coordinates(self._topic, partition, first + number)] = request
         return where
 
-    async def send_one(self, request: Request) -> Sent:
+    async def send_one(self, request: Request) -> Acknowledged:
         """The returned future is done when the broker has it."""
-        sent: Sent = await self._producer.send(
+        sent: Acknowledged = await self._producer.send(
             self._topic,
             request.value,
             key=request.key,

@@ -82,7 +82,7 @@ class Recording:
                 elif where.topic == self._topics.dead_letters.name:
                     self.dead_letters += records
                 else:
-                    self.events += (Seen(now_s, decode_event(one.value)) for one in records)
+                    self.events += (Seen(now_s, decode_event(one.value or b"")) for one in records)
 
 
 @asynccontextmanager

@@ -43,6 +43,11 @@ class Servers:
             raise AssertionError("not started")
         return own
 
+    @property
+    def postgres(self) -> str:
+        """host:port/database."""
+        return self._registry.place
+
     def start(self, registry_ready: Path) -> None:
         """`registry_ready`: a file that is made when the registry can be written to, and signed for.
 

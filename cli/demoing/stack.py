@@ -48,9 +48,17 @@ class DemoStack:
 
     @property
     def bootstrap(self) -> str:
+        return self._started.bootstrap
+
+    @property
+    def postgres(self) -> str:
+        return self._started.postgres
+
+    @property
+    def _started(self) -> "Servers":
         if self._servers is None:
             raise AssertionError("not started")
-        return self._servers.bootstrap
+        return self._servers
 
     @property
     def metrics(self) -> str:
@@ -154,8 +162,7 @@ class DemoStack:
             DemoFailed: it did not come up.
         """
         self.config_file.write_text(configuration.toml(self.settings), "utf-8")
-        if self._servers is not None:
-            self._servers.stop()
+        self._started.stop()
         environment = {**self._environment, "CHIMERA_CONFIG": str(self.config_file)}
         log_file = self.folder / "handover.log"
         up = [sys.executable, "-m", "chimera.cli", "up", "--detach"]

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chimera.cli import results
-from chimera.cli.demoing.publisher import Publisher, Sent
+from chimera.cli.demoing.publisher import Acknowledged, Publisher
 from chimera.cli.demoing.recording import Recording
 from chimera.cli.demoing.requests import Plan, Request
 from chimera.cli.results import Coordinates, Record
@@ -74,7 +74,7 @@ async def exchange(
 
 
 async def _paced(publisher: Publisher, requests: Sequence[Request], traffic: Traffic) -> None:
-    sent = [one async for one in by_the_clock(publisher, requests)]
+    sent = [one async for one in by_the_clock(publisher, requests, RATE)]
     for request, due_s, acknowledged in sent:
         where = await coordinates(acknowledged)
         traffic.sent[where] = request
@@ -82,17 +82,17 @@ async def _paced(publisher: Publisher, requests: Sequence[Request], traffic: Tra
 
 
 async def by_the_clock(
-    publisher: Publisher, requests: Iterable[Request]
-) -> AsyncIterator[tuple[Request, float, Sent]]:
+    publisher: Publisher, requests: Iterable[Request], rate: float
+) -> AsyncIterator[tuple[Request, float, Acknowledged]]:
     """Each is published when its time has come; yields it with that time."""
     start_s = time.monotonic() + 0.1
     for number, request in enumerate(requests):
-        due_s = start_s + number / RATE
+        due_s = start_s + number / rate
         await asyncio.sleep(max(0.0, due_s - time.monotonic()))
         yield request, due_s, await publisher.send_one(request)
 
 
-async def coordinates(acknowledged: Sent) -> Coordinates:
+async def coordinates(acknowledged: Acknowledged) -> Coordinates:
     """Where the broker has put a record."""
     where = await acknowledged
     return Coordinates(where.topic, where.partition, where.offset)
