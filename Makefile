@@ -24,7 +24,7 @@ setup: $(UV) ## Bring everything into .venv/
 	$(UV) sync
 
 .PHONY: demo
-demo: $(UV) ## Train, serve, publish, check every outcome; ARGS="--requests 100000 --json out.json"
+demo: $(UV) ## Train, register, compile, serve, check every outcome, roll back; ARGS="--requests 100000"
 	$(RUN) chimera demo $(ARGS)
 
 .PHONY: up down status

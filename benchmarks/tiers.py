@@ -24,7 +24,8 @@ from torch import nn
 
 from benchmarks.environments import ROOT
 from benchmarks.machine import commit
-from chimera.cli import digits, tier_table
+from chimera.cli import tier_table
+from chimera.cli.demoing import digits
 from chimera.schemas.compile_report import CompileReport, Step
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.model_settings import CompilingSettings
@@ -34,7 +35,7 @@ from chimera.workers.definitions.encoder import Encoder
 from chimera.workers.dispatching.choice import choose
 from chimera.workers.models import write_model
 
-SAMPLES = "samples.safetensors"
+SAMPLES = digits.SAMPLES
 SIZES = (1, 32, 256)
 ALLOWED = ("chimera.workers.definitions.mlp:Mlp", "chimera.workers.definitions.encoder:Encoder")
 
@@ -43,10 +44,7 @@ def write_digits(models_dir: Path) -> Path:
     """The demo's network, trained; its samples are what it never saw."""
     images, labels = digits.digits()
     network = digits.train(images[:1200], labels[:1200])
-    manifest = msgspec.structs.replace(
-        digits.MANIFEST, definition="chimera.workers.definitions.mlp:Mlp", samples=SAMPLES
-    )
-    return _write(models_dir, manifest, network, {"image": images[1200:]})
+    return _write(models_dir, digits.MANIFEST, network, {"image": images[1200:]})
 
 
 def write_encoder(models_dir: Path) -> Path:

@@ -2,7 +2,8 @@
 
 A client's side of the wire, for the commands that publish requests and wait. Everything is read
 under `read_committed`: what a transaction has not made visible does not exist. A request is (topic,
-partition, offset), and its result says so in headers. `tests/cli/test_infer.py` and `test_demo.py` read real ones.
+partition, offset), and its result says so in headers. `tests/cli/test_infer.py` and
+`demoing/test_demo.py` read real ones.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
