@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from chimera.cli.demoing.failure import DemoFailed
 from chimera.cli.demoing.operator import Operator
 from chimera.cli.demoing.publisher import Acknowledged, Publisher
 from chimera.cli.demoing.recording import Recording
@@ -25,8 +26,8 @@ from chimera.schemas.model_events import ModelRolledBack, WatchJudged
 
 RATE = 100  # requests a second
 ENOUGH = 50  # answers in a row by version 1, before and after
-TURN_WITHIN_S = 20.0  # until what a command says is visible
-BREACH_WITHIN_S = 20.0
+TURN_WITHIN_S = 60.0  # until what a command says is visible: two seconds where nobody else computes
+BREACH_WITHIN_S = 60.0
 
 Sent = dict[Coordinates, Request]
 
@@ -91,10 +92,10 @@ class _Scene:
     async def promote(self) -> None:
         """Once version 1 answers, until version 2 does."""
         with self.stages.begin(f"version {WORSE} promoted"):
-            await self._until(lambda: self.served().in_a_row(GOOD) >= ENOUGH)
+            await self._until(self._is_good, f"version {GOOD} answers")
             self.promotion.asked_s = time.monotonic()
             await self.operator.promote(WORSE)
-            await self._until(lambda: self.served().counts[WORSE] > 0)
+            await self._until(lambda: self.served().counts[WORSE] > 0, f"version {WORSE} answers")
 
     async def await_rollback(self) -> None:
         """Until version 1 answers again."""
@@ -106,11 +107,16 @@ class _Scene:
 
             if not await self.recording.until(is_rolled_back, BREACH_WITHIN_S):
                 await self.operator.roll_back("the watch did not notice")
-                await self._until(self._note)
-            await self._until(lambda: self.served().in_a_row(GOOD) >= ENOUGH)
+                await self._until(self._note, "the rollback is told")
+            await self._until(self._is_good, f"version {GOOD} answers again")
 
-    async def _until(self, condition: Callable[[], bool]) -> bool:
-        return await self.recording.until(condition, TURN_WITHIN_S)
+    async def _until(self, condition: Callable[[], bool], what: str) -> None:
+        """Raises DemoFailed: it does not come true."""
+        if not await self.recording.until(condition, TURN_WITHIN_S):
+            raise DemoFailed(f"{what}: not within {TURN_WITHIN_S:.0f} s")
+
+    def _is_good(self) -> bool:
+        return self.served().in_a_row(GOOD) >= ENOUGH
 
     def _note(self) -> bool:
         """Take what was told; whether it was rolled back."""
