@@ -45,8 +45,7 @@ def make(folder: Path, tiers: tuple[str, ...], settings: Settings) -> None:
     torch.set_num_threads(1)  # small matrices: more threads are slower, and not reproducible
     _say(TRAINED, "reading the digits")
     parts = digits.parts()
-    sample = parts.held_out_images[0].tolist()
-    (folder / "digit.json").write_text(json.dumps(sample) + "\n")
+    _write_sample(folder / "digit.json", parts.held_out_images[0])
     shuffled = np.random.default_rng(digits.SEED).permutation(parts.labels)
     networks: dict[str, Mlp] = {}
     for version, labels in ((GOOD, parts.labels), (WORSE, shuffled)):
@@ -67,6 +66,11 @@ def make(folder: Path, tiers: tuple[str, ...], settings: Settings) -> None:
         digests[version] = asyncio.run(register(made, settings, actor())).digest
         (folder / "digests.json").write_text(json.dumps(digests))
         _compile(version, folder / "compiled" / version, tiers, settings)
+
+
+def _write_sample(file: Path, image: digits.Images) -> None:
+    tensor = {"name": "image", "shape": [1, 64], "datatype": "FP32", "data": image.tolist()}
+    file.write_text(json.dumps({"inputs": [tensor]}) + "\n", "utf-8")
 
 
 def _compile(version: str, out: Path, tiers: tuple[str, ...], settings: Settings) -> None:
