@@ -130,3 +130,10 @@ def test_page_of_two_nodes_adds_up(text: str) -> None:
         page.read(text + 'chimera_window_records{topic="t",partition="0"} 3.0\n')
     assert page.windows == {("t", 0): 6}
     assert page.halted == ({("t", 1)} if text else set())
+
+
+def test_page_of_two_nodes_has_the_revision_that_both_serve() -> None:
+    page = Page()
+    for revision in (7, 6):
+        page.read(f'chimera_model_revision{{model="digits"}} {revision}.0\n')
+    assert page.revisions == {"digits": 6}

@@ -1,6 +1,112 @@
-"""What the demo says at its end."""
+"""What the demo says at its end: of good ones, and of those where something went wrong."""
 
-from chimera.cli.demoing import report
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chimera.cli.demoing import report, table
+from chimera.cli.demoing.promotion import ENOUGH, Promotion
+from chimera.cli.demoing.report import Report
+from chimera.cli.demoing.requests import GOOD, WORSE, Plan
+from chimera.cli.demoing.served import Served
+from chimera.cli.demoing.verdict import Verdict
+from chimera.schemas import compile_report
+from chimera.schemas.model_commands import WatchPolicy
+from chimera.schemas.model_events import ModelRolledBack, Observed, WatchJudged
+from tests.cli.demoing.records import DIGESTS, published, result
+
+REPORTS = Path(__file__).parents[3] / "docs" / "results"
+
+
+def promoted(plan: Plan, *, is_automatic: bool = True) -> Promotion:
+    """Asked at 10 s: version 2 answers at 11 s, is judged at 13 s, version 1 answers at 14 s."""
+    good = [one for one in published(plan).items() if one[1].code is None]
+    versions = [WORSE] * 3 + [GOOD] * ENOUGH
+    answers = [result(*one, version=name) for one, name in zip(good, versions, strict=False)]
+    served = Served(DIGESTS).read(answers, [11.0] * 3 + [14.0] * ENOUGH)
+    common: dict[str, Any] = {
+        "tenant": "default",
+        "model": "digits",
+        "at_ms": 0,
+        "source": "controller",
+    }
+    judged = WatchJudged(
+        event_id="a",
+        version=WORSE,
+        verdict="breached",
+        reason="disagreement 9 of 9",
+        policy=WatchPolicy(),
+        candidate=Observed(requests=9, errors=0, p99_us=1),
+        **common,
+    )
+    back = ModelRolledBack(
+        event_id="b",
+        withdrawn=(WORSE,),
+        restored=(GOOD,),
+        is_automatic=is_automatic,
+        reason=judged.reason,
+        revision=3,
+        **common,
+    )
+    return Promotion(served, {}, 10.0, judged, 13.0, back, 13.0)
+
+
+def reported(promotion: Promotion, verdict: Verdict, during: Verdict) -> Report:
+    path = REPORTS / "tiers-digits.json"
+    compiled = compile_report.decode(path.read_bytes(), str(path))
+    both = {GOOD: compiled, WORSE: compiled}
+    return Report(verdict, 1.0, 1, {}, 0, {}, both, promotion, during, DIGESTS)
+
+
+def perfect() -> Verdict:
+    found = Verdict(requests=100, valid=100, results=100)
+    found.right[GOOD] = found.answered[GOOD] = 100
+    return found
+
+
+def test_report_is_good_only_if_the_watch_took_the_version_back(plan: Plan) -> None:
+    assert reported(promoted(plan), perfect(), perfect()).is_good
+    by_hand = promoted(plan, is_automatic=False)
+    assert not reported(by_hand, perfect(), perfect()).is_good
+    assert not reported(Promotion(Served(DIGESTS)), perfect(), perfect()).is_good
+
+
+@pytest.mark.parametrize("fault", ["lost", "duplicated", "mismatched"])
+def test_faults_are_those_of_all_requests(plan: Plan, fault: str) -> None:
+    traffic, during = perfect(), perfect()
+    setattr(traffic, fault, 2)
+    setattr(during, fault, 3)
+    found = reported(promoted(plan), traffic, during)
+    assert json.loads(report.as_json(found))[fault] == 5
+    for one, other in ((perfect(), during), (traffic, perfect())):
+        assert not reported(promoted(plan), one, other).is_good
+
+
+def test_json_tells_when_what_happened(plan: Plan) -> None:
+    told = json.loads(report.as_json(reported(promoted(plan), perfect(), perfect())))
+    assert told["promotion"]["visible_after_s"] == 1.0
+    assert told["rollback"] == {
+        "is_automatic": True,
+        "reason": "disagreement 9 of 9",
+        "judged_after_s": 3.0,
+        "visible_after_s": 4.0,
+        "restored": [GOOD],
+    }
+    assert len(told["tiers"][GOOD]) >= 9
+
+
+def test_tables_show_what_went_wrong(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    during = perfect()
+    during.complain("promotion-7: a second result")
+    table.show(reported(promoted(plan), perfect(), during), {"logs": "there"})
+    told = capsys.readouterr().out
+    assert "3.0 s" in told
+    assert "breached: disagreement 9 of 9" in told
+    assert "promotion-7: a second result" in told
+    table.show(reported(Promotion(Served(DIGESTS)), perfect(), perfect()), {})
+    assert "not taken back by its watch" in capsys.readouterr().out
 
 
 def test_percentiles_of_few_values_are_among_them() -> None:
