@@ -37,6 +37,7 @@ class EmbeddedKafka(EmbeddedServer):
         *,
         jars: Path = DEFAULT_JARS,
         progress: kafka_jars.Progress | None = None,
+        is_brief: bool = False,
     ) -> None:
         """Nothing happens before `start`.
 
@@ -46,11 +47,13 @@ class EmbeddedKafka(EmbeddedServer):
             extra: broker configuration, put over our own.
             jars: where Kafka's jars are kept once fetched.
             progress: called while they are fetched.
+            is_brief: it is wanted for a minute or less: it starts sooner, and is slower for good.
         """
         super().__init__(folder, port)
         self._extra = dict(extra or {})
         self._jars = jars
         self._progress = progress
+        self._is_brief = is_brief
         self._ports: tuple[int, int] | None = None  # broker, controller
 
     @property
@@ -102,7 +105,7 @@ class EmbeddedKafka(EmbeddedServer):
         self._configure(self._choose_ports())  # not opened by formatting
         tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted"]
         arguments = ["-t", kafka_config.new_cluster_id(), "-c", str(self._configuration)]
-        command = [*kafka_config.java(jars), *tool, *arguments]
+        command = [*kafka_config.java(jars, is_brief=True), *tool, *arguments]
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, timeout=START_WITHIN_S
         )
@@ -151,7 +154,7 @@ class EmbeddedKafka(EmbeddedServer):
     def _run(self, jars: list[Path], ports: tuple[int, int], within_s: float) -> bool:
         """Whether it serves; False when a port turned out to be taken."""
         command = [
-            *kafka_config.java(jars),
+            *kafka_config.java(jars, is_brief=self._is_brief),
             f"-XX:ErrorFile={self.folder}/jvm-crash-%p.log",
             "kafka.Kafka",
             str(self._configuration),

@@ -25,7 +25,7 @@ from chimera.cli.results import Coordinates
 from chimera.schemas.model_events import ModelRolledBack, WatchJudged
 
 RATE = 100  # requests a second
-ENOUGH = 50  # answers in a row by version 1, before and after
+ENOUGH = 20  # answers in a row by version 1, before and after
 TURN_WITHIN_S = 60.0  # until what a command says is visible: two seconds where nobody else computes
 BREACH_WITHIN_S = 60.0
 

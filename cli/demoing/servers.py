@@ -82,7 +82,11 @@ class Servers:
             told = f"Kafka is downloaded once: {size_bytes >> 20} MiB, to {kafka.jars_dir}"
             self._stages.say(told)
         self._kafka = EmbeddedKafka(
-            kafka.embedded_dir, kafka.embedded_port, jars=kafka.jars_dir, progress=stage.fetch
+            kafka.embedded_dir,
+            kafka.embedded_port,
+            jars=kafka.jars_dir,
+            progress=stage.fetch,
+            is_brief=True,
         )
         self._kafka.start()
 

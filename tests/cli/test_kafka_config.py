@@ -35,3 +35,9 @@ def test_new_cluster_id_is_16_bytes_and_no_option() -> None:
     assert len(ids) == 2_000
     assert not any(one.startswith("-") for one in ids)
     assert {len(base64.urlsafe_b64decode(one + "==")) for one in ids} == {16}
+
+
+def test_java_that_is_wanted_briefly_leaves_the_best_code_out() -> None:
+    long, brief = (kafka_config.java([Path("a.jar")], is_brief=one) for one in (False, True))
+    assert set(brief) - set(long) == {"-XX:TieredStopAtLevel=1"}
+    assert brief[-2:] == long[-2:] == ["-cp", "a.jar"]
