@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 LEAST = 20  # requests: a few of every kind
 INTERRUPTED = 130
-TIERS = "onnx-cpu,torch-cpu"  # what is compiled in seconds
 
 
 def demo(
@@ -34,8 +33,12 @@ def demo(
         bool, typer.Option("--keep", help="Leave servers and a node running at the end.")
     ] = False,
     tiers: Annotated[
-        str, typer.Option(help="What versions are compiled into; all: what this machine can run.")
-    ] = TIERS,
+        str | None,
+        typer.Option(
+            help="What to compile, for example onnx-cpu,torch-cpu, which is the default; all: what"
+            " this machine can run."
+        ),
+    ] = None,
 ) -> None:
     """Train, register, compile, deploy, publish good and bad requests, account for every one;
     then promote a worse version, and see it taken back.

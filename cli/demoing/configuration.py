@@ -19,15 +19,18 @@ from chimera.schemas.settings import UNSET, Settings
 from chimera.schemas.tiers import BY_NAME
 
 ALL = "all"
+QUICK = ("onnx-cpu", "torch-cpu")  # compiled in seconds
 MEASURE_S = 0.1  # a tier, a batch size: enough to see which is faster
 
 
-def tiers_of(text: str) -> tuple[str, ...]:
-    """The tiers that `--tiers` names; nothing: all nine.
+def tiers_of(text: str | None) -> tuple[str, ...]:
+    """The tiers that `--tiers` names; none: all nine.
 
     Raises:
         ConfigurationError: one of them is none.
     """
+    if text is None:
+        return QUICK
     names = () if text == ALL else tuple(name.strip() for name in text.split(","))
     if unknown := [name for name in names if name not in BY_NAME]:
         raise ConfigurationError(

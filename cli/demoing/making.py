@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from chimera.cli.actor import actor
 from chimera.cli.compiling import compile_registered
 from chimera.cli.demoing import digits
+from chimera.cli.demoing.configuration import QUICK
 from chimera.cli.demoing.maker import COMPILED, READY_FILE, REGISTERED, TRAINED, line
 from chimera.cli.demoing.requests import GOOD, WORSE
 from chimera.cli.registering import register
@@ -65,7 +66,8 @@ def make(folder: Path, tiers: tuple[str, ...], settings: Settings) -> None:
         made = write_folder(folder / "versions" / version, manifest, digits.files(network, images))
         digests[version] = asyncio.run(register(made, settings, actor())).digest
         (folder / "digests.json").write_text(json.dumps(digests))
-        _compile(version, folder / "compiled" / version, tiers, settings)
+        wanted = tiers or (() if version == GOOD else QUICK)  # all of one is enough to see
+        _compile(version, folder / "compiled" / version, wanted, settings)
 
 
 def _write_sample(file: Path, image: digits.Images) -> None:

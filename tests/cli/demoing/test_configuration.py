@@ -41,6 +41,7 @@ def test_settings_file_of_a_kept_demo_holds_no_secret() -> None:
 
 
 def test_tiers_are_named_or_all_of_them() -> None:
+    assert tiers_of(None) == ("onnx-cpu", "torch-cpu")
     assert tiers_of("all") == ()
     assert tiers_of("onnx-cpu, torch-cpu") == ("onnx-cpu", "torch-cpu")
     with pytest.raises(ConfigurationError, match="there is no tier 'tpu'"):
