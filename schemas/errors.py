@@ -24,6 +24,10 @@
     ├── ArtifactsUnavailable    the store of artifacts does not answer, or not as it should
     ├── KafkaUnavailable        no broker, or one that cannot do what was asked of it
     ├── PostgresUnavailable     no registry answers in time, or its embedded server does not start
+    ├── EvidenceRefused         of the audit log, not to be believed: says why
+    │   ├── EvidenceMalformed   no note, key, checkpoint, proof or policy: says where
+    │   ├── EvidenceUntrusted   not signed by a trusted key, or by too few witnesses
+    │   └── ProofInvalid        hashes that do not lead to the root
     ├── VersionTaken            another manifest is registered under that name and version
     └── DeploymentRefused       a change of what serves that makes no sense now: says why
 
@@ -136,6 +140,22 @@ class KafkaUnavailable(ChimeraError):
 
 class PostgresUnavailable(ChimeraError):
     """No Postgres answers in time, or the embedded one does not start; trying later may help."""
+
+
+class EvidenceRefused(ChimeraError):
+    """A note, a key, a proof or a policy of the audit log that is not to be believed."""
+
+
+class EvidenceMalformed(EvidenceRefused):
+    """It is none; the message says of what, and where."""
+
+
+class EvidenceUntrusted(EvidenceRefused):
+    """Nobody who is trusted has signed it, somebody's signature is wrong, or too few have."""
+
+
+class ProofInvalid(EvidenceRefused):
+    """Hashes that do not lead to the root that they should prove."""
 
 
 class VersionTaken(ChimeraError):

@@ -1,0 +1,116 @@
+"""One pass over a log's rows: every hash computed again, roots at the sizes that are asked for.
+
+A row that does not follow from the one before it is kept, with what the rows behind it say about
+why (`diagnosis`). The root is of the stored bytes, whatever the columns beside them say.
+A million rows take a few seconds, most of them in SHA-256;
+`tests/schemas/transparency/test_verification.py`.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from chimera.schemas.transparency.chain import START
+from chimera.schemas.transparency.compact_range import CompactRange
+from chimera.schemas.transparency.diagnosis import Break
+from chimera.schemas.transparency.row import Row
+
+MAX_SPANS = 10_000
+_FLUSH = 4_096  # leaf hashes that wait for the tree
+
+
+class Span(NamedTuple):
+    """Leaves of requests that were served under one guarantee; `repeats`: computed again."""
+
+    first: int
+    last: int
+    guarantee: str
+    repeats: int
+
+
+@dataclass(slots=True)
+class Scan:
+    """What the rows are; `broken` is the first that does not follow."""
+
+    tree: CompactRange = CompactRange()
+    end: int = 0  # one past the last row's index
+    roots: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    broken: Break | None = None
+    spans: list[Span] = field(default_factory=list[Span])
+    unreadable: int = 0  # rows that are no leaf of ours
+
+
+class _Request(msgspec.Struct):
+    guarantee: str = ""
+    attempt: int = 0
+
+
+_REQUEST = msgspec.json.Decoder(_Request)
+
+
+# One loop, and no call in it that it can do without: it runs once for each leaf of a log.
+def scan(rows: Iterable[Row], sizes: Iterable[int]) -> Scan:
+    """Go over rows in the order in which they lie; roots are of the first `size` of them."""
+    found, wanted = Scan(), sorted({*sizes}, reverse=True)
+    guarantees = _Guarantees(found)
+    sha256, decode = hashlib.sha256, _REQUEST.decode
+    waiting: list[bytes] = []
+    expected, previous, previous_but_one = 0, START, START
+    before: Row | None = None
+    while wanted and wanted[-1] == 0:
+        found.roots[wanted.pop()] = found.tree.root()
+    flush_at = min(_FLUSH, wanted[-1]) if wanted else _FLUSH
+    for row in rows:
+        index, body, leaf, chain = row
+        computed = sha256(b"\0" + body).digest()
+        if found.broken is not None:
+            found.broken.follow(row)
+        elif (
+            index != expected
+            or computed != leaf
+            or sha256(b"\2" + previous + leaf).digest() != chain
+        ):
+            found.broken = Break(expected, row, before, previous, previous_but_one)
+        else:
+            expected, before, previous_but_one, previous = expected + 1, row, previous, chain
+        try:
+            request = decode(body)
+            if request.guarantee:
+                guarantees.take(index, request.guarantee, request.attempt)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            found.unreadable += 1
+        waiting.append(computed)
+        if len(waiting) == flush_at:
+            found.tree = found.tree.extend(waiting)
+            waiting.clear()
+            if wanted and found.tree.size == wanted[-1]:
+                found.roots[wanted.pop()] = found.tree.root()
+            flush_at = min(_FLUSH, wanted[-1] - found.tree.size) if wanted else _FLUSH
+        found.end = index + 1
+    found.tree = found.tree.extend(waiting)
+    guarantees.close()
+    return found
+
+
+class _Guarantees:
+    """Runs of leaves under one guarantee, as they come."""
+
+    def __init__(self, found: Scan) -> None:
+        self._spans = found.spans
+        self._guarantee = ""
+        self._first = self._last = self._repeats = 0
+
+    def take(self, index: int, guarantee: str, attempt: int) -> None:
+        if guarantee != self._guarantee:
+            self.close()
+            self._first, self._guarantee = index, guarantee
+        self._last = index
+        self._repeats += attempt > 0
+
+    def close(self) -> None:
+        if self._guarantee and len(self._spans) < MAX_SPANS:
+            self._spans.append(Span(self._first, self._last, self._guarantee, self._repeats))
+        self._guarantee, self._repeats = "", 0
