@@ -26,15 +26,15 @@ def vectors(name: str) -> dict[str, Any]:
     return read
 
 
-def served(offset: int, **fields: Any) -> RequestServed:
+def served(number: int, /, **fields: Any) -> RequestServed:
     """A leaf of a request."""
     known: dict[str, Any] = {
-        "at_ms": AT_S * 1_000 + offset,
+        "at_ms": AT_S * 1_000,
         "tenant": "acme",
         "topic": "inference.requests",
         "partition": 0,
-        "offset": str(offset),
-        "request_id": f"r-{offset}",
+        "offset": str(number),
+        "request_id": f"r-{number}",
         "model": "digits",
         "version": "7",
         "digest": "0a" * 32,
@@ -80,7 +80,7 @@ class Log:
 
 
 def make_log(count: int) -> Log:
-    return Log([encode_leaf(served(offset)) for offset in range(count)])
+    return Log([encode_leaf(served(number)) for number in range(count)])
 
 
 def make_policy(needed: int = 0, key: SigningKey = KEY) -> Policy:

@@ -1,0 +1,72 @@
+"""Cosignatures: the specification's example, and what is not one."""
+
+import pytest
+
+from chimera.schemas.errors import EvidenceUntrusted
+from chimera.schemas.transparency import checkpoints, notes
+from chimera.schemas.transparency.cosignatures import cosign, cosigned_at, witness_key
+from chimera.schemas.transparency.notes import Note, Signature
+from tests.schemas.transparency.logs import AT_S, KEY, WITNESSES, make_log, vectors
+
+NOTE = make_log(3).note(3, "w1")
+W1 = witness_key("w1", WITNESSES["w1"])
+
+
+def test_time_of_the_specifications_example_is_read() -> None:
+    """The specification does not give this witness's key; its format is what is compared."""
+    known = vectors("c2sp")
+    line = notes.decode(known["cosigned"].encode()).signatures[1]
+    assert line.name == "witness.example.com/w1"
+    assert len(line.raw) == 8 + 64
+    assert int.from_bytes(line.raw[:8], "big") == known["cosigned_at_s"]
+
+
+def test_what_is_signed_is_the_specifications_message() -> None:
+    head = make_log(3).head(3)
+    message = f"cosignature/v1\ntime 7\n{head.origin}\n3\n{head.text.splitlines()[2]}\n"
+    line = cosign(head.text, "w1", WITNESSES["w1"], at_s=7)
+    assert line.raw == (7).to_bytes(8, "big") + WITNESSES["w1"].sign_bytes(message.encode())
+
+
+def test_time_of_a_witness_is_found_and_that_of_a_stranger_is_not() -> None:
+    assert cosigned_at(NOTE, W1) == AT_S
+    assert cosigned_at(NOTE, witness_key("w2", WITNESSES["w2"])) is None
+    assert cosigned_at(NOTE, witness_key("w1", WITNESSES["w2"])) is None
+
+
+def test_logs_own_signature_is_no_cosignature() -> None:
+    assert cosigned_at(NOTE, witness_key(NOTE.signatures[0].name, KEY)) is None
+
+
+def test_last_of_several_times_counts() -> None:
+    again = cosign(NOTE.text, "w1", WITNESSES["w1"], at_s=AT_S + 9)
+    assert cosigned_at(Note(NOTE.text, (again, *NOTE.signatures)), W1) == AT_S + 9
+
+
+def spoilt(raw: bytes) -> Note:
+    return Note(NOTE.text, (Signature("w1", W1.key_id, raw),))
+
+
+@pytest.mark.parametrize("length", [1, 8, 71])
+def test_cosignature_that_is_cut_is_refused(length: int) -> None:
+    with pytest.raises(EvidenceUntrusted, match="w1"):
+        cosigned_at(spoilt(NOTE.signatures[1].raw[:length]), W1)
+
+
+def test_cosignature_at_another_time_or_of_another_checkpoint_is_refused() -> None:
+    raw = NOTE.signatures[1].raw
+    with pytest.raises(EvidenceUntrusted, match="w1"):
+        cosigned_at(spoilt((AT_S + 1).to_bytes(8, "big") + raw[8:]), W1)
+    with pytest.raises(EvidenceUntrusted, match="w1"):
+        cosigned_at(spoilt(b"\xff" * 8 + raw[8:]), W1)
+    with pytest.raises(EvidenceUntrusted, match="w1"):
+        cosigned_at(spoilt(make_log(2).note(2, "w1").signatures[1].raw), W1)
+
+
+def test_cosignature_does_not_pass_for_a_logs_signature() -> None:
+    """One pair of keys in both roles: the message tells them apart, and so does the key's id."""
+    line = cosign(NOTE.text, "w1", KEY, at_s=AT_S)
+    log = checkpoints.log_key("w1", KEY)
+    forged = Note(NOTE.text, (Signature("w1", log.key_id, line.raw[8:]),))
+    with pytest.raises(EvidenceUntrusted):
+        checkpoints.signers_of(forged, [log])
