@@ -72,7 +72,7 @@ def verify(
         *_root_faults(seen, heads, agreed),
         *_size_faults(seen, heads, broken),
         *_backwards(heads),
-        *_unwitnessed(policy, heads, witnessed_size),
+        *_unwitnessed(policy, heads),
     ]
     return Verdict(
         leaves=seen.tree.size,
@@ -164,13 +164,12 @@ def _backwards(heads: Sequence[_Head]) -> Iterator[Fault]:
         largest = largest if head.is_held else max(largest, head.size)
 
 
-def _unwitnessed(
-    policy: Policy, heads: Sequence[_Head], witnessed_size: int
-) -> Iterator[Fault]:
+def _unwitnessed(policy: Policy, heads: Sequence[_Head]) -> Iterator[Fault]:
     size = max((head.size for head in heads), default=0)
-    if policy.quorum != NONE and size > witnessed_size:
-        told = f"no checkpoint past size {witnessed_size} has the cosignatures of {policy.quorum}"
-        yield Fault(Kind.UNWITNESSED, witnessed_size, size - 1, told)
+    witnessed = max((head.size for head in heads if head.opened.is_witnessed), default=0)
+    if size > witnessed:
+        told = f"no checkpoint past size {witnessed} has the cosignatures of {policy.quorum}"
+        yield Fault(Kind.UNWITNESSED, witnessed, size - 1, told)
 
 
 def _published_size(heads: Sequence[_Head]) -> int:
