@@ -3,6 +3,7 @@
 import typer
 
 from chimera.cli import (
+    audit,
     bench,
     db,
     demo,
@@ -18,6 +19,7 @@ from chimera.cli import (
     topics,
     up,
     watch,
+    witness,
 )
 
 app = typer.Typer(
@@ -35,10 +37,12 @@ app.command()(node.node)
 app.command()(status.status)
 app.command()(down.down)
 app.command()(settings.settings)
+app.command()(witness.witness)
 app.add_typer(offsets.app, name="offsets")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
 app.add_typer(models.app, name="models")
+app.add_typer(audit.app, name="audit")
 app.add_typer(db.app, name="db")
 app.add_typer(bench.app, name="bench")
 

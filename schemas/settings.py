@@ -23,6 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from chimera.schemas.audit_settings import WitnessSettings
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.model_settings import (
     ArtifactsSettings,
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     stack: StackSettings = StackSettings()
     keys: KeysSettings = KeysSettings()
     artifacts: ArtifactsSettings = ArtifactsSettings()
+    witness: WitnessSettings = WitnessSettings()
 
     @classmethod
     def settings_customise_sources(

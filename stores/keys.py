@@ -1,6 +1,6 @@
-"""The private key that signs here, and the public keys that are believed here.
+"""The private keys that sign here, and the public keys that are believed here.
 
-The private key is a file of mode 0600, or comes with the settings; a file that others may read is
+A private key is a file of mode 0600, or comes with the settings; a file that others may read is
 refused rather than used. Its public half lies beside it as `<file>.pub`. Who may write to a trusted
 key may have anything believed, so one that others may write is refused too.
 `tests/stores/test_keys.py`.
@@ -8,8 +8,10 @@ key may have anything believed, so one that others may write is refused too.
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from pydantic import SecretStr
 
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.model_settings import KeysSettings
@@ -29,15 +31,20 @@ _OTHERS, _OTHERS_WRITE = 0o077, 0o022
 
 
 def find_signing_key(settings: KeysSettings) -> SigningKey | None:
-    """The private key of the settings or of its file; None: there is neither.
+    """The key that signs models: `find_key` of the settings."""
+    return find_key(settings.signing_file, settings.signing, _SETTING)
+
+
+def find_key(file: Path, secret: SecretStr | None, setting: str) -> SigningKey | None:
+    """The private key of a setting or of its file; None: there is neither.
 
     Raises:
         ConfigurationError: it is no key, or its file is open to others.
     """
-    if settings.signing is not None:
-        secret = settings.signing.get_secret_value().replace("\\n", "\n")
-        return read_private(secret.encode(), _SETTING)
-    path = settings.signing_file.expanduser()
+    if secret is not None:
+        pem = secret.get_secret_value().replace("\\n", "\n")
+        return read_private(pem.encode(), setting)
+    path = file.expanduser()
     raw = _read(path, MAX_PEM_BYTES, _OTHERS, "a private key")
     return None if raw is None else read_private(raw, str(path))
 
@@ -65,19 +72,24 @@ def trusted(settings: KeysSettings) -> Trusted:
 
 
 def create(settings: KeysSettings) -> SigningKey:
-    """Make a pair and write both halves; what is there already stays.
+    """Make the pair that signs models: `create_key` of the settings."""
+    return create_key(settings.signing_file, lambda key: key.public.text)
+
+
+def create_key(file: Path, public_text: Callable[[SigningKey], str]) -> SigningKey:
+    """Make a pair and write both halves, the public one as it says; what is there already stays.
 
     Raises:
         ConfigurationError: there is a key already, or it cannot be written.
     """
-    path = settings.signing_file.expanduser()
-    key = new_key()
+    path = file.expanduser()
+    public, key = path.with_suffix(".pub"), new_key()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if public_file(settings).exists():
+        if public.exists():
             raise FileExistsError
         _write_new(path, key.pem(), 0o600)
-        _write_new(public_file(settings), f"{key.public.text}\n".encode(), 0o644)
+        _write_new(public, f"{public_text(key)}\n".encode(), 0o644)
     except FileExistsError:
         raise ConfigurationError(
             f"{path}: there is a key already; it is never overwritten: move both files away first"

@@ -110,6 +110,15 @@ def split(raw: bytes) -> list[bytes]:
     return [body + b"\n\n" + under + b"\n" for body, under in zip(bodies, signatures, strict=True)]
 
 
+def split_held(raw: bytes) -> list[bytes]:
+    """The same, where the last may be without its empty line: a single note is a file too.
+
+    Raises:
+        EvidenceMalformed: as for `split`.
+    """
+    return split(raw if raw.endswith(b"\n\n") else raw + b"\n")
+
+
 def join(notes: Iterable[bytes]) -> bytes:
     """A file of checkpoints."""
     return b"".join(note + b"\n" for note in notes)

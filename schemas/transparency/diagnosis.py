@@ -35,7 +35,10 @@ class Break:
         if is_place_right and before and link(previous_but_one, row.leaf_hash) == row.chain_hash:
             self.index = expected - 1
             self._fault = Fault(
-                Kind.INSERTED, self.index, self.index, "the leaf behind it follows the one before it"
+                Kind.INSERTED,
+                self.index,
+                self.index,
+                "the leaf behind it follows the one before it",
             )
 
     def follow(self, row: Row) -> None:

@@ -35,7 +35,7 @@ class Span(NamedTuple):
 class Scan:
     """What the rows are; `broken` is the first that does not follow."""
 
-    tree: CompactRange = CompactRange()
+    tree: CompactRange = field(default_factory=CompactRange)
     end: int = 0  # one past the last row's index
     roots: dict[int, bytes] = field(default_factory=dict[int, bytes])
     broken: Break | None = None

@@ -115,9 +115,7 @@ def _row_fault(seen: Scan, heads: Sequence[_Head]) -> Fault | None:
     return seen.broken.fault(max(0, _published_size(heads) - seen.tree.size))
 
 
-def _root_faults(
-    seen: Scan, heads: Sequence[_Head], agreed: Sequence[_Head]
-) -> Iterator[Fault]:
+def _root_faults(seen: Scan, heads: Sequence[_Head], agreed: Sequence[_Head]) -> Iterator[Fault]:
     """The first checkpoint whose root the rows have not, unless a row shows why already."""
     roots: dict[int, bytes] = {}
     for head in sorted(heads, key=lambda head: head.size):

@@ -72,7 +72,9 @@ class Log:
     def note(self, size: int, *witnesses: str) -> Note:
         """A checkpoint, cosigned by these."""
         note = checkpoints.sign(self.head(size), self.key)
-        lines = (cosignatures.cosign(note.text, one, WITNESSES[one], at_s=AT_S) for one in witnesses)
+        lines = (
+            cosignatures.cosign(note.text, one, WITNESSES[one], at_s=AT_S) for one in witnesses
+        )
         return Note(note.text, (*note.signatures, *lines))
 
     def checkpoint(self, size: int, *witnesses: str) -> bytes:

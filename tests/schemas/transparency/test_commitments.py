@@ -10,7 +10,10 @@ KEY = CommitmentKey(bytes(range(32)))
 def test_commitments_never_change() -> None:
     """As `openssl dgst -sha256 -mac hmac` computes them."""
     assert KEY.key_id == "67b2a735d891493f9dfc9c39d3c84a4d"
-    assert KEY.commit("input", b"{}") == "3874983ce526a9ebd49f915da746a61f683194d09c72a518ae9c21b08d1e9015"
+    assert (
+        KEY.commit("input", b"{}")
+        == "3874983ce526a9ebd49f915da746a61f683194d09c72a518ae9c21b08d1e9015"
+    )
 
 
 def test_commitment_is_of_its_content_alone() -> None:

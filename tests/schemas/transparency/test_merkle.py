@@ -1,6 +1,7 @@
 """The tree: known roots, the recursive definitions of the RFC, and proofs that are none."""
 
 import hashlib
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -61,18 +62,18 @@ def test_every_leaf_of_every_tree_is_proved(size: int) -> None:
 def test_every_tree_is_proved_to_extend_each_smaller(new: int) -> None:
     for old in range(new + 1):
         proof = prove_consistency(MANY[:new], old)
-        verify_consistency(
-            old, new, proof, old_root=root(MANY[:old]), new_root=root(MANY[:new])
-        )
+        verify_consistency(old, new, proof, old_root=root(MANY[:old]), new_root=root(MANY[:new]))
 
 
 @given(st.integers(1, 2**63 - 1), st.data())
-def test_ranges_of_a_proof_are_the_whole_tree_but_for_the_leaf(size: int, data: st.DataObject) -> None:
+def test_ranges_of_a_proof_are_the_whole_tree_but_for_the_leaf(
+    size: int, data: st.DataObject
+) -> None:
     index = data.draw(st.integers(0, size - 1))
     ranges = sorted([*inclusion_ranges(index, size), (index, index + 1)])
     assert ranges[0][0] == 0
     assert ranges[-1][1] == size
-    assert all(left[1] == right[0] for left, right in zip(ranges, ranges[1:], strict=False))
+    assert all(left[1] == right[0] for left, right in pairwise(ranges))
     assert len(ranges) <= 64
     old = data.draw(st.integers(0, size))
     assert len(consistency_ranges(old, size)) <= 64

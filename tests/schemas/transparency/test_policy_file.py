@@ -43,7 +43,10 @@ def test_policy_is_read() -> None:
 
 def test_words_are_thresholds() -> None:
     text = f"witness a {W1}\nwitness b {W2}\ngroup any any a\ngroup all all b any\nquorum all\n"
-    assert decode(text.encode(), "p").groups == {"any": Group(1, ("a",)), "all": Group(2, ("b", "any"))}
+    assert decode(text.encode(), "p").groups == {
+        "any": Group(1, ("a",)),
+        "all": Group(2, ("b", "any")),
+    }
 
 
 def test_policy_without_witnesses_asks_for_none() -> None:

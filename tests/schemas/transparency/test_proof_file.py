@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chimera.schemas.errors import EvidenceMalformed, EvidenceRefused, EvidenceUntrusted, ProofInvalid
+from chimera.schemas.errors import (
+    EvidenceMalformed,
+    EvidenceRefused,
+    EvidenceUntrusted,
+    ProofInvalid,
+)
 from chimera.schemas.transparency.merkle import prove_inclusion
 from chimera.schemas.transparency.notes import encode_base64
 from chimera.schemas.transparency.proof_file import Proof, decode
@@ -33,7 +38,11 @@ def test_every_leaf_is_proved_by_its_file(size: int) -> None:
 
 def test_file_is_as_the_specification_says() -> None:
     lines = RAW.decode().split("\n")
-    assert lines[:3] == ["c2sp.org/tlog-proof@v1", f"extra {encode_base64(LOG.bodies[6])}", "index 6"]
+    assert lines[:3] == [
+        "c2sp.org/tlog-proof@v1",
+        f"extra {encode_base64(LOG.bodies[6])}",
+        "index 6",
+    ]
     assert lines[3] == encode_base64(LOG.leaf_hashes[7])
     assert RAW.endswith(b"\n\n" + LOG.checkpoint(11, "w1", "w2", "w3"))
 

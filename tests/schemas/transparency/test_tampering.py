@@ -273,7 +273,10 @@ def resigned(at: int = 20) -> tuple[Log, list[bytes]]:
     """All of history from a leaf on, with the log's own key; no witness cosigns it."""
     other = Log([*LOG.bodies[:at], OTHER, *LOG.bodies[at + 1 :]])
     notes = [(other if size > at else LOG).checkpoint(size) for size in SIZES]
-    return other, [raw if size > at else checkpoints_of(LOG, (size,))[0] for size, raw in zip(SIZES, notes, strict=True)]
+    return other, [
+        raw if size > at else checkpoints_of(LOG, (size,))[0]
+        for size, raw in zip(SIZES, notes, strict=True)
+    ]
 
 
 def test_history_that_is_rewritten_and_signed_again_is_found_by_the_quorum() -> None:
@@ -306,14 +309,22 @@ def test_later_checkpoint_of_another_history_is_a_fork() -> None:
 @pytest.mark.parametrize("size", [32, COUNT, COUNT + 5])
 def test_two_roots_of_one_size_are_a_fork(size: int) -> None:
     one, other = make_log(size), Log([*make_log(size).bodies[:20], OTHER, *[b"{}"] * (size - 21)])
-    case = Case(make_log(size).rows(), [*checkpoints_of(one, (16, size)), *checkpoints_of(other, (size,))])
+    case = Case(
+        make_log(size).rows(), [*checkpoints_of(one, (16, size)), *checkpoints_of(other, (size,))]
+    )
     fault = case.fault()
     assert (fault.kind, fault.index, fault.last) == (Kind.FORKED, 16, size - 1)
 
 
 def test_checkpoint_of_a_stranger_is_forged() -> None:
     stranger = Log(LOG.bodies, OTHER_KEY)
-    case = Case(published=[*checkpoints_of(LOG, (16,)), stranger.checkpoint(32), LOG.checkpoint(COUNT, "w1", "w2")])
+    case = Case(
+        published=[
+            *checkpoints_of(LOG, (16,)),
+            stranger.checkpoint(32),
+            LOG.checkpoint(COUNT, "w1", "w2"),
+        ]
+    )
     assert (case.fault().kind, case.fault().index) == (Kind.FORGED, 16)
 
 

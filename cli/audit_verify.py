@@ -1,0 +1,85 @@
+"""`chimera audit verify`: an export of the audit log, gone over from its first leaf to its last."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from chimera.schemas.transparency.policy import Policy
+    from chimera.schemas.transparency.verification import Verdict
+
+MAX_HELD_BYTES = 1 << 24
+
+
+def verify(
+    export: Annotated[Path, typer.Option(help="Folder with leaves/*.parquet, checkpoints.txt.")],
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="Whom to believe (C2SP tlog-policy); else the export's own."),
+    ] = None,
+    held: Annotated[
+        list[Path] | None,
+        typer.Option(help="Checkpoints from elsewhere: a witness's, or an earlier visit's."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+) -> None:
+    """Verify an export: every hash, root, signature and cosignature. Exit 2: something was done to it.
+
+    Exit 1: it could not be gone over, because a file is missing or is none.
+    """
+    from chimera.cli.refusals import told
+
+    with told("audit verify"):
+        from chimera.schemas.transparency import checkpoints, policy_file, verification
+        from chimera.stores import audit_export
+
+        path = policy or export / audit_export.POLICY_FILE
+        raw = audit_export.read_file(path, policy_file.MAX_POLICY_BYTES)
+        believed = policy_file.decode(raw, str(path))
+        brought = [
+            note
+            for file in held or []
+            for note in checkpoints.split_held(audit_export.read_file(file, MAX_HELD_BYTES))
+        ]
+        rows, published = audit_export.read_rows(export), audit_export.read_checkpoints(export)
+        verdict = verification.verify(rows, published, believed, brought)
+    typer.echo(_json(verdict) if as_json else _told(verdict, believed, policy is None))
+    raise typer.Exit(0 if verdict.is_good else 2)
+
+
+def _told(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
+    from chimera.schemas.transparency.notes import encode_base64
+    from chimera.schemas.transparency.policy import NONE
+
+    state = "ok" if verdict.is_good else "NOT OK"
+    seen = "witnessed" if policy.quorum != NONE else "no witness asked for"
+    summary = f"{verdict.leaves:,} leaves, root {encode_base64(verdict.root)}"
+    lines = [f"audit verify: {state}, {summary}, {'signed, ' + seen if verdict.is_good else ''}"]
+    lines[0] = lines[0].rstrip(", ")
+    lines += [f"  {fault}" for fault in verdict.faults]
+    if not verdict.is_good:
+        lines.append(f"  good and signed up to {verdict.signed_size:,} leaves at most")
+    for span in verdict.spans:
+        repeats = f", {span.repeats:,} computed again" if span.repeats else ""
+        lines.append(f"  leaves {span.first:,} to {span.last:,}: {span.guarantee}{repeats}")
+    if verdict.unreadable:
+        lines.append(f"  {verdict.unreadable:,} leaves are of no kind that this release knows")
+    if is_own_policy:
+        keys = ", ".join(log.key.text for log in policy.logs)
+        lines.append(f"  the keys came with the export; compare them elsewhere: {keys}")
+    return "\n".join(lines)
+
+
+def _json(verdict: "Verdict") -> str:
+    import json
+    from dataclasses import asdict
+
+    from chimera.schemas.transparency.notes import encode_base64
+
+    fields = {
+        **asdict(verdict),
+        "root": encode_base64(verdict.root),
+        "spans": [span._asdict() for span in verdict.spans],
+    }
+    return json.dumps({"ok": verdict.is_good, **fields}, indent=2)
