@@ -138,8 +138,12 @@ def _connect(database: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
         )
+    except (sqlite3.Error, OSError) as error:
+        raise ConfigurationError(f"CHIMERA_WITNESS__DATABASE: {path}: {error}") from None
+    try:
         connection.execute("PRAGMA synchronous = EXTRA")
         connection.execute(_TABLE)
-    except (sqlite3.Error, OSError) as error:
+    except sqlite3.Error as error:
+        connection.close()
         raise ConfigurationError(f"CHIMERA_WITNESS__DATABASE: {path}: {error}") from None
     return connection
