@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow  # type: ignore[import-untyped]  # ships no type information
-from pyarrow import parquet  # type: ignore[import-untyped]  # the same
+from pyarrow import parquet
 
 from chimera.schemas.errors import EvidenceMalformed
 from chimera.schemas.transparency import checkpoints
@@ -26,7 +26,7 @@ from chimera.schemas.transparency.row import Row
 LEAVES_DIR, CHECKPOINTS_FILE, POLICY_FILE = "leaves", "checkpoints.txt", "policy"
 MAX_CHECKPOINTS_BYTES = 1 << 30
 _BATCH_ROWS = 16_384
-_FILE_ROWS = 1_000_000
+_FILE_ROWS = 100_000
 _SCHEMA = pyarrow.schema(
     [
         pyarrow.field("log_index", pyarrow.uint64(), nullable=False),
@@ -77,10 +77,11 @@ def write(folder: Path, rows: Iterable[Row], notes: Iterable[bytes], policy: byt
     (folder / LEAVES_DIR).mkdir(parents=True)
     left = iter(rows)
     for number in range(2**63):
-        columns = list(zip(*islice(left, _FILE_ROWS), strict=True))
-        if not columns and number:
+        some = list(islice(left, _FILE_ROWS))
+        if not some and number:
             break
-        table = pyarrow.table(columns or [[]] * len(_SCHEMA), schema=_SCHEMA)
+        columns = [[row[at] for row in some] for at in range(len(_SCHEMA))]
+        table = pyarrow.table(columns, schema=_SCHEMA)
         parquet.write_table(table, folder / LEAVES_DIR / f"{number:08}.parquet", compression="zstd")
     (folder / CHECKPOINTS_FILE).write_bytes(checkpoints.join(notes))
     (folder / POLICY_FILE).write_bytes(policy)

@@ -27,7 +27,8 @@ class Break:
         """`previous` is the chain hash of the row before, the other that of the one before it."""
         self.index = expected
         self._row, self._before, self._previous = row, before, previous
-        self._last, self._next = row, None
+        self._last = row
+        self._next: Row | None = None
         self._is_body_wrong = leaf_hash(row.body) != row.leaf_hash
         self._is_chain_wrong = link(previous, row.leaf_hash) != row.chain_hash
         self._fault: Fault | None = None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow  # type: ignore[import-untyped]  # ships no type information
 import pytest
-from pyarrow import parquet  # type: ignore[import-untyped]  # the same
+from pyarrow import parquet
 
 from chimera.schemas.errors import EvidenceMalformed
 from chimera.schemas.transparency.verification import verify
