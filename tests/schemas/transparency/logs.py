@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chimera.schemas.signing import SigningKey, new_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from chimera.schemas.signing import SigningKey
 from chimera.schemas.transparency import chain, checkpoints, cosignatures, merkle
 from chimera.schemas.transparency.checkpoints import Checkpoint
 from chimera.schemas.transparency.leaves import RequestServed, encode_leaf
@@ -14,9 +16,16 @@ from chimera.schemas.transparency.policy import Group, LogKey, Policy
 from chimera.schemas.transparency.row import Row
 
 ORIGIN = "example.com/audit"
-KEY, OTHER_KEY = new_key(), new_key()
-WITNESSES = {name: new_key() for name in ("w1", "w2", "w3")}
 AT_S = 1_763_717_416
+
+
+def fixed_key(number: int) -> SigningKey:
+    """The same in every process: keys stand in the names of tests."""
+    return SigningKey(Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32))
+
+
+KEY, OTHER_KEY = fixed_key(1), fixed_key(2)
+WITNESSES = {name: fixed_key(3 + at) for at, name in enumerate(("w1", "w2", "w3"))}
 
 
 def vectors(name: str) -> dict[str, Any]:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chimera.schemas.transparency import chain
+from chimera.schemas.transparency import chain, checkpoints
 from chimera.schemas.transparency.leaves import encode_leaf
 from chimera.schemas.transparency.merkle import leaf_hash
+from chimera.schemas.transparency.policy import LogKey
 from chimera.schemas.transparency.row import Row
 from chimera.schemas.transparency.tampering import Fault, Kind
 from chimera.schemas.transparency.verification import Verdict, verify
@@ -197,6 +198,25 @@ def test_what_was_done_to_rows_is_named(
     assert (fault.kind, fault.index, fault.last) == (kind, at + first, at + last)
 
 
+@pytest.mark.parametrize(
+    ("way", "told"),
+    [
+        (body_changed, "not those of its leaf hash"),
+        (leaf_hash_changed, "its leaf hash alone"),
+        (chain_hash_changed, "its chain hash alone"),
+        (leaf_changed, "goes on behind it"),
+    ],
+)
+def test_verdict_tells_which_column_was_changed(
+    way: Callable[[list[Row], int], None], told: str
+) -> None:
+    case = Case()
+    way(case.rows, 20)
+    assert told in case.fault().told
+    del case.rows[-2:]  # another fault does not hide it
+    assert told in case.fault().told or way is leaf_changed
+
+
 @given(st.data())
 def test_no_byte_of_a_row_may_be_another(data: st.DataObject) -> None:
     case = Case()
@@ -326,6 +346,15 @@ def test_checkpoint_of_a_stranger_is_forged() -> None:
         ]
     )
     assert (case.fault().kind, case.fault().index) == (Kind.FORGED, 16)
+
+
+def test_checkpoint_of_another_log_of_the_policy_is_forged() -> None:
+    log = LogKey(checkpoints.log_key("example.com/other", OTHER_KEY))
+    other = checkpoints.sign(replace(LOG.head(32), origin="example.com/other"), OTHER_KEY)
+    policy = replace(make_policy(), logs=(*POLICY.logs, log))
+    faults = verify(LOG.rows(), [*checkpoints_of(LOG), other.encode()], policy).faults
+    assert [fault.kind for fault in faults] == [Kind.FORGED]
+    assert "example.com/other" in faults[0].told
 
 
 @pytest.mark.parametrize("raw", [b"", b"o\n1\n", LOG.checkpoint(32)[:-2] + b"A\n"])
