@@ -49,17 +49,9 @@ def verify(
 
 
 def _told(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
-    from chimera.schemas.transparency.notes import encode_base64
-    from chimera.schemas.transparency.policy import NONE
-
-    state = "ok" if verdict.is_good else "NOT OK"
-    seen = "witnessed" if policy.quorum != NONE else "no witness asked for"
-    summary = f"{verdict.leaves:,} leaves, root {encode_base64(verdict.root)}"
-    lines = [f"audit verify: {state}, {summary}, {'signed, ' + seen if verdict.is_good else ''}"]
-    lines[0] = lines[0].rstrip(", ")
-    lines += [f"  {fault}" for fault in verdict.faults]
+    lines = [_headline(verdict, policy), *(f"  {fault}" for fault in verdict.faults)]
     if not verdict.is_good:
-        lines.append(f"  good and signed up to {verdict.signed_size:,} leaves at most")
+        lines.append(f"  the first {verdict.signed_size:,} leaves have a root that was signed")
     for span in verdict.spans:
         repeats = f", {span.repeats:,} computed again" if span.repeats else ""
         lines.append(f"  leaves {span.first:,} to {span.last:,}: {span.guarantee}{repeats}")
@@ -69,6 +61,17 @@ def _told(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
         keys = ", ".join(log.key.text for log in policy.logs)
         lines.append(f"  the keys came with the export; compare them elsewhere: {keys}")
     return "\n".join(lines)
+
+
+def _headline(verdict: "Verdict", policy: "Policy") -> str:
+    from chimera.schemas.transparency.notes import encode_base64
+    from chimera.schemas.transparency.policy import NONE
+
+    summary = f"{verdict.leaves:,} leaves, root {encode_base64(verdict.root)}"
+    if not verdict.is_good:
+        return f"audit verify: NOT OK, {summary}"
+    seen = "no witness asked for" if policy.quorum == NONE else "witnessed"
+    return f"audit verify: ok, {summary}, signed, {seen}"
 
 
 def _json(verdict: "Verdict") -> str:

@@ -23,7 +23,7 @@ from chimera.schemas.transparency import witnessing
 from chimera.schemas.transparency.cosignatures import cosign, witness_key
 from chimera.schemas.transparency.notes import Note
 from chimera.schemas.transparency.verifier_keys import Algorithm, VerifierKey
-from chimera.schemas.transparency.witnessing import Refusal, Seen, Submission
+from chimera.schemas.transparency.witnessing import Refusal, Seen, Submission, decide
 
 _BUSY_S = 10.0  # how long another process may hold the database
 _TABLE = """CREATE TABLE IF NOT EXISTS heads (
@@ -84,7 +84,7 @@ class Witness:
         keys = self._logs.get(submission.checkpoint.origin, [])
         origin_hash = hash_of(submission.checkpoint.origin)
         with self._transaction():
-            refusal = witnessing.decide(submission, keys, self._seen(origin_hash))
+            refusal = decide(submission, keys, self._seen(origin_hash))
             if refusal is not None:
                 return refusal
             line, note = self._cosign(submission, keys)

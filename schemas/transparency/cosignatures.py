@@ -11,7 +11,7 @@ from chimera.schemas.signing import SigningKey
 from chimera.schemas.transparency.notes import Note, Signature
 from chimera.schemas.transparency.verifier_keys import Algorithm, VerifierKey
 
-_TIME_BYTES, _SIGNATURE_BYTES = 8, 64
+_TIME_BYTES = 8
 MAX_TIME_S = 2**63 - 1
 
 
@@ -34,9 +34,8 @@ def cosigned_at(note: Note, key: VerifierKey) -> int | None:
     found: int | None = None
     for signature in filter(key.is_of, note.signatures):
         at_s = int.from_bytes(signature.raw[:_TIME_BYTES], "big")
-        is_whole = len(signature.raw) == _TIME_BYTES + _SIGNATURE_BYTES and at_s <= MAX_TIME_S
         message = _message(note.text, at_s)
-        if not is_whole or not key.verifies(message, signature.raw[_TIME_BYTES:]):
+        if at_s > MAX_TIME_S or not key.verifies(message, signature.raw[_TIME_BYTES:]):
             raise EvidenceUntrusted(f"the cosignature of {key.name} is not over this note")
         found = max(at_s, found or 0)
     return found

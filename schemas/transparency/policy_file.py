@@ -22,6 +22,7 @@ from chimera.schemas.transparency.verifier_keys import Algorithm, VerifierKey
 
 MAX_POLICY_BYTES = 65_536
 MAX_LINES = 1_000
+MAX_OF_A_KIND = 64  # logs, witnesses, groups; groups may stand in groups as deep as that
 _SIZES = re.compile(r"sizes:(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})?")
 _THRESHOLD = re.compile(r"[1-9][0-9]{0,3}")
 
@@ -60,6 +61,7 @@ class _Draft:
     members: set[str] = field(default_factory=set[str])  # of any group
 
     def take(self, line: str) -> None:
+        """Raises EvidenceMalformed: it is no line of a policy, or one too many."""
         if any(ord(one) < 0x20 and one != "\t" for one in line) or "\x7f" in line:
             raise EvidenceMalformed("it has control characters")
         items = [item for item in re.split(r"[ \t]+", line) if item]
@@ -78,6 +80,8 @@ class _Draft:
                 self._quorum(name)
             case _:
                 raise EvidenceMalformed("is no log, witness, group or quorum")
+        if max(len(self.logs), len(self.witnesses), len(self.groups)) > MAX_OF_A_KIND:
+            raise EvidenceMalformed(f"is one of more than {MAX_OF_A_KIND}")
 
     def _log(self, text: str, sizes: str = "") -> None:
         key = _key(text, Algorithm.NOTE, [one.key for one in self.logs])

@@ -94,8 +94,6 @@ def decide(submission: Submission, keys: Sequence[VerifierKey], seen: Seen) -> R
         return Refusal(BAD_REQUEST, f"old size {submission.old} is past the new, {head.size}")
     if submission.old != seen.size:
         return Refusal(CONFLICT, f"seen last was size {seen.size}", seen.size)
-    if head.size == 0 and head.root != EMPTY_ROOT:
-        return Refusal(UNPROCESSABLE, "the root of size 0 is not that of the empty tree")
     try:
         verify_consistency(
             seen.size, head.size, submission.proof, old_root=seen.root, new_root=head.root

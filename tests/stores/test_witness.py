@@ -2,17 +2,19 @@
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.transparency import checkpoints, notes
+from chimera.schemas.transparency import checkpoints, notes, witnessing
 from chimera.schemas.transparency.checkpoints import log_key
 from chimera.schemas.transparency.cosignatures import cosigned_at, witness_key
 from chimera.schemas.transparency.merkle import prove_consistency
 from chimera.schemas.transparency.notes import Note, decode_signatures
-from chimera.schemas.transparency.witnessing import Refusal, Submission
+from chimera.schemas.transparency.verifier_keys import VerifierKey
+from chimera.schemas.transparency.witnessing import Refusal, Seen, Submission
 from chimera.stores.witness import Cosigned, Witness, hash_of
 from tests.schemas.transparency.logs import (
     AT_S,
@@ -94,6 +96,24 @@ def test_of_many_that_submit_at_once_one_is_cosigned(tmp_path: Path) -> None:
         size = 5 + answers.index(200)
         assert one.latest(hash_of(ORIGIN)) == other.latest(hash_of(ORIGIN))
         assert f"\n{size}\n".encode() in (one.latest(hash_of(ORIGIN)) or b"")
+
+
+def test_nobody_else_may_write_while_a_checkpoint_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[str] = []
+
+    def decide(submission: Submission, keys: list[VerifierKey], seen: Seen) -> Refusal | None:
+        other = sqlite3.connect(tmp_path / "w.sqlite", timeout=0, isolation_level=None)
+        with closing(other), pytest.raises(sqlite3.OperationalError, match="locked") as caught:
+            other.execute("BEGIN IMMEDIATE")
+        judged.append(str(caught.value))
+        return witnessing.decide(submission, keys, seen)
+
+    monkeypatch.setattr("chimera.stores.witness.decide", decide)
+    with witness(tmp_path) as one:
+        assert status(one.submit(ask(0, 7))) == 200
+    assert len(judged) == 1
 
 
 def test_nothing_is_cosigned_that_cannot_be_stored(

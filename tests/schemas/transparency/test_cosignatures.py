@@ -47,10 +47,11 @@ def spoilt(raw: bytes) -> Note:
     return Note(NOTE.text, (Signature("w1", W1.key_id, raw),))
 
 
-@pytest.mark.parametrize("length", [1, 8, 71])
-def test_cosignature_that_is_cut_is_refused(length: int) -> None:
+@pytest.mark.parametrize("length", [1, 8, 71, 73])
+def test_cosignature_of_another_length_is_refused(length: int) -> None:
+    raw = (NOTE.signatures[1].raw + b"\0")[:length]
     with pytest.raises(EvidenceUntrusted, match="w1"):
-        cosigned_at(spoilt(NOTE.signatures[1].raw[:length]), W1)
+        cosigned_at(spoilt(raw), W1)
 
 
 def test_cosignature_at_another_time_or_of_another_checkpoint_is_refused() -> None:
@@ -61,6 +62,13 @@ def test_cosignature_at_another_time_or_of_another_checkpoint_is_refused() -> No
         cosigned_at(spoilt(b"\xff" * 8 + raw[8:]), W1)
     with pytest.raises(EvidenceUntrusted, match="w1"):
         cosigned_at(spoilt(make_log(2).note(2, "w1").signatures[1].raw), W1)
+
+
+def test_time_past_63_bits_is_refused() -> None:
+    line = cosign(NOTE.text, "w1", WITNESSES["w1"], at_s=2**63)
+    with pytest.raises(EvidenceUntrusted, match="w1"):
+        cosigned_at(spoilt(line.raw), W1)
+    assert cosigned_at(spoilt(cosign(NOTE.text, "w1", WITNESSES["w1"], at_s=2**63 - 1).raw), W1)
 
 
 def test_cosignature_does_not_pass_for_a_logs_signature() -> None:

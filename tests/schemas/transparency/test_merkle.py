@@ -131,6 +131,21 @@ def test_consistency_proof_that_is_altered_is_refused(new: int, data: st.DataObj
         verify_consistency(old, new, proof, old_root=old_root, new_root=bytes(32))
 
 
+def test_proof_that_leads_to_its_root_too_soon_or_too_late_is_refused() -> None:
+    """As a log could sign it that lies about its size."""
+    one, other = MANY[:2]
+    with pytest.raises(ProofInvalid, match="too short"):
+        verify_inclusion(one, 0, [], size=4, root=one)
+    with pytest.raises(ProofInvalid, match="too long"):
+        verify_inclusion(one, 0, [other], size=1, root=node_hash(other, one))
+    with pytest.raises(ProofInvalid, match="too short"):
+        verify_consistency(1, 4, [], old_root=one, new_root=one)
+    with pytest.raises(ProofInvalid, match="too short"):
+        verify_consistency(3, 4, [], old_root=one, new_root=one)
+    with pytest.raises(ProofInvalid, match="too long"):
+        verify_consistency(1, 2, [other, other], old_root=one, new_root=root(MANY[:2]))
+
+
 def test_trees_that_need_no_proof_take_none() -> None:
     for old, new in [(0, 5), (5, 5)]:
         roots = {"old_root": root(MANY[:old]), "new_root": root(MANY[:new])}

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chimera.schemas.errors import EvidenceMalformed
-from chimera.schemas.transparency.checkpoints import log_key
+from chimera.schemas.transparency import checkpoints
+from chimera.schemas.transparency.checkpoints import Checkpoint, log_key
 from chimera.schemas.transparency.cosignatures import witness_key
-from chimera.schemas.transparency.merkle import MAX_SIZE
+from chimera.schemas.transparency.merkle import EMPTY_ROOT, MAX_SIZE
 from chimera.schemas.transparency.policy import Group, LogKey
 from chimera.schemas.transparency.policy_file import decode
 from tests.schemas.transparency.logs import KEY, ORIGIN, OTHER_KEY, WITNESSES
@@ -86,6 +87,18 @@ def test_policy_without_witnesses_asks_for_none() -> None:
 def test_what_is_no_policy_is_refused_by_its_line(text: str, line: str) -> None:
     with pytest.raises(EvidenceMalformed, match=f"^p.*{line}"):
         decode(text.encode(), "p")
+
+
+def nested(depth: int) -> bytes:
+    groups = (f"group g{at} any {'w' if at == 0 else f'g{at - 1}'}\n" for at in range(depth))
+    return f"log {LOG}\nwitness w {W1}\n{''.join(groups)}quorum g{depth - 1}\n".encode()
+
+
+def test_groups_may_be_as_deep_as_there_may_be_groups() -> None:
+    raw = checkpoints.sign(Checkpoint(ORIGIN, 0, EMPTY_ROOT), KEY).encode()
+    assert not decode(nested(64), "p").open(raw).is_witnessed
+    with pytest.raises(EvidenceMalformed, match="more than 64"):
+        decode(nested(65), "p")
 
 
 @given(st.data())

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from chimera.schemas.transparency import chain, checkpoints
 from chimera.schemas.transparency.leaves import encode_leaf
 from chimera.schemas.transparency.merkle import leaf_hash
-from chimera.schemas.transparency.policy import LogKey
+from chimera.schemas.transparency.policy import LogKey, Policy
 from chimera.schemas.transparency.row import Row
 from chimera.schemas.transparency.tampering import Fault, Kind
 from chimera.schemas.transparency.verification import Verdict, verify
 from tests.schemas.transparency.logs import (
+    KEY,
+    ORIGIN,
     OTHER_KEY,
     Log,
     make_log,
@@ -198,6 +200,12 @@ def test_what_was_done_to_rows_is_named(
     assert (fault.kind, fault.index, fault.last) == (kind, at + first, at + last)
 
 
+def test_leaf_that_is_missing_is_one_fault() -> None:
+    case = Case()
+    row_deleted_and_renumbered(case.rows, 20)
+    assert [fault.kind for fault in case.verdict().faults] == [Kind.DELETED]
+
+
 @pytest.mark.parametrize(
     ("way", "told"),
     [
@@ -334,6 +342,37 @@ def test_two_roots_of_one_size_are_a_fork(size: int) -> None:
     )
     fault = case.fault()
     assert (fault.kind, fault.index, fault.last) == (Kind.FORKED, 16, size - 1)
+
+
+def test_two_roots_of_a_size_that_the_rows_do_not_reach_are_a_fork() -> None:
+    other = Log([*LOG.bodies[:39], OTHER])
+    published = [*checkpoints_of(LOG, (16, COUNT)), *checkpoints_of(other, (COUNT,))]
+    faults = Case(LOG.rows()[:30], published).verdict().faults
+    assert {(fault.kind, fault.index) for fault in faults} == {(Kind.FORKED, 16), (Kind.CUT, 30)}
+
+
+def rotated(*sizes: int) -> list[bytes]:
+    """By the old key up to 16 leaves, by the new one from there on."""
+    new = Log(LOG.bodies, OTHER_KEY)
+    return [(LOG if size <= 16 else new).checkpoint(size) for size in sizes]
+
+
+ROTATED = Policy(
+    (
+        LogKey(checkpoints.log_key(ORIGIN, KEY), last_size=16),
+        LogKey(checkpoints.log_key(ORIGIN, OTHER_KEY), first_size=16),
+    )
+)
+
+
+def test_log_whose_key_was_replaced_is_good() -> None:
+    assert verify(LOG.rows(), rotated(*SIZES), ROTATED).is_good
+
+
+def test_history_that_is_signed_again_with_the_key_of_before_is_forged() -> None:
+    fault = verify(LOG.rows(), [*rotated(7, 16), LOG.checkpoint(COUNT)], ROTATED).faults[0]
+    assert (fault.kind, fault.index) == (Kind.FORGED, 16)
+    assert "may not sign a tree of 40" in fault.told
 
 
 def test_checkpoint_of_a_stranger_is_forged() -> None:
