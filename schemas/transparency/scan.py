@@ -3,7 +3,7 @@
 A row that does not follow from the one before it is kept, with what the rows behind it say about
 why (`diagnosis`). The root is of the stored bytes, whatever the columns beside them say.
 A million rows take a few seconds, most of them in SHA-256;
-`tests/schemas/transparency/test_verification.py`.
+`tests/schemas/transparency/test_scan.py`.
 """
 
 import hashlib
@@ -18,7 +18,8 @@ from chimera.schemas.transparency.compact_range import CompactRange
 from chimera.schemas.transparency.diagnosis import Break
 from chimera.schemas.transparency.row import Row
 
-MAX_SPANS = 10_000
+MAX_SPANS = 10_000  # beyond that, all that is left is one span
+MIXED = "mixed"
 _FLUSH = 4_096  # leaf hashes that wait for the tree
 
 
@@ -111,6 +112,11 @@ class _Guarantees:
         self._repeats += attempt > 0
 
     def close(self) -> None:
-        if self._guarantee and len(self._spans) < MAX_SPANS:
-            self._spans.append(Span(self._first, self._last, self._guarantee, self._repeats))
+        if not self._guarantee:
+            return
+        span = Span(self._first, self._last, self._guarantee, self._repeats)
+        if len(self._spans) == MAX_SPANS:
+            first, _, _, repeats = self._spans.pop()
+            span = Span(first, self._last, MIXED, repeats + self._repeats)
+        self._spans.append(span)
         self._guarantee, self._repeats = "", 0

@@ -1,0 +1,63 @@
+"""One pass over rows: roots at every size, guarantees, and rows that are no leaf of ours."""
+
+import pytest
+
+from chimera.schemas.transparency import scan as module
+from chimera.schemas.transparency.leaves import encode_leaf
+from chimera.schemas.transparency.merkle import root
+from chimera.schemas.transparency.scan import MIXED, Span, scan
+from tests.schemas.transparency.logs import Log, make_log, served
+
+
+@pytest.mark.parametrize("flush", [1, 3, 8, 4_096])
+def test_root_is_found_at_each_size_that_is_asked_for(
+    flush: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FLUSH", flush)
+    log = make_log(30)
+    found = scan(log.rows(), [*range(31), 30, 50])
+    assert found.roots == {size: root(log.leaf_hashes[:size]) for size in range(31)}
+    assert (found.tree.size, found.end, found.broken) == (30, 30, None)
+    assert scan(log.rows(), [7, 19]).roots.keys() == {7, 19}
+    assert scan(log.rows(), []).tree == found.tree
+
+
+def test_nothing_has_the_empty_root() -> None:
+    assert scan([], [0, 1]).roots == {0: root([])}
+
+
+def mixed(pattern: str) -> Log:
+    """A letter a leaf: once, least once, repeated, other."""
+    kinds = {
+        "o": {},
+        "l": {"guarantee": "at_least_once"},
+        "r": {"guarantee": "at_least_once", "attempt": 1},
+    }
+    known = (encode_leaf(served(at, **kinds.get(one, {}))) for at, one in enumerate(pattern))
+    others = {".": b"no JSON", "[": b"[" * 5_000, "x": b'{"guarantee":1}', "-": b"{}"}
+    return Log([others.get(one, body) for one, body in zip(pattern, known, strict=True)])
+
+
+def test_guarantee_of_each_range_is_told() -> None:
+    found = scan(mixed("oo-olrr-lo").rows(), [])
+    assert found.spans == [
+        Span(0, 3, "exactly_once", 0),
+        Span(4, 8, "at_least_once", 2),
+        Span(9, 9, "exactly_once", 0),
+    ]
+
+
+def test_rows_that_are_no_leaf_are_counted_and_hashed() -> None:
+    log = mixed("o.[x-l")
+    found = scan(log.rows(), [6])
+    assert found.unreadable == 3
+    assert found.roots[6] == root(log.leaf_hashes)
+    assert found.broken is None
+
+
+def test_ranges_that_are_too_many_end_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SPANS", 2)
+    assert scan(mixed("olorlo").rows(), []).spans == [
+        Span(0, 0, "exactly_once", 0),
+        Span(1, 5, MIXED, 1),
+    ]
