@@ -96,5 +96,5 @@ def _read(path: Path) -> Iterator[Row]:
                     raise EvidenceMalformed(f"{path}: a value is missing")
                 cast = (one.cast(kind) for one, kind in zip(columns, _READ_AS, strict=True))
                 yield from map(Row, *(column.to_pylist() for column in cast))
-    except (pyarrow.ArrowException, OSError, KeyError) as error:
+    except (pyarrow.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
         raise EvidenceMalformed(f"{path}: is no Parquet file of leaves: {error}") from None

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pyarrow  # type: ignore[import-untyped]  # ships no type information
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from chimera.schemas.errors import EvidenceMalformed
@@ -73,6 +75,32 @@ def test_file_that_is_none_is_refused_by_its_name(folder: Path) -> None:
         leaves(folder).write_bytes(wrong)
         with pytest.raises(EvidenceMalformed, match="00000000.parquet: is no Parquet"):
             list(audit_export.read_rows(folder))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The bytes of a good file."""
+    path = tmp_path_factory.mktemp("whole") / "export"
+    audit_export.write(path, LOG.rows(), CHECKPOINTS, b"")
+    return leaves(path).read_bytes()
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_file_after_an_accident_is_refused_or_its_rows_are_not_good(
+    folder: Path, whole: bytes, data: st.DataObject
+) -> None:
+    raw = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(raw) - 1))
+        raw[at] ^= data.draw(st.integers(1, 255))
+    leaves(folder).write_bytes(raw)
+    try:
+        rows = list(audit_export.read_rows(folder))
+    except EvidenceMalformed as error:
+        assert "00000000.parquet" in str(error)
+    else:
+        assert verify(rows, CHECKPOINTS, make_policy()).is_good == (rows == LOG.rows())
 
 
 @pytest.mark.parametrize(

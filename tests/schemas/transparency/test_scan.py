@@ -1,5 +1,7 @@
 """One pass over rows: roots at every size, guarantees, and rows that are no leaf of ours."""
 
+from typing import Any
+
 import pytest
 
 from chimera.schemas.transparency import scan as module
@@ -28,7 +30,7 @@ def test_nothing_has_the_empty_root() -> None:
 
 def mixed(pattern: str) -> Log:
     """A letter a leaf: once, least once, repeated, other."""
-    kinds = {
+    kinds: dict[str, dict[str, Any]] = {
         "o": {},
         "l": {"guarantee": "at_least_once"},
         "r": {"guarantee": "at_least_once", "attempt": 1},
