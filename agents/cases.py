@@ -97,6 +97,11 @@ class Cases:
         for offset in self._open.keys() & waits_ms.keys():
             self._open[offset].waited_ms += waits_ms[offset]
 
+    def attempts(self, offset: int) -> int:
+        """How often a request has failed so far."""
+        case = self._open.get(offset)
+        return 0 if case is None else case.attempt
+
     def accuse(self, offsets: Iterable[int]) -> dict[int, int]:
         """Each was being computed when an executor died; their new counts."""
         counted = {offset: self.deaths.get(offset, 0) + 1 for offset in offsets}

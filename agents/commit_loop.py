@@ -132,7 +132,8 @@ class CommitLoop:
             await self._look_at_the_log()
             return
         try:
-            await self._committer.commit(self._compose(prefix), end_of(prefix[-1][0]))
+            produced = self._compose(prefix, self._lane.journal)
+            await self._committer.commit(produced, end_of(prefix[-1][0]))
         except Fenced as error:
             await self._recover(error)
             return

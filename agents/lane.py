@@ -21,6 +21,7 @@ from chimera.agents.cases import Cases
 from chimera.agents.deferrals import Deferrals
 from chimera.agents.fetched import Run
 from chimera.agents.intake import Rules, take_in
+from chimera.agents.journal import Journal
 from chimera.agents.outcomes import Entry, Outcome, end_of
 from chimera.agents.reading import Reading
 from chimera.agents.shared import Shared
@@ -65,6 +66,9 @@ class Lane:
         self._reading = Reading(shared, topic, partition)
         self._cases = Cases(self._rules, retry.Policy.of(serving), serving.crash_limit)
         self.deferrals = Deferrals()
+        self.journal: Journal | None = None
+        if shared.new_journal is not None:
+            self.journal = shared.new_journal(topic, partition, self._cases)
         self.condemned = ""  # why it may go no further
         self.closed = False
         self._window: Window[Raw, Block, Outcome] | None = None
@@ -95,6 +99,8 @@ class Lane:
             self._window = Window(position)
         else:
             self.rewind(position)
+        if self.journal is not None:
+            self.journal.begin(position)
         held, self._held = self._held, []
         self._reading.resume()
         for run in held:
@@ -238,11 +244,13 @@ class Lane:
         offsets, codes, bodies = outcomes.offsets, outcomes.codes, outcomes.bodies
         self._read_blocks_of(offsets)
         if codes.count(0) == len(codes) and window.are_undecided(offsets):
+            self._note(outcomes)
             window.decide(offsets, bodies)
         else:
-            for offset, code, body in zip(offsets, codes, bodies, strict=True):
+            for at, (offset, code, body) in enumerate(zip(offsets, codes, bodies, strict=True)):
                 if not window.is_undecided(offset):
                     continue
+                self._note(outcomes, at)
                 if code:
                     self._failed(offset, REQUEST_ERRORS[code - 1], body, outcomes.batch)
                 else:
@@ -263,6 +271,13 @@ class Lane:
             self._read_blocks_of(deferred.offsets)
             left = filter(window.is_undecided, deferred.offsets)
             self.deferrals.add(deferred, left, _now_ms())
+
+    def _note(self, outcomes: Outcomes, at: int | None = None) -> None:
+        """For the journal: all that it answers, or one."""
+        if self.journal is not None:
+            part = slice(at, None if at is None else at + 1)
+            notes, story = outcomes.notes[part], outcomes.batch
+            self.journal.note(outcomes.offsets[part], notes, story)
 
     def answer_block(self, results: Results) -> None:
         """Take all results of a block."""
@@ -367,6 +382,8 @@ class Lane:
         finished = self._cases.close_below(end)
         self._timers.forget_below(end)
         self.deferrals.forget_below(end)
+        if self.journal is not None:
+            self.journal.begin(end)
         self._reading.follow(rate)
         self._reading.emptied(len(self._window), self._window.bytes)
         self._signal()
@@ -379,6 +396,8 @@ class Lane:
         block = window.around(position)
         cut: Sequence[Raw] = () if block is None else self._read(block)
         window.rewind(position)
+        if self.journal is not None:
+            self.journal.begin(position)
         if block is not None:
             self._handed_on.add(block.first)  # whoever has it will be ignored
             self._admit([record for record in cut if record.offset >= position])

@@ -15,6 +15,7 @@ node holds nothing that Kafka does not have.
 import asyncio
 import itertools
 import os
+import socket
 import time
 from collections.abc import Collection
 from typing import Any
@@ -27,10 +28,12 @@ from faust.types import TP
 from chimera.agents import failpoints, inference
 from chimera.agents.app import new_app
 from chimera.agents.attempts import Attempts
+from chimera.agents.cases import Cases
 from chimera.agents.commit_loop import ADVICE, CommitLoop
 from chimera.agents.committers import AtLeastOnce, Committer, ExactlyOnce, Partition
 from chimera.agents.fetched import Run
 from chimera.agents.following import Following
+from chimera.agents.journal import Journal
 from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
 from chimera.agents.model_news import ModelNews
@@ -41,6 +44,7 @@ from chimera.agents.seat import Seat, leave_for
 from chimera.agents.shared import Shared
 from chimera.agents.stages import Stages
 from chimera.schemas.errors import KafkaUnavailable
+from chimera.schemas.journal import SegmentHead
 from chimera.schemas.settings import Settings
 from chimera.schemas.stored import Damaged
 from chimera.schemas.work import BatchStory, Block, Deferred, Outcomes, Results
@@ -51,6 +55,7 @@ from chimera.topics.producers import IdempotentProducer
 from chimera.topics.transactions import TransactionalProducer, require_features
 from chimera.workers.pool import Pool
 from chimera.workers.reports import Report
+from chimera.workers.tenant_keys import TenantKeys
 
 log = structlog.get_logger(__name__)
 
@@ -86,8 +91,15 @@ class Node:
         inference.listen(self.app, [topic.name for topic in self._inputs], self._take)
         self.app.on_partitions_assigned.connect(self._on_assigned)  # type: ignore[arg-type]  # its parameter `signal` has no name here
         self.app.on_partitions_revoked.connect(self._on_revoked)  # type: ignore[arg-type]  # the same
+        self._tenant_keys = TenantKeys(settings.journal.keys_dir)
         self._shared = Shared(
-            settings, self.catalogue, self.pool, self, self.metrics, self._stages.visit
+            settings,
+            self.catalogue,
+            self.pool,
+            self,
+            self.metrics,
+            self._stages.visit,
+            self._journal if settings.journal.enabled else None,
         )
         self._seat = Seat(settings.stack.dir / "members", settings.kafka.group)
         self._lanes: dict[TP, Lane] = {}
@@ -267,6 +279,22 @@ class Node:
         )
         self._lanes[tp] = self._by_serial[lane.serial] = lane
         self._loops[tp] = (commits, self._spawn(commits.run()))
+
+    def _journal(self, topic: str, partition: int, cases: Cases) -> Journal:
+        return Journal(
+            SegmentHead(
+                topic=topic,
+                partition=partition,
+                start=0,
+                next=0,
+                guarantee=self.settings.serving.guarantee,
+                node=f"{socket.gethostname()}:{os.getpid()}",
+            ),
+            self.catalogue.journal,
+            self._tenant_keys,
+            cases,
+            is_retry=topic != self.catalogue.requests.name,
+        )
 
     def _committer(self, where: Partition) -> Committer:
         kafka = self.settings.kafka

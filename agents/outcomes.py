@@ -6,8 +6,9 @@ copy for operators. All go to the partition number that the request came from.
 `tests/agents/test_outcomes.py` reads the composed records back.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from chimera.schemas import headers as names
 from chimera.schemas.batches import (
@@ -96,6 +97,14 @@ def code_of(outcome: Outcome) -> str:
     return "retry" if isinstance(outcome, Later) else "ok"
 
 
+class Pages(Protocol):
+    """Of the journal: what a window's entries are told to, in order."""
+
+    def block(self, results: Results) -> None: ...
+    def row(self, record: Raw, outcome: Outcome, tail: bytes) -> None: ...
+    def segments(self, end: int) -> list[Produced]: ...
+
+
 class Composer:
     """Turns the decided prefix of one lane into what its transaction produces."""
 
@@ -107,8 +116,10 @@ class Composer:
         self._partition = partition
         self._compression: Compression = compression
 
-    def compose(self, prefix: Iterable[tuple[Entry, Outcome]]) -> list[Produced]:
-        """Batches of every topic that the prefix touches, results first."""
+    def compose(
+        self, prefix: Sequence[tuple[Entry, Outcome]], journal: Pages | None = None
+    ) -> list[Produced]:
+        """Batches of every topic that the prefix touches, results first, the journal last."""
         batches: list[Produced] = []
         results: list[Record] = []
         others: dict[Topic, list[Record]] = {}
@@ -118,21 +129,30 @@ class Composer:
                 results = []
                 name = self._catalogue.results.name
                 batches += [Produced(name, self._partition, one) for one in outcome.batches]
+                if journal is not None:
+                    journal.block(outcome)
                 continue
             assert not isinstance(record, Block), "a block has one outcome"
+            tail = b""
             if type(outcome) is bytes:
-                results.append((record.key, outcome))
+                tail = outcome
+                results.append((record.key, tail))
             elif isinstance(outcome, Later):
                 topic = self._catalogue.retries[outcome.rung]
                 others.setdefault(topic, []).append(_retry(record, outcome))
             elif isinstance(outcome, Error):
-                results.append((_result_key(record.key), error_tail(outcome)))
+                tail = error_tail(outcome)
+                results.append((_result_key(record.key), tail))
                 topic = self._catalogue.dead_letters
                 letter = _dead_letter(record, outcome, topic.max_message_bytes)
                 others.setdefault(topic, []).append(letter)
+            if journal is not None:
+                journal.row(record, outcome, tail)
         batches += self._batches(self._catalogue.results, results)
         for topic, records in others.items():
             batches += self._batches(topic, records)
+        if journal is not None:
+            batches += journal.segments(end_of(prefix[-1][0]))
         return batches
 
     def _batches(self, topic: Topic, records: list[Record]) -> list[Produced]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from chimera.agents.cases import Cases
+from chimera.agents.journal import Journal
 from chimera.agents.metrics import Metrics
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import Block, Work
@@ -49,3 +51,4 @@ class Shared:
     flow: Flow
     metrics: Metrics
     step: Callable[[str], None]
+    new_journal: Callable[[str, int, Cases], Journal] | None = None  # None: none is written

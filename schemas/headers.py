@@ -94,3 +94,16 @@ def tail(value: bytes | None, count: int, encoded: bytes) -> bytes:
     if value is None:
         return b"".join((NULL, varint(count), encoded))
     return b"".join((varint(len(value)), value, varint(count), encoded))
+
+
+def value_of(tail: bytes) -> bytes:
+    """The value at the beginning of a tail that `tail` or an executor has written."""
+    length = shift = at = 0
+    while True:
+        byte = tail[at]
+        length |= (byte & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if byte < 0x80:
+            break
+    length = (length >> 1) ^ -(length & 1)
+    return tail[at : at + max(0, length)]

@@ -25,6 +25,7 @@ from pydantic_settings import (
 
 from chimera.schemas.audit_settings import WitnessSettings
 from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.history_settings import JournalSettings
 from chimera.schemas.model_settings import (
     ArtifactsSettings,
     CompilingSettings,
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
     shadows: ShadowsSettings = ShadowsSettings()
     commit: CommitSettings = CommitSettings()
     fetch: FetchSettings = FetchSettings()
+    journal: JournalSettings = JournalSettings()
     compiling: CompilingSettings = CompilingSettings()
     controller: ControllerSettings = ControllerSettings()
     observability: ObservabilitySettings = ObservabilitySettings()

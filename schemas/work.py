@@ -12,7 +12,7 @@ frames of `workers/frames.py`; `tests/workers/test_frames.py` takes them there a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -50,6 +50,7 @@ class BatchStory:
     queue_us: int = 0  # of its oldest request, from the lane's window to the batch's start
     ordering: Ordering = "key"
     is_first: bool = True  # of the batch's Outcomes: the one that counts the batch
+    executor: str = ""  # its slot; told where a journal is written
 
 
 @dataclass(slots=True)
@@ -61,6 +62,7 @@ class Outcomes:
     codes: bytes  # one a request: 0 a response, else 1 + index in errors.REQUEST_ERRORS
     bodies: list[bytes]  # code 0: the result record's tail (schemas/headers.py); else a Failure
     batch: BatchStory
+    notes: list[bytes] = field(default_factory=list[bytes])  # for the journal, if one is written
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +94,7 @@ class Results:
     next: int
     batches: tuple[Encoded, ...]  # result records in the requests' order
     stories: tuple[BatchStory, ...]  # of the batches that its requests were computed in
+    rows: bytes = b""  # parts of the journal's segment, if one is written
 
     @property
     def count(self) -> int:

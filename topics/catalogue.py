@@ -195,9 +195,8 @@ def catalogue(settings: Settings) -> Catalogue:
             "<topic>:<partition> of the lane",
             "one committed window: a columnar segment, one row a request",
             partitions=lanes,
-            size=story_bytes,
+            size=max(story_bytes, small_bytes),
             days=30,
-            in_use=False,
         ),
         model_commands=topic(
             "models.commands",

@@ -230,6 +230,13 @@ ATTEMPT = Message(
     payload=_reference("Attempt"),
 )
 
+SEGMENT = Message(
+    name="JournalSegment",
+    summary="one committed window: a columnar segment, as `schemas/journal.py` has it",
+    content_type="application/octet-stream",
+    payload=_BYTES,
+)
+
 
 def _record(kind: type[Command | Event | ModelState | ModelObserved], summary: str = "") -> Message:
     """A record of a struct of ours, by the struct's own name and first line."""

@@ -13,7 +13,8 @@ what it left. An idempotent batch that is sent twice is stored once (KIP-98).
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,9 @@ CONNECTION_TROUBLE = (
     kafka.RequestTimedOutError,
     kafka.StaleMetadata,
 )
+
+Where = tuple[str, int]
+"""A topic and a partition of it."""
 
 
 class ProducerError(ChimeraError):
@@ -120,34 +124,80 @@ class Producer:
             if closed is not None:
                 await closed
 
-    async def _produce(self, batch: Produced) -> None:
+    async def _produce_all(self, produced: Sequence[Produced]) -> None:
+        """All batches, those of one partition in order; as few requests as that takes."""
+        rounds: list[list[Produced]] = []
+        seen: Counter[Where] = Counter()
+        for batch in produced:
+            where = (batch.topic, batch.partition)
+            if seen[where] == len(rounds):
+                rounds.append([])
+            rounds[seen[where]].append(batch)
+            seen[where] += 1
+        for together in rounds:
+            await self._produce(together)
+
+    async def _produce(self, together: Sequence[Produced]) -> None:
+        """One batch for each of some partitions, one request for each of their leaders."""
         if self._producer_id < 0:  # the broker would take it, outside of every transaction
             raise Refused(f"{self.name}: used before it was opened")
-        where = (batch.topic, batch.partition)
-        sequence = self._sequences.get(where, 0)
-        encoded = batch.records.sent_by(
+        left = {(batch.topic, batch.partition): self._numbered(batch) for batch in together}
+
+        async def once() -> int:
+            found = 0
+            for leader, partitions in self._by_leader(left).items():
+                if leader is None:
+                    found = LEADER_NOT_AVAILABLE
+                    continue
+                codes = await self._send_batches(leader, partitions)
+                for where in partitions:
+                    code = codes.get(where, UNKNOWN)
+                    if code in (0, DUPLICATE_SEQUENCE):
+                        del left[where]
+                    elif not found or code not in RETRIABLE:
+                        found = code
+            return found
+
+        names = ", ".join(f"{topic}-{partition}" for topic, partition in left)
+        await self._until_done(once, f"produce to {names}", None)
+        for batch in together:
+            where = (batch.topic, batch.partition)
+            self._sequences[where] = self._sequences.get(where, 0) + batch.records.count
+
+    def _numbered(self, batch: Produced) -> bytes:
+        return batch.records.sent_by(
             self._producer_id,
             self._epoch,
-            sequence,
+            self._sequences.get((batch.topic, batch.partition), 0),
             transactional=self.transactional_id is not None,
         )
 
-        async def once() -> int:
+    def _by_leader(self, batches: Mapping[Where, bytes]) -> dict[int | None, dict[Where, bytes]]:
+        found: dict[int | None, dict[Where, bytes]] = {}
+        for where, encoded in batches.items():
             leader = self._client.cluster.leader_for_partition(TopicPartition(*where))
-            if leader is None or leader < 0:
-                return LEADER_NOT_AVAILABLE
-            response = await self._send(
-                leader,
-                protocol.ProduceStruct,
-                self.transactional_id,
-                -1,
-                int(self._call_timeout_s * 1000),
-                [(batch.topic, [(batch.partition, encoded, {})], {})],
-            )
-            return int(response.topics[0][1][0][1])
+            is_known = leader is not None and leader >= 0
+            found.setdefault(leader if is_known else None, {})[where] = encoded
+        return found
 
-        await self._until_done(once, f"produce to {batch.topic}-{batch.partition}", None)
-        self._sequences[where] = sequence + batch.records.count
+    async def _send_batches(self, leader: int, batches: Mapping[Where, bytes]) -> dict[Where, int]:
+        """One Produce request; the error code of each."""
+        topics: dict[str, list[Any]] = {}
+        for (topic, partition), encoded in batches.items():
+            topics.setdefault(topic, []).append((partition, encoded, {}))
+        response = await self._send(
+            leader,
+            protocol.ProduceStruct,
+            self.transactional_id,
+            -1,
+            int(self._call_timeout_s * 1000),
+            [(topic, partitions, {}) for topic, partitions in topics.items()],
+        )
+        return {
+            (topic, int(partition[0])): int(partition[1])
+            for topic, partitions, *_ in response.topics
+            for partition in partitions
+        }
 
     async def _init(
         self, node: Callable[[], Awaitable[int]], kind: CoordinationType | None
@@ -239,5 +289,4 @@ class IdempotentProducer(Producer):
 
     async def produce(self, produced: Sequence[Produced]) -> None:
         """Send all batches; returns when each is acknowledged."""
-        for batch in produced:
-            await self._produce(batch)
+        await self._produce_all(produced)

@@ -87,8 +87,7 @@ class TransactionalProducer(Producer):
             Fenced, Undecided, Refused: close this producer.
         """
         self._step("before_begin")
-        for batch in produced:
-            await self._produce(batch)
+        await self._produce_all(produced)
         self._step("after_produce")
         await self._commit_offset(topic, partition, committed)
         self._step("after_send_offsets")

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from chimera.schemas.errors import REQUEST_ERRORS, RequestError
+from chimera.schemas.notes import Note
 from chimera.schemas.request_heads import identify
 from chimera.schemas.responses import Response
+from chimera.schemas.uniform import Uniform
 from chimera.schemas.work import BatchStory, Failure, Outcomes, Work
 from chimera.workers.computation import Answers, Batch, Plain
+from chimera.workers.ledger import Ledger, group_of
 from chimera.workers.results import Coordinates, Lot, Tails, Told, coordinates
 from chimera.workers.tasks import NO_EXTRA, Held, Task
 from chimera.workers.work_frames import Answered
@@ -48,29 +51,31 @@ def give_up(held: Held) -> Iterator[Answered]:
     collection, held.collection = held.collection, None
     if collection is None or not collection.stories:
         return
-    lane, first, *others = held.work.lane, *collection.stories
-    offsets = [
-        offset
-        for offset, tail in zip(held.work.offsets, collection.tails, strict=True)
-        if tail is not None
-    ]
-    bodies = [tail for tail in collection.tails if tail is not None]
-    for start, stop, _ in _stretches(bodies):
-        outcomes = Outcomes(
-            lane, offsets[start:stop], bytes(stop - start), bodies[start:stop], first
-        )
-        yield Answered(outcomes, [(held.serial, stop - start)])
-        first = replace(first, is_first=False)
-    for story in others:  # told, so that each batch is counted
-        yield Answered(Outcomes(lane, [], b"", [], story), [])
+    for number, story in enumerate(collection.stories):
+        places = collection.places(number)
+        bodies = [tail for at in places if (tail := collection.tails[at]) is not None]
+        for start, stop, _ in _stretches(bodies):
+            offsets = [held.work.offsets[at] for at in places[start:stop]]
+            notes: list[bytes] = []
+            if collection.pages is not None:
+                notes = [collection.pages.note(at, number) for at in places[start:stop]]
+            outcomes = Outcomes(
+                held.work.lane, offsets, bytes(stop - start), bodies[start:stop], story, notes
+            )
+            yield Answered(outcomes, [(held.serial, stop - start)])
+            story = replace(story, is_first=False)
 
 
 def of_batch(
-    tasks: Sequence[Task], batch: Batch, started_ns: int, complete: Callable[[Held], None]
+    tasks: Sequence[Task],
+    batch: Batch,
+    started_ns: int,
+    complete: Callable[[Held], None],
+    ledger: Ledger | None = None,
 ) -> Iterator[Answered]:
     """Each lane's share of a batch that began at `started_ns`; a block's results wait for others.
 
-    `complete` gets each block that has all of them now.
+    `complete` gets each block that has all of them now; `ledger`: where a journal is written.
     """
     lanes: dict[int, list[tuple[Task, Answers]]] = {}
     for task, answers in zip(tasks, batch.answers, strict=True):
@@ -90,32 +95,40 @@ def of_batch(
             max(0, started_ns - oldest_ns) // 1000,
             manifest.ordering,
             is_first,
+            "" if ledger is None else ledger.slot,
         )
         is_first = False
-        yield from _of_lane(lane, shares, (story, batch.tier.tails), started_ns, complete)
+        yield from _of_lane(lane, shares, (story, batch.tier.tails, ledger), started_ns, complete)
 
 
 def _of_lane(
     lane: int,
     shares: Iterable[tuple[Task, Answers]],
-    told: tuple[BatchStory, Tails],
+    common: tuple[BatchStory, Tails, Ledger | None],
     started_ns: int,
     complete: Callable[[Held], None],
 ) -> Iterator[Answered]:
-    story, tails = told
+    story, tails, ledger = common
     frame = _Frame(lane, story)
     for task, answers in shares:
         held = task.held
-        lot = Lot(tails.batch(_told(held.work, story, started_ns)))
-        codes, bodies = _bodies(task, answers, lot)
+        told = _told(held.work, story, started_ns)
+        codes, bodies = _bodies(task, answers, Lot(tails.batch(told)))
         if held.collection is not None:
             if not any(codes) and held.collection.has_room(bodies):
                 held.collection.add(task.indexes, bodies, frame.story)
+                if held.collection.pages is not None:
+                    group = group_of(story, told.queue_us, told.total_us)
+                    held.collection.pages.add(task.indexes, group, _ids(task), _values(answers))
                 frame.story = replace(story, is_first=False)
                 if not held.collection.left:
                     complete(held)
                 continue
             yield from give_up(held)
+        notes: list[bytes] = []
+        if ledger is not None:
+            note = Note(told.queue_us, told.total_us)
+            notes = ledger.notes(held.work, task.indexes, note, _ids(task), _values(answers))
         for start, stop, size in _stretches(bodies):
             if frame.size + size > FRAME_BYTES and frame.parts:
                 yield frame.answered()
@@ -123,6 +136,7 @@ def _of_lane(
             frame.offsets += task.offsets[start:stop]
             frame.codes += codes[start:stop]
             frame.bodies += bodies[start:stop]
+            frame.notes += notes[start:stop]
             frame.parts.append((held.serial, stop - start))
             frame.size += size
     if frame.parts:
@@ -138,11 +152,13 @@ class _Frame:
     offsets: list[int] = field(default_factory=list[int])
     codes: bytearray = field(default_factory=bytearray)
     bodies: list[bytes] = field(default_factory=list[bytes])
+    notes: list[bytes] = field(default_factory=list[bytes])
     parts: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     size: int = 0
 
     def answered(self) -> Answered:
-        outcomes = Outcomes(self.lane, self.offsets, bytes(self.codes), self.bodies, self.story)
+        codes = bytes(self.codes)
+        outcomes = Outcomes(self.lane, self.offsets, codes, self.bodies, self.story, self.notes)
         return Answered(outcomes, self.parts)
 
 
@@ -188,6 +204,20 @@ def _bodies(task: Task, answers: Answers, lot: Lot) -> tuple[bytes, list[bytes]]
         codes.append(0)
         bodies.append(lot.one(where, offset, answer, extra.get("traceparent")))
     return bytes(codes), bodies
+
+
+def _ids(task: Task) -> Sequence[bytes]:
+    requests = task.requests
+    if isinstance(requests, Uniform):
+        return requests.ids
+    return [name.encode() for name in task.names]
+
+
+def _values(answers: Answers) -> list[bytes]:
+    """Of responses; empty for errors, whose records their lane writes."""
+    if isinstance(answers, Plain):
+        return answers
+    return [b"" if isinstance(answer, RequestError) else answer.value for answer in answers]
 
 
 def _failure(task: Task, at: int, error: RequestError) -> Failure:

@@ -1,7 +1,7 @@
 """Frames of blocks and results: requests that nobody has read, and batches that are ready to be sent.
 
     Block     fixed fields, topic, raw record batches
-    Results   fixed fields, batches (count, codec, bytes), stories, bodies joined
+    Results   fixed fields, batches (count, codec, bytes), stories, rows, bodies joined
     Unread    the serial of a block that its lane has to read
 
 `tests/workers/test_frames.py` takes them there and back, and fuzzes them.
@@ -17,7 +17,7 @@ from chimera.workers.frames import HEADER, MAGIC, BrokenFrame, Kind, read_text
 
 # serial, lane, entered, first, next, ms, partition, count, topic
 _BLOCK = struct.Struct("=QqqqqqIIH")
-_RESULTS = struct.Struct("=QqqqII")  # serial, lane, first, next, batches, stories
+_RESULTS = struct.Struct("=QqqqIII")  # serial, lane, first, next, batches, stories, rows
 _BATCH = struct.Struct("=IBI")  # records, codec, bytes
 _UNREAD = struct.Struct("=Q")
 _STORIES_IN = msgspec.json.Decoder(tuple[BatchStory, ...])
@@ -72,10 +72,17 @@ def frame_results(serial: int, results: Results) -> bytes:
     body = b"".join(
         (
             _RESULTS.pack(
-                serial, results.lane, results.first, results.next, len(batches), len(stories)
+                serial,
+                results.lane,
+                results.first,
+                results.next,
+                len(batches),
+                len(stories),
+                len(results.rows),
             ),
             *(_BATCH.pack(one.count, one.codec, len(one.body)) for one in batches),
             stories,
+            results.rows,
             *(one.body for one in batches),
         )
     )
@@ -90,23 +97,25 @@ def read_results(body: bytes) -> tuple[int, Results]:
     """
     if len(body) < _RESULTS.size:
         raise BrokenFrame(f"results: {len(body)} bytes")
-    serial, lane, first, next_, batches, stories_bytes = _RESULTS.unpack_from(body)
+    serial, lane, first, next_, batches, stories_bytes, rows_bytes = _RESULTS.unpack_from(body)
     told_at = _RESULTS.size
     stories_at = told_at + batches * _BATCH.size
-    at = stories_at + stories_bytes
+    rows_at = stories_at + stories_bytes
+    at = rows_at + rows_bytes
     if at > len(body):
         raise BrokenFrame(f"results: {batches} batches in {len(body)} bytes")
     try:
-        stories = _STORIES_IN.decode(body[stories_at:at])
+        stories = _STORIES_IN.decode(body[stories_at:rows_at])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BrokenFrame(f"results: stories: {error}") from None
+    rows = body[rows_at:at]
     found: list[Encoded] = []
     for count, codec, size in _BATCH.iter_unpack(body[told_at:stories_at]):
         found.append(Encoded(count, codec, body[at : at + size]))
         at += size
     if at != len(body):
         raise BrokenFrame(f"results: batches add up to {at} bytes of {len(body)}")
-    return serial, Results(lane, first, next_, tuple(found), stories)
+    return serial, Results(lane, first, next_, tuple(found), stories, rows)
 
 
 def frame_unread(serial: int) -> bytes:

@@ -13,8 +13,10 @@ from operator import attrgetter
 from chimera.schemas.batches import ENVELOPE_BYTES, Compression, encode_all
 from chimera.schemas.stored import Damaged, parse
 from chimera.schemas.work import BatchStory, Block, Results, Work
+from chimera.workers.ledger import Ledger, Pages, put
 
 _headers_of = attrgetter("headers")
+_timestamp_of = attrgetter("timestamp")
 
 HELD_BYTES = 8 << 20  # more results than that do not wait for each other
 
@@ -22,12 +24,15 @@ HELD_BYTES = 8 << 20  # more results than that do not wait for each other
 class Collection:
     """Results of one block; `None` where there is none yet."""
 
-    __slots__ = ("_block", "_keys", "left", "size", "stories", "tails")
+    __slots__ = ("_block", "_keys", "_story_of", "left", "pages", "size", "stories", "tails")
 
-    def __init__(self, block: Block, keys: list[bytes | None]) -> None:
+    def __init__(self, block: Block, keys: list[bytes | None], pages: Pages | None = None) -> None:
+        """`pages`: of the journal, if one is written."""
         self._block = block
         self._keys = keys
+        self.pages = pages
         self.tails: list[bytes | None] = [None] * len(keys)
+        self._story_of = [0] * len(keys)
         self.left = len(keys)
         self.size = 0
         self.stories: list[BatchStory] = []
@@ -38,24 +43,35 @@ class Collection:
 
     def add(self, indexes: Sequence[int], tails: Sequence[bytes], story: BatchStory) -> None:
         """Results of some of its requests, by their places in the block."""
-        if indexes[-1] - indexes[0] == len(indexes) - 1:
-            self.tails[indexes[0] : indexes[-1] + 1] = tails
-        else:
-            for index, tail in zip(indexes, tails, strict=True):
-                self.tails[index] = tail
+        put(self.tails, indexes, tails)
+        if self.stories:
+            put(self._story_of, indexes, [len(self.stories)] * len(indexes))
         self.left -= len(tails)
         self.size += sum(map(len, tails))
         self.stories.append(story)
+
+    def places(self, story: int) -> list[int]:
+        """Of the requests that have a result, and were computed in that one of its stories."""
+        return [
+            at
+            for at, (tail, number) in enumerate(zip(self.tails, self._story_of, strict=True))
+            if tail is not None and number == story
+        ]
 
     def results(self, max_bytes: int, compression: Compression) -> Results:
         """All of them, when none is left."""
         tails = [tail for tail in self.tails if tail is not None]
         batches = encode_all(self._keys, tails, max_bytes, compression)
         block = self._block
-        return Results(block.lane, block.first, block.next, tuple(batches), tuple(self.stories))
+        rows = b"" if self.pages is None else self.pages.parts(self._story_of)
+        return Results(
+            block.lane, block.first, block.next, tuple(batches), tuple(self.stories), rows
+        )
 
 
-def read(block: Block, max_request_bytes: int) -> tuple[Work, Collection] | None:
+def read(
+    block: Block, max_request_bytes: int, ledger: Ledger | None = None
+) -> tuple[Work, Collection] | None:
     """The requests of a block; None if they are not all plain, and its lane has to read it."""
     try:
         records = parse(block.raw)
@@ -86,4 +102,7 @@ def read(block: Block, max_request_bytes: int) -> tuple[Work, Collection] | None
         {},
         block.entered_ns,
     )
-    return work, Collection(block, keys)
+    pages = None
+    if ledger is not None:
+        pages = ledger.pages(work, list(map(_timestamp_of, records)))
+    return work, Collection(block, keys, pages)

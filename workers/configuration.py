@@ -3,6 +3,7 @@
 The executor does not read settings itself: their library alone would double its start.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -39,6 +40,7 @@ class Configuration(msgspec.Struct, frozen=True):
     shadows: ShadowPolicy = ShadowPolicy()
     orders: Orders | None = None  # None: the whole folder of models, the highest versions answer
     refused: tuple[str, ...] = ()  # name/version of models that ended executors while loading
+    tenant_keys_dir: str | None = None  # None: no journal is written
     log_format: str = "console"
     log_level: str = "info"
 
@@ -75,6 +77,11 @@ def configuration(
         ShadowPolicy.of(settings),
         orders,
         refused,
+        _absolute(settings.journal.keys_dir) if settings.journal.enabled else None,
         settings.observability.log_format,
         settings.observability.log_level,
     )
+
+
+def _absolute(folder: Path) -> str:
+    return str(folder.expanduser().absolute())

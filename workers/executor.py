@@ -36,6 +36,7 @@ from chimera.workers.computation import Computation
 from chimera.workers.configuration import Configuration
 from chimera.workers.deaths import EX_MEMORY
 from chimera.workers.frames import BrokenFrame, Kind
+from chimera.workers.ledger import Ledger
 from chimera.workers.link import Closed, Link
 from chimera.workers.loop import BEAT_S, Loop
 from chimera.workers.models import find
@@ -43,6 +44,7 @@ from chimera.workers.placed import find_placed
 from chimera.workers.repertoire import load
 from chimera.workers.settling import Settling
 from chimera.workers.suspects import Board
+from chimera.workers.tenant_keys import TenantKeys
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +119,11 @@ def _start(link: Link, board: Board, make_loader: MakeLoader, started_ns: int) -
     if orders:
         repertoire.direct(orders.traffic)
     computation = Computation(board, configuration.max_result_bytes)
-    loop = Loop(link, board, repertoire, computation, Settling(claims, link.wake), configuration)
+    ledger = None
+    if configuration.tenant_keys_dir is not None:
+        ledger = Ledger(slot, TenantKeys(Path(configuration.tenant_keys_dir)))
+    settling = Settling(claims, link.wake)
+    loop = Loop(link, board, repertoire, computation, settling, configuration, ledger)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_AFTER, 20, 100)

@@ -23,6 +23,7 @@ from chimera.workers.computation import Computation
 from chimera.workers.configuration import Configuration
 from chimera.workers.dispatching.tiering import NotNow
 from chimera.workers.frames import BrokenFrame, Kind
+from chimera.workers.ledger import Ledger
 from chimera.workers.link import Link
 from chimera.workers.picking import Picks, Places
 from chimera.workers.repertoire import Repertoire, Served
@@ -49,7 +50,10 @@ class Loop:
         computation: Computation,
         settling: Settling,
         configuration: Configuration,
+        ledger: Ledger | None = None,
     ) -> None:
+        """`ledger`: where a journal is written."""
+        self._ledger = ledger
         self._link = link
         self._board = board
         self._repertoire = repertoire
@@ -125,7 +129,7 @@ class Loop:
             raise BrokenFrame(f"an executor takes no {kind.name}")
 
     def _take_block(self, serial: int, block: Block) -> None:
-        found = collection.read(block, self._configuration.max_request_bytes)
+        found = collection.read(block, self._configuration.max_request_bytes, self._ledger)
         if found is None:
             self._link.send(block_frames.frame_unread(serial))
             return
@@ -260,7 +264,9 @@ class Loop:
             for task in tasks:
                 self._defer(task.held, task.offsets, manifest.name, manifest.version, error.wait_ms)
             return
-        for answered in answers.of_batch(tasks, batch, started_ns, self._send_results):
+        for answered in answers.of_batch(
+            tasks, batch, started_ns, self._send_results, self._ledger
+        ):
             self._link.send(work_frames.frame_outcomes(answered))
         self._reporting.count(tasks, batch)
         if batch.kept:

@@ -2,7 +2,7 @@
 
     Work      fixed fields, offsets, lengths, heads, deadlines, topic, extras, values joined
     Outcomes  fixed fields, parts (works answered, each with a count), offsets, lengths, codes,
-              story, bodies joined
+              story, bodies joined; where a journal is written, notes: lengths, and joined
 
 Arrays and joins keep a record's share below half a microsecond on either side.
 `tests/workers/test_frames.py` takes them there and back, and fuzzes them.
@@ -21,7 +21,7 @@ from chimera.schemas.work import BatchStory, Outcomes, Work
 from chimera.workers.frames import HEADER, MAGIC, BrokenFrame, Kind, read_text
 
 _WORK = struct.Struct("=QqqiIIHB")  # serial, lane, entered_ns, partition, count, extras, topic
-_OUTCOMES = struct.Struct("=qIII")  # lane, parts, count, story
+_OUTCOMES = struct.Struct("=qIIIQ")  # lane, parts, count, story, bytes of all notes
 _PART = struct.Struct("=QI")
 _WORK_RECORD_BYTES = 24
 _OUTCOME_RECORD_BYTES = 13
@@ -111,23 +111,26 @@ def frame_outcomes(answered: Answered) -> bytes:
     outcomes, parts = answered.outcomes, answered.parts
     story = msgspec.json.encode(outcomes.batch)
     lengths = array("I", list(map(len, outcomes.bodies)))
+    notes = _joined(outcomes.notes)
     count = len(lengths)
     size = (
         _OUTCOMES.size
         + len(parts) * _PART.size
         + count * _OUTCOME_RECORD_BYTES
         + len(story)
+        + len(notes)
         + sum(lengths)
     )
     return b"".join(
         (
             HEADER.pack(MAGIC, Kind.OUTCOMES, size),
-            _OUTCOMES.pack(outcomes.lane, len(parts), count, len(story)),
+            _OUTCOMES.pack(outcomes.lane, len(parts), count, len(story), len(notes)),
             *(_PART.pack(serial, part) for serial, part in parts),
             array("q", outcomes.offsets).tobytes(),
             lengths.tobytes(),
             outcomes.codes,
             story,
+            notes,
             *outcomes.bodies,
         )
     )
@@ -137,11 +140,12 @@ def read_outcomes(body: bytes) -> Answered:
     """Raises BrokenFrame: counts and bytes do not fit together, a code or the story is unknown."""
     if len(body) < _OUTCOMES.size:
         raise BrokenFrame(f"outcomes: {len(body)} bytes")
-    lane, parts_count, count, story_bytes = _OUTCOMES.unpack_from(body)
+    lane, parts_count, count, story_bytes, notes_bytes = _OUTCOMES.unpack_from(body)
     position = _OUTCOMES.size + parts_count * _PART.size
     codes_at = position + 12 * count
     story_at = codes_at + count
-    start = story_at + story_bytes
+    notes_at = story_at + story_bytes
+    start = notes_at + notes_bytes
     if start > len(body):
         raise BrokenFrame(f"outcomes: {count} records in {len(body)} bytes")
     parts: list[tuple[int, int]] = list(_PART.iter_unpack(body[_OUTCOMES.size : position]))
@@ -151,13 +155,29 @@ def read_outcomes(body: bytes) -> Answered:
     if codes.translate(None, _CODES):
         raise BrokenFrame("outcomes: a code that no error has")
     try:
-        story = _STORY_IN.decode(body[story_at:start])
+        story = _STORY_IN.decode(body[story_at:notes_at])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BrokenFrame(f"outcomes: story: {error}") from None
     offsets = _unpack("q", body, position, count).tolist()
     lengths = _unpack("I", body, position + 8 * count, count)
     bodies = _split(body, start, lengths)
-    return Answered(Outcomes(lane, offsets, codes, bodies, story), parts)
+    notes = _read_notes(body[notes_at:start], count)
+    return Answered(Outcomes(lane, offsets, codes, bodies, story, notes), parts)
+
+
+def _joined(notes: list[bytes]) -> bytes:
+    if not notes:
+        return b""
+    return b"".join((array("I", list(map(len, notes))).tobytes(), *notes))
+
+
+def _read_notes(raw: bytes, count: int) -> list[bytes]:
+    if not raw:
+        return []
+    start = 4 * count
+    if start > len(raw):
+        raise BrokenFrame(f"outcomes: {count} notes in {len(raw)} bytes")
+    return _split(raw, start, _unpack("I", raw, 0, count))
 
 
 def _unpack(

@@ -144,7 +144,7 @@ def test_transaction_left_open_is_undone_by_the_next_owner(kafka: str, prefix: s
         async with stand(kafka, prefix) as at:
             first, second = at.producer(), at.producer()
             await first.open()
-            await first._produce(at.produced(b"never")[0])  # pyright: ignore[reportPrivateUsage]  # stop half-way
+            await first._produce(at.produced(b"never"))  # pyright: ignore[reportPrivateUsage]  # stop half-way
             await first._commit_offset(at.topic, 0, Committed(7))  # pyright: ignore[reportPrivateUsage]  # the same
             await second.open()
             assert await second.committed(at.topic, 0) is None
@@ -181,7 +181,7 @@ def test_transaction_that_outlives_its_time_out_is_fenced(kafka: str, prefix: st
         async with stand(kafka, prefix) as at:
             producer, successor = at.producer(timeout_ms=1_000), at.producer()
             await producer.open()
-            await producer._produce(at.produced(b"late")[0])  # pyright: ignore[reportPrivateUsage]  # stop half-way
+            await producer._produce(at.produced(b"late"))  # pyright: ignore[reportPrivateUsage]  # stop half-way
             for _ in range(40):
                 await asyncio.sleep(0.5)
                 if not await at.visible() and await _is_fenced(producer, at):
@@ -197,7 +197,7 @@ def test_transaction_that_outlives_its_time_out_is_fenced(kafka: str, prefix: st
 
 async def _is_fenced(producer: TransactionalProducer, at: Stand) -> bool:
     try:
-        await producer._produce(at.produced(b"more")[0])  # pyright: ignore[reportPrivateUsage]  # one step alone
+        await producer._produce(at.produced(b"more"))  # pyright: ignore[reportPrivateUsage]  # one step alone
     except Fenced:
         return True
     return False
