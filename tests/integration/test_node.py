@@ -5,9 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from chimera.agents.node import EX_SOFTWARE
 from chimera.cli.kafka import EmbeddedKafka
@@ -15,9 +16,14 @@ from chimera.cli.kafka import EmbeddedKafka
 
 @contextmanager
 def started_node(
-    bootstrap: str, prefix: str, folder: Path, *, cwd: Path | None = None
+    bootstrap: str,
+    prefix: str,
+    folder: Path,
+    *,
+    cwd: Path | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Generator[subprocess.Popen[bytes]]:
-    """A node without models, ready, in a process group of its own."""
+    """A node with the models of `folder`, ready, in a process group of its own."""
     ready, log = folder / "ready", folder / "node.log"
     environment = os.environ | {
         "CHIMERA_KAFKA__BOOTSTRAP": bootstrap,
@@ -25,8 +31,10 @@ def started_node(
         "CHIMERA_KAFKA__GROUP": prefix,
         "CHIMERA_SERVING__MODELS_DIR": str(folder / "models"),
         "CHIMERA_STACK__DIR": str(folder / "stack"),
+        **settings,
     }
     (folder / "models").mkdir(exist_ok=True)
+    ready.unlink(missing_ok=True)
     command = [sys.executable, "-m", "chimera.cli"]
     subprocess.run([*command, "topics", "sync", "--apply"], env=environment, check=True)
     with log.open("wb") as out:
