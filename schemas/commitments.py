@@ -11,7 +11,6 @@ BLAKE2b takes as long (1.7; `python -m benchmarks.journal`).
 """
 
 import hashlib
-from collections.abc import Iterable
 
 KEY_BYTES = 32
 _BLOCK = 64  # of SHA-256
@@ -32,7 +31,3 @@ class Commitments:
         inner.update(value)
         outer.update(inner.digest())
         return outer.digest()
-
-    def joined(self, values: Iterable[bytes]) -> bytes:
-        """Those of several values, one after the other."""
-        return b"".join([self.of(value) for value in values])

@@ -59,8 +59,9 @@ class Pages:
     def parts(self, group_of: Sequence[int]) -> bytes:
         """All rows, framed, when all have their results; `group_of` each: its group's number."""
         count = len(self._ids)
-        input_bytes = numbers(map(len, self._work.values))
-        output_bytes, group = numbers(self._output_bytes), numbers(group_of)
+        input_bytes = numbers(list(map(len, self._work.values)))
+        output_bytes = numbers(self._output_bytes)
+        group = constant(0, count) if len(self._groups) == 1 else numbers(group_of)
         offsets = numbers(self._work.offsets)
         return b"".join(
             [

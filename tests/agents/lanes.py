@@ -1,10 +1,13 @@
 """A lane with a recording consumer and recording executors: no broker, no process."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
+from chimera.agents.cases import Cases
 from chimera.agents.fetched import Fetched, Run
+from chimera.agents.journal import Journal
 from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
 from chimera.agents.outcomes import end_of
@@ -12,11 +15,13 @@ from chimera.agents.shared import Shared
 from chimera.schemas.batches import Encoded, encode
 from chimera.schemas.errors import REQUEST_ERRORS, RequestError
 from chimera.schemas.headers import varint
+from chimera.schemas.journal import SegmentHead
 from chimera.schemas.manifest import Ordering
 from chimera.schemas.serving_settings import ServingSettings
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import BatchStory, Block, Deferred, Failure, Outcomes, Results, Work
 from chimera.topics.catalogue import catalogue
+from chimera.workers.tenant_keys import TenantKeys
 
 SERIAL = 7
 
@@ -72,7 +77,10 @@ class Flow:
 class Bench:
     """A lane on the bench, open at position 0."""
 
-    def __init__(self, *, topic: str = "inference.requests", **serving: object) -> None:
+    def __init__(
+        self, *, topic: str = "inference.requests", keys_dir: Path | None = None, **serving: object
+    ) -> None:
+        """`keys_dir`: of tenants, if its lane has a journal."""
         self.settings = Settings(serving=ServingSettings.model_validate(serving))
         self.executors, self.flow = Executors(), Flow()
         self.steps: list[str] = []
@@ -83,8 +91,20 @@ class Bench:
             self.flow,
             Metrics(),
             self.steps.append,
+            None if keys_dir is None else self._new_journal,
         )
+        self._keys_dir = keys_dir
         self.lane = Lane(self.shared, topic, 0, SERIAL)
+
+    def _new_journal(self, topic: str, partition: int, cases: Cases) -> Journal:
+        topics = self.shared.catalogue
+        head = SegmentHead(
+            topic=topic, partition=partition, start=0, next=0, guarantee="exactly_once"
+        )
+        assert self._keys_dir is not None
+        keys = TenantKeys(self._keys_dir)
+        is_retry = topic != topics.requests.name
+        return Journal(head, topics.journal, keys, cases, is_retry=is_retry)
 
     def open(self, position: int = 0, deaths: dict[int, int] | None = None) -> "Bench":
         self.lane.open(position, deaths or {})
@@ -108,15 +128,17 @@ class Bench:
         self.lane.put(run)
         return run
 
-    def answer_block(self, block: Block) -> None:
+    def answer_block(self, block: Block, rows: bytes = b"") -> None:
         story = BatchStory("digits", "1", "d" * 64, "onnx-cpu", block.count, 10)
         batch = Encoded(block.count, 0, b"results")
-        self.lane.answer_block(Results(SERIAL, block.first, block.next, (batch,), (story,)))
+        self.lane.answer_block(Results(SERIAL, block.first, block.next, (batch,), (story,), rows))
 
-    def answer(self, *offsets: int, tail: bytes = b"tail") -> None:
+    def answer(self, *offsets: int, tail: bytes = b"tail", note: bytes = b"") -> None:
         story = BatchStory("digits", "1", "d" * 64, "onnx-cpu", len(offsets), 10)
         bodies = [tail] * len(offsets)
-        self.lane.answer(Outcomes(SERIAL, list(offsets), bytes(len(offsets)), bodies, story))
+        notes = [note] * len(offsets) if note else []
+        codes = bytes(len(offsets))
+        self.lane.answer(Outcomes(SERIAL, list(offsets), codes, bodies, story, notes))
 
     def defer(self, *offsets: int, until_ms: int = 0) -> None:
         self.lane.defer(

@@ -60,6 +60,7 @@ def answers(draw: st.DrawFn) -> Answered:
         bytes(draw(st.lists(st.integers(0, len(REQUEST_ERRORS)), min_size=count, max_size=count))),
         draw(st.lists(st.binary(max_size=40), min_size=count, max_size=count)),
         story,
+        draw(st.lists(st.binary(max_size=9), min_size=count, max_size=count) | st.just([])),
     )
     return Answered(outcomes, [(serial, size) for serial, size in enumerate(sizes)])
 
@@ -95,6 +96,7 @@ RESULTS = st.builds(
         max_size=3,
     ).map(tuple),
     st.lists(st.just(STORY), max_size=2).map(tuple),
+    st.binary(max_size=40),
 )
 
 

@@ -1,0 +1,121 @@
+"""What the journal costs: a row in an executor, and the spine's throughput with and without it.
+
+    python -m benchmarks.journal                       a row's time, one core, no Kafka
+    python -m benchmarks.journal --rounds 5 --spine    a sitting of the three, in turns
+
+Rows are of a block of 512 plain requests of 1.3 kB. Times are processor time, the best of many
+repetitions; of the spine, compare requests/s and CPU of one sitting only.
+"""
+
+import argparse
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import model, tables, throughput
+from benchmarks.broker import Broker
+from benchmarks.contenders import Contender, node
+from benchmarks.load import Requests
+from benchmarks.sitting import Sitting
+from chimera.cli.kafka import EmbeddedKafka
+from chimera.schemas.commitments import KEY_BYTES, Commitments
+from chimera.schemas.journal_rows import read_part
+from chimera.schemas.work import BatchStory, Work
+from chimera.workers.ledger import Pages, group_of
+
+BLOCK = 512
+STORY = BatchStory("digits", "1", "0" * 64, "onnx-cpu", 256, 900, executor="cpu:0")
+APPENDED_MS = 1_700_000_000_000
+IDS = [b"%d" % (1_000_000 + at) for at in range(BLOCK)]
+REPEATS, NUMBER = 50, 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spine", action="store_true")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=300_000)
+    parser.add_argument("--executors", type=int, default=2)
+    given = parser.parse_args()
+    if given.spine:
+        spine(given.rounds, given.requests, given.executors)
+    else:
+        Console().print(rows())
+
+
+def rows() -> Table:
+    """Microseconds a request, and what its row takes in the topic."""
+    values = [Requests().value(number) for number in range(BLOCK)]
+    answers = [value[:250] for value in values]
+    table = Table("what", "us a request", "bytes a row", title="the journal, processor time")
+    commitments = Commitments(secrets.token_bytes(KEY_BYTES))
+    for name, keys in (("row", None), ("row with commitments", commitments)):
+        part = _pages(values, answers, keys)[4:]
+        cost_us = _cost_us(lambda keys=keys: _pages(values, answers, keys))
+        table.add_row(name, f"{cost_us:.3f}", f"{len(part) / BLOCK:.1f}")
+        table.add_row(f"{name}, read", f"{_cost_us(lambda part=part: read_part(part)):.3f}", "")
+    return table
+
+
+def _pages(values: list[bytes], answers: list[bytes], keys: Commitments | None) -> bytes:
+    offsets: Sequence[int] = range(BLOCK)
+    work = Work(1, "t", 0, offsets, values, [-1] * BLOCK, [0] * BLOCK, {}, 0)
+    pages = Pages(work, [APPENDED_MS] * BLOCK, keys)
+    half = BLOCK // 2
+    for part in (range(half), range(half, BLOCK)):
+        mine = slice(part.start, part.stop)
+        pages.add(part, group_of(STORY, 1_000, 3_000), IDS[mine], answers[mine])
+    return pages.parts([0] * half + [1] * half)
+
+
+def _cost_us(work: Callable[[], object]) -> float:
+    best = float("inf")
+    for _ in range(REPEATS):
+        began = time.thread_time()
+        for _ in range(NUMBER):
+            work()
+        best = min(best, time.thread_time() - began)
+    return best / NUMBER / BLOCK * 1e6
+
+
+def spine(rounds: int, requests: int, executors: int) -> None:
+    """The node as it is, with a journal, and with a journal that commits."""
+    console = Console()
+    with (
+        tempfile.TemporaryDirectory(prefix="chimera-bench-") as folder,
+        EmbeddedKafka() as broker,
+    ):
+        work = Path(folder)
+        model.write(work / "models")
+        key = work / "keys" / "default.key"
+        key.parent.mkdir()
+        key.write_bytes(secrets.token_bytes(KEY_BYTES))
+        key.chmod(0o600)
+        sitting = Sitting(
+            Broker(broker.bootstrap), work / "models", work, rounds, Console(stderr=True).print
+        )
+        journal = {"CHIMERA_JOURNAL__ENABLED": "1", "CHIMERA_JOURNAL__KEYS_DIR": str(work / "no")}
+        ways = {
+            "exactly_once": {},
+            "journal": journal,
+            "journal, commits": journal | {"CHIMERA_JOURNAL__KEYS_DIR": str(key.parent)},
+        }
+        contenders = [
+            Contender(
+                name,
+                "exactly once",
+                node("exactly_once", executors=executors, more=more),
+                ours=True,
+            )
+            for name, more in ways.items()
+        ]
+        tables.show(throughput.run(sitting, contenders, requests), console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chimera.schemas.columns import constant, numbers
+from chimera.schemas.errors import Malformed
+from chimera.schemas.journal_rows import (
+    NO_SLACK,
+    OK,
+    PART_ROWS,
+    TEXT_BYTES,
+    Rows,
+    first_of,
+    read_part,
+    write_part,
+)
+from tests.schemas.journal_samples import GOLDEN, GROUP, same, some_rows
+
+
+@given(some_rows())
+def test_rows_come_back(rows: Rows) -> None:
+    raw = write_part(rows)
+    assert same(read_part(raw), rows)
+    assert first_of(raw) == int(rows.offsets[0])
+
+
+def test_row_of_a_plain_request_takes_a_few_bytes() -> None:
+    count = PART_ROWS
+    zeros = constant(0, count)
+    rows = Rows(
+        (GROUP,),
+        (OK,),
+        numbers(range(7, 7 + count)),
+        zeros,
+        zeros,
+        constant(1_700_000_000_000, count),
+        numbers([1_300 + at % 40 for at in range(count)]),
+        numbers([250 + at % 20 for at in range(count)]),
+        constant(NO_SLACK, count),
+        zeros,
+        [b"%d" % (100_000 + at) for at in range(count)],
+    )
+    assert len(write_part(rows)) < 4 * count
+
+
+def test_texts_that_are_too_long_are_cut() -> None:
+    (rows,) = GOLDEN[1]
+    long = b"x" * (TEXT_BYTES + 1)
+    given = Rows(**{name: getattr(rows, name) for name in Rows.__slots__} | {"ids": [long] * 3})
+    assert read_part(write_part(given)).ids == [long[:TEXT_BYTES]] * 3
+
+
+@given(some_rows(), st.data())
+def test_part_that_was_changed_is_read_or_refused(rows: Rows, data: st.DataObject) -> None:
+    raw = bytearray(write_part(rows))
+    for at in data.draw(st.lists(st.integers(0, len(raw) - 1), min_size=1, max_size=4)):
+        raw[at] ^= data.draw(st.integers(1, 255))
+    cut = data.draw(st.integers(0, len(raw)))
+    for spoilt in (bytes(raw), bytes(raw[:cut]), bytes(raw) + b"x"):
+        try:
+            found = read_part(spoilt)
+        except Malformed:
+            continue
+        assert len(found.ids) == len(found)
+        assert int(found.group.max()) < len(found.groups)
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_part_are_refused(raw: bytes) -> None:
+    with pytest.raises(Malformed):
+        read_part(raw)
+
+
+def test_part_that_claims_memory_is_refused() -> None:
+    head = struct.pack("<BBIqII", 1, 1, PART_ROWS, 0, 0, 2**32 - 1)
+    with pytest.raises(Malformed, match="4294967295 bytes"):
+        read_part(head)
