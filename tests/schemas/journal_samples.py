@@ -75,8 +75,20 @@ def same(one: Rows, other: Rows) -> bool:
 
 
 def plain(rows: Rows) -> list[object]:
-    found = [getattr(rows, name) for name in Rows.__slots__]
+    """Columns as lists."""
     return [
-        one if isinstance(one, bytes | tuple) and name != "origins" else list(one)
-        for name, one in zip(Rows.__slots__, found, strict=True)
+        rows.groups,
+        rows.outcomes,
+        rows.offsets.tolist(),
+        rows.group.tolist(),
+        rows.outcome.tolist(),
+        rows.appended_ms.tolist(),
+        rows.input_bytes.tolist(),
+        rows.output_bytes.tolist(),
+        rows.slack_ms.tolist(),
+        rows.attempt.tolist(),
+        list(rows.ids),
+        list(rows.origins),
+        rows.input_commitments,
+        rows.output_commitments,
     ]
