@@ -28,6 +28,9 @@
     │   ├── EvidenceMalformed   no note, key, checkpoint, proof or policy: says where
     │   ├── EvidenceUntrusted   not signed by a trusted key, or by too few witnesses
     │   └── ProofInvalid        hashes that do not lead to the root
+    ├── ClickHouseUnavailable   it does not answer, or not now; trying later may help
+    ├── ClickHouseRefused       a statement that it does not take, now or later
+    ├── HistoryConflict         what a table holds is not what its sink remembers: it stops
     ├── VersionTaken            another manifest is registered under that name and version
     └── DeploymentRefused       a change of what serves that makes no sense now: says why
 
@@ -156,6 +159,18 @@ class EvidenceUntrusted(EvidenceRefused):
 
 class ProofInvalid(EvidenceRefused):
     """Hashes that do not lead to the root that they should prove."""
+
+
+class ClickHouseUnavailable(ChimeraError):
+    """ClickHouse does not answer, or has no room now; whether an INSERT was done is not known."""
+
+
+class ClickHouseRefused(ChimeraError):
+    """A statement that ClickHouse does not take; the message is its own."""
+
+
+class HistoryConflict(ChimeraError):
+    """A table and what its sink had decided do not fit: going on could repeat or lose rows."""
 
 
 class VersionTaken(ChimeraError):

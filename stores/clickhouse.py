@@ -1,0 +1,94 @@
+"""ClickHouse, embedded or a server: commands, rows of a query, and an INSERT of one finished block.
+
+The embedded engine is chDB, in this process, behind the same client library as a server; one process
+owns its folder. Everything here blocks: an event loop calls it from a thread, one call at a time.
+An error that may pass is `ClickHouseUnavailable`; whatever was being inserted may be there or not,
+and is inserted again under the same token. `tests/stores/test_clickhouse.py`.
+"""
+
+# pyright: reportUnknownMemberType=false
+# (clickhouse-connect's types are partial)
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from chimera.schemas.errors import ClickHouseRefused, ClickHouseUnavailable
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+T = TypeVar("T")
+
+DATABASE = "chimera"
+PASSING = frozenset({159, 202, 209, 210, 236, 241, 242, 252, 425, 999})
+"""Codes of errors that pass: time-outs, too many queries or parts, network, memory, read-only."""
+
+Row = Sequence[Any]
+
+
+class ClickHouse:
+    """One handle; see `embedded` and `server`."""
+
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+
+    def command(self, sql: str) -> None:
+        """A statement without rows. Raises as `rows`."""
+        self._tried(lambda: self._client.command(sql))
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Row]:
+        """All rows of a query; parameters stand in it as {name:Type}.
+
+        Raises:
+            ClickHouseUnavailable: it does not answer, or has no room now.
+            ClickHouseRefused: the statement is wrong.
+        """
+        return self._tried(lambda: self._client.query(sql, dict(parameters or {})).result_rows)
+
+    def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
+        """All rows of a Native block or none; nothing, if that token was inserted already."""
+        settings = {"insert_deduplication_token": token, "async_insert": 0}
+        self._tried(
+            lambda: self._client.raw_insert(
+                f"{DATABASE}.{table}", list(columns), block, settings=settings, fmt="Native"
+            )
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _tried(self, call: Callable[[], T]) -> T:
+        from clickhouse_connect.driver import exceptions
+
+        try:
+            return call()
+        except exceptions.DatabaseError as error:
+            code = getattr(error, "code", None)
+            kind = ClickHouseUnavailable if code is None or code in PASSING else ClickHouseRefused
+            raise kind(_first_line(error)) from None
+        except (exceptions.Error, OSError) as error:
+            raise ClickHouseUnavailable(_first_line(error)) from None
+
+
+def embedded(folder: Path) -> ClickHouse:
+    """The engine in this process, with its data in `folder`; a process has one folder for life."""
+    import clickhouse_connect
+
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return ClickHouse(clickhouse_connect.get_client(interface="chdb", path=str(folder)))
+
+
+def server(dsn: str) -> ClickHouse:
+    """A server over HTTP. Raises ClickHouseUnavailable: it does not answer."""
+    import clickhouse_connect
+    from clickhouse_connect.driver import exceptions
+
+    try:
+        return ClickHouse(clickhouse_connect.get_client(dsn=dsn, autogenerate_session_id=False))
+    except (exceptions.Error, OSError) as error:
+        raise ClickHouseUnavailable(_first_line(error)) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:500]

@@ -1,0 +1,97 @@
+"""`inference_log`: a row for each request, from the segments of `inference.journal`. Pure.
+
+What a segment's rows have in common costs a look-up a row; everything else is copied as a column.
+A row carries the partition and offset of its segment: the table itself says how far it has come.
+A segment that cannot be read stops the sink, rather than leaving a hole that nobody sees.
+`tests/stores/test_inference_log.py` reads rows back from the engine.
+"""
+
+import numpy as np
+
+from chimera.schemas.columns import Numbers, constant
+from chimera.schemas.journal import SegmentHead, decode_segment
+from chimera.schemas.journal_rows import NO_COMMITMENT, NO_SLACK, Group, Rows
+from chimera.stores.native_block import Chunk, Streams, chosen, nullable, numbers, same, texts
+from chimera.stores.source import Destination, Record
+
+TABLE = "inference_log"
+_MS = "DateTime64(3, 'UTC')"
+COLUMNS = (
+    ("tenant", "String"),
+    ("model", "String"),
+    ("version", "String"),
+    ("digest", "String"),
+    ("tier", "String"),
+    ("executor", "String"),
+    ("batch_size", "UInt32"),
+    ("queue_us", "UInt32"),
+    ("compute_us", "UInt32"),
+    ("total_us", "UInt32"),
+    ("outcome", "String"),
+    ("id", "String"),
+    ("origin", "String"),
+    ("topic", "String"),
+    ("guarantee", "String"),
+    ("node", "String"),
+    ("partition", "UInt32"),
+    ("offset", "Int64"),
+    ("attempt", "UInt16"),
+    ("input_bytes", "UInt32"),
+    ("output_bytes", "UInt32"),
+    ("input_commitment", "FixedString(32)"),
+    ("output_commitment", "FixedString(32)"),
+    ("slack_ms", "Nullable(Int32)"),
+    ("appended_at", _MS),
+    ("committed_at", _MS),
+    ("journal_partition", "UInt32"),
+    ("journal_offset", "Int64"),
+)
+_TEXTS = ("tenant", "model", "version", "digest", "tier", "executor")
+_NUMBERS = ("batch_size", "queue_us", "compute_us", "total_us")
+
+
+def chunks(record: Record) -> list[Chunk]:
+    """The rows of one segment, part by part.
+
+    Raises:
+        Malformed, SchemaInvalid: it is none.
+    """
+    head, parts = decode_segment(record.value)
+    return [Chunk(len(rows), _columns(record, head, rows)) for rows in parts]
+
+
+def _columns(record: Record, head: SegmentHead, rows: Rows) -> list[Streams]:
+    count = len(rows)
+    origins = rows.origins or [b""] * count
+    return [
+        *_of_groups(rows.groups, rows.group),
+        chosen(rows.outcomes, rows.outcome),
+        texts(rows.ids),
+        texts(origins),
+        same(head.topic, count),
+        same(head.guarantee, count),
+        same(head.node, count),
+        numbers("UInt32", constant(head.partition, count)),
+        numbers("Int64", rows.offsets),
+        numbers("UInt16", rows.attempt),
+        numbers("UInt32", rows.input_bytes),
+        numbers("UInt32", rows.output_bytes),
+        (rows.input_commitments or NO_COMMITMENT * count,),
+        (rows.output_commitments or NO_COMMITMENT * count,),
+        nullable("Int32", rows.slack_ms, NO_SLACK),
+        numbers(_MS, rows.appended_ms),
+        numbers(_MS, constant(record.at_ms, count)),
+        numbers("UInt32", constant(record.partition, count)),
+        numbers("Int64", constant(record.offset, count)),
+    ]
+
+
+def _of_groups(groups: tuple[Group, ...], index: Numbers) -> list[Streams]:
+    found = [chosen([getattr(group, name) for group in groups], index) for name in _TEXTS]
+    for name in _NUMBERS:
+        values = np.array([getattr(group, name) for group in groups], np.int64)
+        found.append(numbers("UInt32", values[index]))
+    return found
+
+
+LOG = Destination(TABLE, COLUMNS, chunks, "journal_partition", "journal_offset")

@@ -1,0 +1,112 @@
+"""The warehouse's tables, as migrations: each once, in order, and never changed afterwards.
+
+    migrations      which of them were done
+    sink_batches    what a sink was about to insert: the batch that a restart must repeat exactly
+    inference_log   a row for each request, by `inference_log.py`
+
+Plain MergeTree: a row is never replaced in silence, and what is there twice is seen to be. Its
+deduplication window has to be set, as it is 0. A month is a partition, so that one INSERT of rows
+that were committed in one month lies inside one. Statements may be repeated: a migration that was
+interrupted is done again. `tests/stores/test_warehouse_tables.py`.
+"""
+
+from dataclasses import dataclass
+
+from chimera.stores.clickhouse import DATABASE, ClickHouse
+
+WINDOW = 10_000  # inserts whose tokens a table remembers
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    version: int
+    name: str
+    statements: tuple[str, ...]
+
+
+_MIGRATIONS_TABLE = f"""
+CREATE TABLE IF NOT EXISTS {DATABASE}.migrations
+(version UInt32, name String, done_at DateTime64(3, 'UTC') DEFAULT now64(3))
+ENGINE = MergeTree ORDER BY version
+"""
+
+_SINK_BATCHES = f"""
+CREATE TABLE IF NOT EXISTS {DATABASE}.sink_batches
+(
+    sink LowCardinality(String),
+    partition UInt32,
+    first Int64,
+    last Int64,
+    rows UInt64,
+    token String,
+    decided_at DateTime64(3, 'UTC') DEFAULT now64(3)
+)
+ENGINE = MergeTree ORDER BY (sink, partition, first)
+TTL toDateTime(decided_at) + INTERVAL 400 DAY
+SETTINGS non_replicated_deduplication_window = {WINDOW}
+"""
+
+_INFERENCE_LOG = f"""
+CREATE TABLE IF NOT EXISTS {DATABASE}.inference_log
+(
+    tenant LowCardinality(String),
+    model LowCardinality(String),
+    version LowCardinality(String),
+    digest LowCardinality(String),
+    tier LowCardinality(String),
+    outcome LowCardinality(String),
+    id String CODEC(ZSTD),
+    topic LowCardinality(String),
+    partition UInt32 CODEC(ZSTD),
+    offset Int64 CODEC(Delta, ZSTD),
+    origin String CODEC(ZSTD),
+    attempt UInt16 CODEC(ZSTD),
+    guarantee LowCardinality(String),
+    node LowCardinality(String),
+    executor LowCardinality(String),
+    batch_size UInt32 CODEC(ZSTD),
+    input_bytes UInt32 CODEC(ZSTD),
+    output_bytes UInt32 CODEC(ZSTD),
+    input_commitment FixedString(32) CODEC(NONE),
+    output_commitment FixedString(32) CODEC(NONE),
+    queue_us UInt32 CODEC(ZSTD),
+    compute_us UInt32 CODEC(ZSTD),
+    total_us UInt32 CODEC(ZSTD),
+    slack_ms Nullable(Int32) CODEC(ZSTD),
+    appended_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD),
+    committed_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD),
+    journal_partition UInt32 CODEC(ZSTD),
+    journal_offset Int64 CODEC(Delta, ZSTD)
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(committed_at)
+ORDER BY (tenant, model, committed_at, partition, offset)
+SETTINGS non_replicated_deduplication_window = {WINDOW}
+"""
+
+MIGRATIONS = (Migration(1, "inference_log", (_SINK_BATCHES, _INFERENCE_LOG)),)
+
+
+def migrate(clickhouse: ClickHouse) -> list[str]:
+    """Bring the tables to this release; the names of what was done now.
+
+    Raises:
+        ClickHouseUnavailable, ClickHouseRefused: it stopped there, and may be called again.
+    """
+    clickhouse.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+    clickhouse.command(_MIGRATIONS_TABLE)
+    done = {
+        int(version) for (version,) in clickhouse.rows(f"SELECT version FROM {DATABASE}.migrations")
+    }
+    found: list[str] = []
+    for migration in MIGRATIONS:
+        if migration.version in done:
+            continue
+        for statement in migration.statements:
+            clickhouse.command(statement)
+        clickhouse.command(
+            f"INSERT INTO {DATABASE}.migrations (version, name) "
+            f"VALUES ({migration.version}, '{migration.name}')"
+        )
+        found.append(migration.name)
+    return found

@@ -1,0 +1,266 @@
+"""Sinks on the real engine: each row once, whatever happened in between."""
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chimera.schemas.errors import (
+    ClickHouseRefused,
+    ClickHouseUnavailable,
+    HistoryConflict,
+    Malformed,
+)
+from chimera.stores import clickhouse, inference_log, warehouse_tables
+from chimera.stores.clickhouse import ClickHouse
+from chimera.stores.sink import Limits, Sink
+from tests.stores.sink_records import APART, SIZE, record
+
+_partitions = itertools.count(1)
+TABLE = "chimera.inference_log"
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
+    """A process has one engine: tests keep to partitions of their own."""
+    found = clickhouse.embedded(tmp_path_factory.mktemp("warehouse"))
+    warehouse_tables.migrate(found)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def partition() -> int:
+    return next(_partitions)
+
+
+class Flaky:
+    """The engine behind a line that loses answers: the statement is done, nobody hears of it."""
+
+    def __init__(self, engine: ClickHouse) -> None:
+        self._engine = engine
+        self.losing = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def insert(self, *given: Any) -> None:
+        self._engine.insert(*given)
+        self._lose()
+
+    def command(self, sql: str) -> None:
+        self._engine.command(sql)
+        self._lose()
+
+    def _lose(self) -> None:
+        if self.losing:
+            self.losing -= 1
+            raise ClickHouseUnavailable("no answer")
+
+
+def sink(engine: Any, **limits: Any) -> Sink:
+    return Sink(engine, inference_log.LOG, Limits(**limits))
+
+
+def counts(engine: ClickHouse, partition: int) -> tuple[int, int, int]:
+    """Rows, distinct requests, and one more than the largest offset."""
+    ((rows, distinct, largest),) = engine.rows(
+        f"SELECT count(), uniqExact(offset), max(offset) FROM {TABLE}"
+        " WHERE journal_partition = {partition:UInt32}",
+        {"partition": partition},
+    )
+    return rows, distinct, largest + 1 if rows else 0
+
+
+def test_rows_say_what_the_segment_said(engine: ClickHouse, partition: int) -> None:
+    one = sink(engine)
+    assert one.resume(partition) == 0
+    one.add(record(partition, 0))
+    assert one.flush(all=True) == {partition: 1}
+    rows = engine.rows(
+        "SELECT tenant, model, version, digest, tier, executor, batch_size, queue_us, compute_us,"
+        " total_us, outcome, id, topic, partition, offset, guarantee, node, attempt, input_bytes,"
+        " output_bytes, hex(input_commitment), slack_ms, toUnixTimestamp64Milli(appended_at),"
+        f" toUnixTimestamp64Milli(committed_at), journal_offset FROM {TABLE}"
+        " WHERE journal_partition = {partition:UInt32} ORDER BY offset LIMIT 2",
+        {"partition": partition},
+    )
+    at_ms = record(partition, 0).at_ms
+    where = ("inference.requests", partition)
+    commitment = bytes(range(32)).hex().upper()
+    assert [tuple(row) for row in rows] == [
+        (
+            *("default", "digits", "1", "d" * 64, "onnx-cpu", "cpu:0", 2, 90, 700, 800),
+            *("ok", "id-0", *where, 0, "exactly_once", "n:1", 0, 1_300, 2**32 - 1),
+            *(commitment, None, at_ms - 7, at_ms, 0),
+        ),
+        (
+            *("acme", "words", "2", "e" * 64, "torch-cpu", "cpu:1", 1, 9, 70, 80),
+            *("ok", "id-1", *where, 1, "exactly_once", "n:1", 0, 1_301, 1),
+            *(commitment, -5, at_ms - 7, at_ms, 0),
+        ),
+    ]
+
+
+def test_batch_ends_by_rows_by_bytes_and_by_time(engine: ClickHouse, partition: int) -> None:
+    one = sink(engine, rows=3 * SIZE, seconds=1_000)
+    one.resume(partition)
+    for number in range(4):
+        one.add(record(partition, number))
+    assert counts(engine, partition)[0] == 3 * SIZE
+    assert one.flush() == {partition: 3 * APART}
+    assert one.flush(all=True) == {partition: 3 * APART + 1}
+    small = sink(engine, bytes=1)
+    small.resume(partition)
+    small.add(record(partition, 4))
+    timed = sink(engine, seconds=0)
+    timed.resume(partition)
+    timed.add(record(partition, 5))
+    timed.flush()
+    assert counts(engine, partition) == (6 * SIZE, 6 * SIZE, 6 * SIZE)
+
+
+def test_batch_lies_inside_one_month(engine: ClickHouse, partition: int) -> None:
+    one = sink(engine)
+    one.resume(partition)
+    for number in range(10):  # a year ends between the fifth and the sixth
+        one.add(record(partition, number))
+    one.flush(all=True)
+    batches = engine.rows(
+        "SELECT first, last, rows FROM chimera.sink_batches"
+        " WHERE partition = {partition:UInt32} ORDER BY first",
+        {"partition": partition},
+    )
+    assert [tuple(one) for one in batches] == [(0, 8, 50), (10, 18, 50)]
+    assert counts(engine, partition) == (100, 100, 100)
+
+
+def test_records_that_come_again_are_not_taken_again(engine: ClickHouse, partition: int) -> None:
+    one = sink(engine)
+    one.resume(partition)
+    for number in (0, 1, 0, 1, 2):
+        one.add(record(partition, number))
+    one.flush(all=True)
+    one.add(record(partition, 2))
+    one.flush(all=True)
+    assert counts(engine, partition) == (30, 30, 30)
+
+
+@pytest.mark.parametrize("losing", [1, 2, 3])
+def test_answers_that_are_lost_double_nothing(
+    engine: ClickHouse, partition: int, losing: int
+) -> None:
+    line = Flaky(engine)
+    one = sink(line)
+    one.resume(partition)
+    one.add(record(partition, 0))
+    line.losing = losing
+    for _ in range(losing):
+        with pytest.raises(ClickHouseUnavailable):
+            one.flush(all=True)
+        one.add(record(partition, 1))
+    assert one.flush(all=True)[partition] == APART + 1
+    assert counts(engine, partition) == (20, 20, 20)
+
+
+def test_restart_goes_on_after_the_later_of_table_and_floor(
+    engine: ClickHouse, partition: int
+) -> None:
+    one = sink(engine)
+    assert one.resume(partition, floor=7) == 7
+    one.add(record(partition, 4))
+    one.flush(all=True)
+    assert sink(engine).resume(partition) == 9
+    assert sink(engine).resume(partition, floor=12) == 12
+
+
+def test_decided_batch_is_repeated_exactly_though_limits_have_changed(
+    engine: ClickHouse, partition: int
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(step: str) -> None:
+        if step == "after_decide":
+            raise Stop
+
+    one = Sink(engine, inference_log.LOG, Limits(), stop)
+    one.resume(partition)
+    for number in range(3):
+        one.add(record(partition, number))
+    with pytest.raises(Stop):
+        one.flush(all=True)
+    again = sink(engine, rows=1, seconds=0)
+    assert again.resume(partition) == 0
+    again.add(record(partition, 0))
+    again.flush(all=True)
+    assert counts(engine, partition)[0] == 0  # it waits for what was decided
+    for number in range(1, 4):
+        again.add(record(partition, number))
+    batches = engine.rows(
+        "SELECT first, last FROM chimera.sink_batches WHERE partition = {partition:UInt32}"
+        " ORDER BY first",
+        {"partition": partition},
+    )
+    assert [tuple(one) for one in batches] == [(0, 4), (6, 6)]
+    assert counts(engine, partition) == (40, 40, 40)
+
+
+def test_decided_batch_that_cannot_be_repeated_stops_the_sink(
+    engine: ClickHouse, partition: int
+) -> None:
+    engine.command(
+        "INSERT INTO chimera.sink_batches (sink, partition, first, last, rows, token)"
+        f" VALUES ('inference_log', {partition}, 4, 9, 1, 't')"
+    )
+    with pytest.raises(HistoryConflict, match="inside a batch of 4 to 9"):
+        sink(engine).resume(partition, floor=6)
+    one = sink(engine)
+    one.resume(partition)
+    with pytest.raises(HistoryConflict, match="offset 9"):
+        one.add(record(partition, 6))
+
+
+def test_record_that_is_no_segment_stops_the_sink(engine: ClickHouse, partition: int) -> None:
+    one = sink(engine)
+    one.resume(partition)
+    with pytest.raises(Malformed):
+        one.add(record(partition, 0)._replace(value=b"no segment"))
+
+
+def test_migrations_are_done_once(engine: ClickHouse) -> None:
+    assert warehouse_tables.migrate(engine) == []
+    ((count,),) = engine.rows("SELECT count() FROM chimera.migrations")
+    assert count == len(warehouse_tables.MIGRATIONS)
+
+
+def test_statement_that_is_wrong_is_refused(engine: ClickHouse) -> None:
+    with pytest.raises(ClickHouseRefused, match="nope"):
+        engine.rows("SELECT nope")
+
+
+def test_killed_sinks_leave_each_row_once(tmp_path: Path) -> None:
+    lives = (
+        ("2", "after_insert:2"),
+        ("3", "after_decide:2"),
+        ("2", "before_decide:2"),
+        ("4", "after_decide:1"),
+        ("3", ""),
+    )
+    program = [sys.executable, "-m", "tests.stores.sink_records", str(tmp_path), "0"]
+    for number, (segments, step) in enumerate(lives):
+        command = [*program, str(12 + 4 * number), segments, step]
+        done = subprocess.run(command, check=False, timeout=100)
+        assert done.returncode == (-9 if step else 0)
+    check = (
+        "from pathlib import Path; from chimera.stores import clickhouse;"
+        f"e = clickhouse.embedded(Path({str(tmp_path)!r}));"
+        "print(*e.rows('SELECT count(), uniqExact(offset), max(offset) + 1,"
+        " uniqExact(journal_offset) FROM chimera.inference_log')[0])"
+    )
+    read = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True)
+    assert read.stdout.split() == ["280", "280", "280", "28"]
