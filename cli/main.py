@@ -15,9 +15,11 @@ from chimera.cli import (
     node,
     offsets,
     settings,
+    sql,
     status,
     topics,
     up,
+    warehouse,
     watch,
     witness,
 )
@@ -34,6 +36,8 @@ app.command()(infer.infer)
 app.command()(watch.watch)
 app.command()(doctor.doctor)
 app.command()(node.node)
+app.command()(warehouse.warehouse)
+app.command()(sql.sql)
 app.command()(status.status)
 app.command()(down.down)
 app.command()(settings.settings)

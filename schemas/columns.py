@@ -26,7 +26,7 @@ _WIDTHS = (1, 2, 4, 8)
 def numbers(values: Sequence[int]) -> Numbers:
     """Python's integers as a column."""
     if isinstance(values, range):  # numpy would go through it number by number
-        return np.arange(values.start, values.stop, values.step, np.int64)
+        return np.arange(values.start, values.stop, values.step, dtype=np.int64)
     return np.array(values, np.int64)
 
 

@@ -1,11 +1,11 @@
-"""How what happened is kept: the journal.
+"""How what happened is kept: the journal, and ClickHouse.
 
 Sections of `schemas/settings.py`, which reads them; a field's description is its documentation.
 """
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from chimera.schemas.section import Section
 
@@ -20,4 +20,28 @@ class JournalSettings(Section):
         default=Path(".chimera/keys/tenants"),
         description="<tenant>.key, 32 bytes, mode 0600: rows of tenants that have one commit to the"
         " bytes of request and result; whoever destroys it erases what they stand for",
+    )
+
+
+class ClickHouseSettings(Section):
+    dsn: SecretStr | None = Field(
+        default=None,
+        description="https://user:password@host:8443 of a server of your own; unset: the embedded"
+        " engine; never logged",
+    )
+    dir: Path = Field(
+        default=Path(".chimera/clickhouse"),
+        description="data of the embedded engine; one process owns it",
+    )
+    batch_rows: int = Field(
+        default=50_000,
+        ge=1,
+        le=500_000,
+        description="rows of one INSERT, about; more are fewer and larger parts",
+    )
+    batch_bytes: int = Field(
+        default=33_554_432, ge=1, description="of the journal's segments that one INSERT takes"
+    )
+    batch_ms: int = Field(
+        default=1_000, ge=0, description="how long a row may wait for company before its INSERT"
     )

@@ -25,7 +25,7 @@ from pydantic_settings import (
 
 from chimera.schemas.audit_settings import WitnessSettings
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.history_settings import JournalSettings
+from chimera.schemas.history_settings import ClickHouseSettings, JournalSettings
 from chimera.schemas.model_settings import (
     ArtifactsSettings,
     CompilingSettings,
@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     commit: CommitSettings = CommitSettings()
     fetch: FetchSettings = FetchSettings()
     journal: JournalSettings = JournalSettings()
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
     compiling: CompilingSettings = CompilingSettings()
     controller: ControllerSettings = ControllerSettings()
     observability: ObservabilitySettings = ObservabilitySettings()

@@ -11,7 +11,7 @@ and is inserted again under the same token. `tests/stores/test_clickhouse.py`.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from chimera.schemas.errors import ClickHouseRefused, ClickHouseUnavailable
 
@@ -25,6 +25,15 @@ PASSING = frozenset({159, 202, 209, 210, 236, 241, 242, 252, 425, 999})
 """Codes of errors that pass: time-outs, too many queries or parts, network, memory, read-only."""
 
 Row = Sequence[Any]
+
+_LIMITS = ("SET max_execution_time = 60", "SET max_memory_usage = 2000000000")
+
+
+class Answer(NamedTuple):
+    """Of a query."""
+
+    names: Sequence[str]
+    rows: Sequence[Row]
 
 
 class ClickHouse:
@@ -45,6 +54,16 @@ class ClickHouse:
             ClickHouseRefused: the statement is wrong.
         """
         return self._tried(lambda: self._client.query(sql, dict(parameters or {})).result_rows)
+
+    def ask(self, sql: str) -> Answer:
+        """As `rows`, with the columns' names, in our database. Raises as `rows`."""
+        found = self._tried(lambda: self._client.query(sql))
+        return Answer(tuple(found.column_names), found.result_rows)
+
+    def read_only(self) -> None:
+        """From now on this handle changes nothing, and reads no file and no address."""
+        for statement in (f"USE {DATABASE}", *_LIMITS, "SET readonly = 1"):
+            self.command(statement)
 
     def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
         """All rows of a Native block or none; nothing, if that token was inserted already."""

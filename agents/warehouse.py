@@ -1,0 +1,112 @@
+"""The warehouse's reader: `inference.journal` into ClickHouse, at the sink's pace.
+
+    Kafka ── records ── Sink.add ── Sink.flush ── positions committed, as the floor for a restart
+                            └ ClickHouse is away: try again, and read nothing meanwhile
+
+One process reads all partitions. The engine blocks, so it is called from a thread, one call at a
+time. What is committed in Kafka follows what is in the table, never the other way round; a table
+whose rows a retention removed is not filled again because of it. What cannot be read, or does not
+fit what is there, ends it. `tests/integration/test_warehouse.py`.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (aiokafka ships no type information)
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from chimera.schemas.errors import ClickHouseUnavailable
+from chimera.stores.sink import Sink
+from chimera.stores.source import Record
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+POLL_MS = 200
+AGAIN_S = 1.0  # after ClickHouse did not answer; it doubles
+MAX_AGAIN_S = 30.0
+
+
+class Warehouse:
+    """Of one topic and one sink; `start`, then `run` until cancelled, then `stop`."""
+
+    def __init__(
+        self, topic: str, partitions: int, sink: Sink, client_arguments: Mapping[str, Any]
+    ) -> None:
+        """`client_arguments` name the group under which positions are committed."""
+        self._parts = [TopicPartition(topic, number) for number in range(partitions)]
+        self._sink = sink
+        self._consumer = AIOKafkaConsumer(**client_arguments, auto_offset_reset="earliest")
+        self._committed: dict[TopicPartition, int] = {}
+
+    async def start(self) -> None:
+        """Find where each partition goes on.
+
+        Raises:
+            HistoryConflict: a table does not fit what its sink had decided.
+        """
+        await self._consumer.start()
+        self._consumer.assign(self._parts)
+        for part in self._parts:
+            floor = await self._consumer.committed(part) or 0
+            begins = (await self._consumer.beginning_offsets([part]))[part]
+            start = await self._until_it_answers(
+                lambda part=part, floor=floor: self._sink.resume(part.partition, floor)
+            )
+            if start < begins and start > 0:
+                log.error("journal_was_removed", partition=part.partition, up_to=begins)
+            self._consumer.seek(part, max(start, begins))
+        log.info("warehouse_ready", partitions=len(self._parts))
+
+    async def run(self) -> None:
+        """Read, until cancelled.
+
+        Raises:
+            Malformed, SchemaInvalid, HistoryConflict: going on would lose rows.
+        """
+        while True:
+            found = await self._consumer.getmany(timeout_ms=POLL_MS)
+            for part, records in found.items():
+                await self._take([_record(part, one) for one in records])
+            await self._commit(await self._until_it_answers(self._sink.flush))
+
+    async def stop(self) -> None:
+        """What waits is read again by whoever comes next."""
+        await self._consumer.stop()
+
+    async def _take(self, records: Sequence[Record]) -> None:
+        def add() -> None:
+            for record in records:  # those that were taken before it failed are known, and skipped
+                self._sink.add(record)
+
+        await self._until_it_answers(add)
+
+    async def _commit(self, positions: Mapping[int, int]) -> None:
+        new = {
+            part: positions[part.partition]
+            for part in self._parts
+            if positions[part.partition] > self._committed.get(part, 0)
+        }
+        if new:
+            await self._consumer.commit(new)
+            self._committed |= new
+
+    async def _until_it_answers(self, call: Callable[[], T]) -> T:
+        pause_s = AGAIN_S
+        while True:
+            try:
+                return await asyncio.to_thread(call)
+            except ClickHouseUnavailable as error:
+                log.warning("clickhouse_unavailable", reason=str(error), again_in_s=pause_s)
+                await asyncio.sleep(pause_s)
+                pause_s = min(MAX_AGAIN_S, pause_s * 2)
+
+
+def _record(part: TopicPartition, record: Any) -> Record:
+    return Record(part.partition, record.offset, record.timestamp, record.value or b"")
