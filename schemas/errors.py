@@ -32,7 +32,9 @@
     ├── ClickHouseRefused       a statement that it does not take, now or later
     ├── HistoryConflict         what a table holds is not what its sink remembers: it stops
     ├── VersionTaken            another manifest is registered under that name and version
-    └── DeploymentRefused       a change of what serves that makes no sense now: says why
+    ├── DeploymentRefused       a change of what serves that makes no sense now: says why
+    ├── TrainingRefused         a run that cannot be: its data, a name in its order, its rights
+    └── TrainingAborted         a run that cannot go on: what it computes is no number any more
 
 `retriable` is a class attribute: policy reads it and needs no isinstance ladder. An error that
 crosses a process or a topic travels as its code and message, never as a pickled object.
@@ -179,6 +181,14 @@ class VersionTaken(ChimeraError):
 
 class DeploymentRefused(ChimeraError):
     """Nothing to promote, nothing to go back to; the message names the model and what it lacks."""
+
+
+class TrainingRefused(ChimeraError):
+    """Data, a configuration's name, or a right; the message says which file, row, column or field."""
+
+
+class TrainingAborted(ChimeraError):
+    """The message names the update, and the rows of its batch."""
 
 
 REQUEST_ERRORS: tuple[type[RequestError], ...] = (

@@ -1,0 +1,182 @@
+"""One pass makes rows ready: bad ones are told by file, row and column; the digest is of content."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from chimera.schemas.errors import TrainingRefused
+from chimera.schemas.training_config import TrainingConfig
+from chimera.workers.training.preparation import Prepared, opened, prepare
+from tests.workers.training import hooks
+from tests.workers.training.places import config, frame
+
+SCHEMA: dict[str, Any] = {"features": ["a", "b"], "target": "y"}
+
+
+def order(tmp_path: Path, rows: pd.DataFrame, **more: Any) -> TrainingConfig:
+    tmp_path.mkdir(exist_ok=True)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    data = {"sources": [str(tmp_path / "rows.csv")], "schema": SCHEMA}
+    return config(data=data | more.pop("data", {}), **more)
+
+
+def both(found: Prepared) -> set[tuple[float, ...]]:
+    return {
+        (*features, target)
+        for side in (found.train, found.validation)
+        for features, target in zip(side.features.tolist(), side.target.tolist(), strict=True)
+    }
+
+
+def test_each_row_lies_on_one_side(tmp_path: Path) -> None:
+    found = prepare(order(tmp_path, frame(400)), tmp_path / "data")
+    rows = frame(400)[["a", "b", "y"]].to_numpy(np.float32)
+    assert both(found) == {tuple(row) for row in rows.tolist()}
+    assert len(found.train) + len(found.validation) == 400
+    assert 40 < len(found.validation) < 130
+
+
+def test_rows_know_where_they_came_from(tmp_path: Path) -> None:
+    found = prepare(order(tmp_path, frame(30), data={"chunk_rows": 7}), tmp_path / "data")
+    wanted = frame(30)["a"].to_numpy(np.float32)
+    for row, row_id in zip(found.train.features, found.train.ids, strict=True):
+        assert row[0] == wanted[row_id[1] - 1]
+    assert found.name(found.train.ids[0]).startswith("file://")
+
+
+def test_equal_rows_stay_together_and_what_was_held_out_stays_out(tmp_path: Path) -> None:
+    first = prepare(order(tmp_path / "1", frame(200)), tmp_path / "1" / "data")
+    more = pd.concat((frame(200, seed=1), frame(200), frame(200)))
+    second = prepare(order(tmp_path / "2", more), tmp_path / "2" / "data")
+    held_out = set(map(tuple, first.validation.features.tolist()))
+    assert held_out <= set(map(tuple, second.validation.features.tolist()))
+    assert not held_out & set(map(tuple, second.train.features.tolist()))
+
+
+def test_digest_is_of_content_and_not_of_chunks_or_formats(tmp_path: Path) -> None:
+    one = prepare(order(tmp_path, frame()), tmp_path / "one")
+    two = prepare(order(tmp_path, frame(), data={"chunk_rows": 3}), tmp_path / "two")
+    frame().to_parquet(tmp_path / "rows.parquet")
+    parquet = {"sources": [str(tmp_path / "rows.parquet")]}
+    three = prepare(order(tmp_path, frame(), data=parquet), tmp_path / "three")
+    other = prepare(order(tmp_path, frame(seed=1)), tmp_path / "other")
+    assert one.digest == two.digest == three.digest != other.digest
+
+
+def test_what_was_prepared_is_opened_again(tmp_path: Path) -> None:
+    wanted = order(tmp_path, frame(), evaluation={"slice": "group"})
+    found = prepare(wanted, tmp_path / "data")
+    again = opened(tmp_path / "data")
+    assert again.statistics == found.statistics
+    assert (again.train.features == found.train.features).all()
+    assert again.train.slices == found.train.slices
+    (tmp_path / "data" / "prepared.json").unlink()
+    with pytest.raises(TrainingRefused, match="no prepared data set"):
+        opened(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule", "reason"),
+    [
+        ("a", "many", {}, "'many' is no number"),
+        ("a", None, {}, "no value"),
+        ("b", 9.5, {"maximum": 9}, "9.5 is above 9"),
+        ("b", -9.5, {"minimum": -9}, "-9.5 is below -9"),
+        ("y", np.inf, {}, "inf is not finite"),
+    ],
+)
+def test_bad_row_is_told_by_file_row_and_column(
+    tmp_path: Path, column: str, value: Any, rule: dict[str, Any], reason: str
+) -> None:
+    rows = frame(20).astype({column: object})
+    rows.loc[12, column] = value
+    schema = SCHEMA | {"columns": {column: rule}}
+    with pytest.raises(TrainingRefused, match=rf"rows\.csv, row 13, column {column}: {reason}"):
+        prepare(order(tmp_path, rows, data={"schema": schema}), tmp_path / "data")
+
+
+def test_quarantined_rows_are_kept_with_their_reason_and_the_others_trained_on(
+    tmp_path: Path,
+) -> None:
+    rows = frame(50).astype({"a": object})
+    rows.loc[[3, 30], "a"] = "?"
+    data = {"on_bad_rows": "quarantine", "chunk_rows": 8}
+    found = prepare(order(tmp_path, rows, data=data), tmp_path / "data")
+    lines = (tmp_path / "data/quarantine.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in lines]
+    assert [(one["row"], one["column"], one["reason"]) for one in told] == [
+        (4, "a", "'?' is no number"),
+        (31, "a", "'?' is no number"),
+    ]
+    assert found.quarantined == 2
+    assert len(found.train) + len(found.validation) == 48
+
+
+@pytest.mark.parametrize(("nulls", "rows"), [("drop", 49), ("fill", 50)])
+def test_nulls_are_dropped_or_filled_where_the_schema_says(
+    tmp_path: Path, nulls: str, rows: int
+) -> None:
+    found = frame(50)
+    found.loc[7, "b"] = np.nan
+    schema = SCHEMA | {"columns": {"b": {"nulls": nulls, "fill": 0.25}}}
+    ready = prepare(order(tmp_path, found, data={"schema": schema}), tmp_path / "data")
+    assert len(ready.train) + len(ready.validation) == rows
+    assert (0.25 in {row[1] for row in both(ready)}) is (nulls == "fill")
+
+
+def test_missing_column_is_told(tmp_path: Path) -> None:
+    schema = SCHEMA | {"required_columns": ["weight"]}
+    with pytest.raises(TrainingRefused, match=r"rows\.csv: there is no column 'weight'"):
+        prepare(order(tmp_path, frame(), data={"schema": schema}), tmp_path / "data")
+
+
+def test_transform_changes_columns_and_keeps_rows(tmp_path: Path) -> None:
+    plain = prepare(order(tmp_path, frame()), tmp_path / "plain")
+    doubled = prepare(order(tmp_path, frame()), tmp_path / "doubled", hooks.doubled)
+    assert {2 * row[0] for row in both(plain)} == {row[0] for row in both(doubled)}
+    for number, (wrong, reason) in enumerate(
+        ((hooks.halved, "rows have to stay"), (hooks.failing, "KeyError"))
+    ):
+        with pytest.raises(TrainingRefused, match=reason):
+            prepare(order(tmp_path, frame()), tmp_path / str(number), wrong)
+
+
+def test_lists_are_features_of_one_length(tmp_path: Path) -> None:
+    lines = [{"image": [n, n + 1, n + 2], "digit": n % 2} for n in range(20)]
+    lines[11]["image"] = [1, 2]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = {
+        "sources": [str(path)],
+        "schema": {"features": ["image"], "target": "digit"},
+        "on_bad_rows": "quarantine",
+    }
+    ready = prepare(config(task="multiclass", data=data), tmp_path / "data")
+    assert ready.train.features.shape[1:] == (3,)
+    assert ready.train.target.dtype == np.int64
+    assert ready.quarantined == 1
+    assert list(ready.statistics.columns) == ["image[0]", "image[1]", "image[2]", "digit"]
+
+
+def test_statistics_are_those_of_the_rows(tmp_path: Path) -> None:
+    found = prepare(
+        order(tmp_path, frame(300), data={"chunk_rows": 11}), tmp_path / "data"
+    ).statistics
+    rows = frame(300)[["a", "b", "y"]].to_numpy(np.float32).astype(np.float64)
+    for at, name in enumerate(("a", "b", "y")):
+        column = found.columns[name]
+        assert column.mean == pytest.approx(rows[:, at].mean())
+        assert column.std == pytest.approx(rows[:, at].std())
+        assert (column.min, column.max) == (rows[:, at].min(), rows[:, at].max())
+        assert column.quantiles["0.5"] == pytest.approx(np.median(rows[:, at]))
+    assert msgspec.json.decode(msgspec.json.encode(found), type=type(found)) == found
+
+
+def test_side_without_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingRefused, match="no good row"):
+        prepare(order(tmp_path, frame(1)), tmp_path / "data")

@@ -1,0 +1,169 @@
+"""Whole runs: equal ones end in equal weights, and so does one that was killed and resumed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from safetensors.numpy import load_file
+
+from chimera.schemas.errors import TrainingAborted, TrainingRefused
+from chimera.workers.training import history
+from chimera.workers.training.run import train
+from tests.workers.training.places import config, where
+
+NOISY = {"definition": "tests.workers.training.hooks:Noisy", "arguments": {"inputs": 4}}
+CHILD = """
+import sys
+from pathlib import Path
+import msgspec
+from chimera.schemas.training_config import TrainingConfig
+from chimera.workers.training.run import train
+from tests.workers.training.places import where
+order = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=TrainingConfig)
+train(order, where(Path(sys.argv[2]), sys.argv[3]), resume=sys.argv[4] == "resume")
+"""
+
+
+def lines(folder: Path, kind: str) -> list[dict[str, Any]]:
+    found = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [one for one in found if one["kind"] == kind]
+
+
+def test_run_learns_and_says_what_it_did(tmp_path: Path) -> None:
+    manifest = train(config(loop={"epochs": 8}), where(tmp_path))
+    assert manifest.metrics["r2"] > 0.95
+    assert manifest.intervals["r2"].low <= manifest.metrics["r2"] <= manifest.intervals["r2"].high
+    assert manifest.is_synthetic
+    assert manifest.rows["train"] + manifest.rows["validation"] == 600
+    folder = tmp_path / "one"
+    assert len(lines(folder, "epoch")) == 8
+    assert len(lines(folder, "step")) == manifest.updates == 8 * -(-manifest.rows["train"] // 64)
+    assert list(history.read(tmp_path)) == [manifest]
+    assert set(load_file(folder / "weights.safetensors")) == {"weight", "bias"}
+
+
+def test_equal_orders_end_in_equal_weights(tmp_path: Path) -> None:
+    order = config(model=NOISY)
+    first, second = (train(order, where(tmp_path, name)) for name in ("a", "b"))
+    other = train(msgspec.structs.replace(order, seed=1), where(tmp_path, "c"))
+    assert first.weights_sha256 == second.weights_sha256 != other.weights_sha256
+    assert first.config_hash == second.config_hash != other.config_hash
+    assert second.previous_run_id == "a"
+    assert not any(one.is_drift for one in second.drift_from_previous)
+
+
+@pytest.mark.parametrize("kill_at", [3, 12, 20])
+def test_run_that_was_killed_resumes_to_the_same_weights(tmp_path: Path, kill_at: int) -> None:
+    arguments = {"inputs": 4, "kill_file": str(tmp_path / "killed"), "kill_at": kill_at}
+    order = config(
+        model=NOISY | {"arguments": arguments}, checkpoints={"every_minutes": 1e-9, "keep_last": 2}
+    )
+    (tmp_path / "order.json").write_bytes(msgspec.json.encode(order))
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "order.json"), str(tmp_path / "runs")]
+    first = subprocess.run([*command, "killed", "begin"], check=False)
+    assert first.returncode == -9
+    again = subprocess.run([*command, "killed", "resume"], check=False)
+    assert again.returncode == 0
+    undisturbed = train(order, where(tmp_path / "runs", "undisturbed"))
+    killed = next(one for one in history.read(tmp_path / "runs") if one.run_id == "killed")
+    assert killed.weights_sha256 == undisturbed.weights_sha256
+    assert killed.updates == undisturbed.updates
+    steps = lines(tmp_path / "runs" / "killed", "step")
+    assert [one["update"] for one in steps] == list(range(1, killed.updates + 1))
+
+
+def test_pieces_of_a_batch_add_up_to_it(tmp_path: Path) -> None:
+    whole = train(config(loop={"grad_clip_norm": None}), where(tmp_path, "whole"))
+    loop = {"grad_clip_norm": None, "grad_accum_steps": 5}
+    pieces = train(config(loop=loop), where(tmp_path, "pieces"))
+    one, other = (
+        load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "pieces")
+    )
+    assert whole.updates == pieces.updates
+    assert one["weight"] == pytest.approx(other["weight"], abs=1e-6)
+
+
+def test_loss_that_is_no_number_is_skipped_counted_and_ends_the_run_with_its_rows(
+    tmp_path: Path,
+) -> None:
+    order = config(
+        model={"definition": "tests.workers.training.hooks:Exploding", "arguments": {}},
+        loop={"max_nonfinite": 2},
+    )
+    with pytest.raises(TrainingAborted, match=r"update 3: .* rows \(file, row\): \[\[0, "):
+        train(order, where(tmp_path))
+
+
+def test_run_stops_early_where_nothing_gets_better(tmp_path: Path) -> None:
+    loop = {"epochs": 50, "early_stopping": {"patience": 2, "min_delta": 0.5}}
+    manifest = train(config(loop=loop), where(tmp_path))
+    assert manifest.epochs < 50
+
+
+@pytest.mark.parametrize(
+    "loop",
+    [
+        {"ema_decay": 0.5},
+        {"use_amp": True},
+        {"use_amp": True, "amp_dtype": "float16"},
+        {"gradient_checkpointing": True},
+    ],
+    ids=["ema", "bfloat16", "float16", "checkpointing"],
+)
+def test_option_of_the_loop_learns_as_well(tmp_path: Path, loop: dict[str, Any]) -> None:
+    manifest = train(config(loop={"epochs": 8} | loop), where(tmp_path))
+    assert manifest.metrics["r2"] > 0.9
+
+
+def test_slices_are_told_apart(tmp_path: Path) -> None:
+    frame_file = tmp_path / "rows.csv"
+    from tests.workers.training.places import frame
+
+    frame(200).to_csv(frame_file, index=False)
+    order = config(
+        data={
+            "sources": [str(frame_file)],
+            "schema": {"features": ["a", "b"], "target": "y"},
+        },
+        model={"definition": "torch.nn:Linear", "arguments": {"in_features": 2, "out_features": 1}},
+        evaluation={"slice": "group"},
+    )
+    manifest = train(order, where(tmp_path))
+    assert set(manifest.slices) == {"high", "low"}
+    assert sum(one.rows for one in manifest.slices.values()) == manifest.rows["validation"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": {"definition": "os:system"}}, "is not in CHIMERA_ARTIFACTS__DEFINITIONS"),
+        ({"model": {"arguments": {"inputs": 3}}}, r"model\.arguments"),
+        ({"model": {"method": "dream"}}, r"model\.method"),
+        ({"loss": {"name": "bce"}}, r"loss\.name 'bce': regression has mse"),
+        ({"loss": {"arguments": {"delta": 1}}}, r"loss\.arguments of mse"),
+        ({"optimizer": {"name": "Optimizer"}}, r"optimizer\.name"),
+        ({"optimizer": {"arguments": {"speed": 1}}}, r"optimizer\.arguments"),
+        ({"scheduler": {"name": "LRScheduler2"}}, r"scheduler\.name"),
+        ({"evaluation": {"metrics": ["f1"]}}, r"evaluation\.metrics 'f1'"),
+        ({"model": {"definition": "torch.nn:Bilinear"}}, "is not in"),
+    ],
+)
+def test_order_that_cannot_be_is_refused_by_its_field(
+    tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(TrainingRefused, match=reason):
+        train(config(**changes), where(tmp_path))
+
+
+def test_run_is_begun_once_and_resumed_with_its_own_order(tmp_path: Path) -> None:
+    with pytest.raises(TrainingRefused, match="never begun"):
+        train(config(), where(tmp_path), resume=True)
+    train(config(), where(tmp_path))
+    with pytest.raises(TrainingRefused, match="exists"):
+        train(config(), where(tmp_path))
+    with pytest.raises(TrainingRefused, match="another configuration"):
+        train(config(seed=1), where(tmp_path), resume=True)

@@ -1,0 +1,94 @@
+"""Rows of a prepared data set as batches of tensors, in an order that the seed and the epoch decide.
+
+A batch is named by its number in its epoch, so a run that resumes asks for the batches after the
+last one that it has seen, and gets what the undisturbed run got. Each process of a distributed run
+takes every n-th row of each batch. `tests/workers/training/test_loaders.py`.
+"""
+
+# pyright: reportUnknownMemberType=false
+# (torch's functions are typed in part)
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from chimera.workers.training.preparation import Rows
+
+FORGET_BATCHES = 64  # then mapped pages are given back: memory stays flat over any data set
+
+
+class Batch(NamedTuple):
+    number: int  # in its epoch, from 0
+    features: Tensor
+    targets: Tensor
+    rows: int  # of all processes together
+    ids: NDArray[np.int64]  # of this process' rows, as in `Rows.ids`
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which process of how many."""
+
+    rank: int = 0
+    world: int = 1
+
+
+class Loader:
+    """Of one side of a data set."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        batch_size: int,
+        seed: int | None,
+        *,
+        place: Place = Place(),  # frozen
+        device: torch.device | None = None,
+    ) -> None:
+        """`seed` None: as the rows lie."""
+        self._rows, self._batch_size, self._seed = rows, batch_size, seed
+        self._place, self._device = place, device or torch.device("cpu")
+
+    def __len__(self) -> int:
+        """Batches of an epoch; the last may be smaller."""
+        return ceil(len(self._rows) / self._batch_size)
+
+    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        """From batch `start` on. A process may have no row in the last one."""
+        order = self._order(epoch)
+        for number in range(start, len(self)):
+            whole = order[number * self._batch_size : (number + 1) * self._batch_size]
+            mine = whole[self._place.rank :: self._place.world]
+            yield Batch(
+                number,
+                self._tensor(self._rows.features, mine),
+                self._tensor(self._rows.target, mine),
+                len(whole),
+                self._rows.ids[mine],
+            )
+            if number % FORGET_BATCHES == FORGET_BATCHES - 1:
+                _forget(self._rows)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        count = len(self._rows)
+        if self._seed is None:
+            return np.arange(count)
+        return np.random.default_rng((self._seed, epoch)).permutation(count)
+
+    def _tensor(self, array: NDArray[Any], rows: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.asarray(array[rows])).to(self._device, non_blocking=True)
+
+
+def _forget(rows: Rows) -> None:
+    """Let the kernel have the pages back that were read; they come again from its cache."""
+    for array in (rows.features, rows.target, rows.ids):
+        mapped = getattr(array, "_mmap", None)
+        if isinstance(mapped, mmap.mmap):
+            mapped.madvise(mmap.MADV_DONTNEED)

@@ -1,0 +1,54 @@
+"""Optimiser and learning rate by torch's own names.
+
+A warm-up comes before the schedule, which begins when it is over. `tests/workers/training/test_optimization.py`.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (torch's functions are typed in part)
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer, lr_scheduler
+
+from chimera.schemas import training_config
+from chimera.schemas.errors import TrainingRefused
+
+
+def optimizer(wanted: training_config.Optimizer, parameters: Iterable[Any]) -> Optimizer:
+    """Raises TrainingRefused: torch has none of that name, or it takes no such argument."""
+    kind = getattr(torch.optim, wanted.name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Optimizer)) or kind is Optimizer:
+        raise TrainingRefused(f"optimizer.name {wanted.name!r}: torch.optim has none")
+    try:
+        return kind(parameters, **wanted.arguments)
+    except (TypeError, ValueError) as error:
+        raise TrainingRefused(f"optimizer.arguments of {wanted.name}: {error}") from None
+
+
+def schedule(wanted: training_config.Scheduler, optimizer: Optimizer) -> lr_scheduler.LRScheduler:
+    """`step` after each update: warm-up first, then what was asked for, from its beginning.
+
+    Raises:
+        TrainingRefused: torch has no such schedule, or it takes no such argument.
+    """
+    if not wanted.warmup_steps:
+        return _schedule(wanted, optimizer)
+    warmup = lr_scheduler.LinearLR(
+        optimizer, 1 / (wanted.warmup_steps + 1), total_iters=wanted.warmup_steps
+    )
+    after = _schedule(wanted, optimizer)
+    return lr_scheduler.SequentialLR(optimizer, [warmup, after], [wanted.warmup_steps])
+
+
+def _schedule(wanted: training_config.Scheduler, optimizer: Optimizer) -> lr_scheduler.LRScheduler:
+    if wanted.name is None:
+        return lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    kind = getattr(lr_scheduler, wanted.name, None)
+    if not (isinstance(kind, type) and issubclass(kind, lr_scheduler.LRScheduler)):
+        raise TrainingRefused(f"scheduler.name {wanted.name!r}: torch.optim.lr_scheduler has none")
+    try:
+        return kind(optimizer, **wanted.arguments)
+    except (TypeError, ValueError) as error:
+        raise TrainingRefused(f"scheduler.arguments of {wanted.name}: {error}") from None

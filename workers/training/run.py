@@ -1,0 +1,290 @@
+"""One run, from its order to its manifest; where it was stopped, it goes on.
+
+    runs/<run_id>/
+      config.json      the order          data/            the prepared data set
+      checkpoints/     to resume from     metrics.jsonl    what it told
+      weights.safetensors, manifest.json  at the end
+
+`tests/workers/training/test_run.py` trains, kills and resumes it.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (torch's and safetensors' functions are typed in part)
+
+import hashlib
+import math
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import torch
+from safetensors.torch import save_file
+
+from chimera.schemas.dataset_statistics import DatasetStatistics
+from chimera.schemas.errors import TrainingRefused
+from chimera.schemas.training_config import TrainingConfig, hash_config
+from chimera.schemas.training_manifest import Drift, TrainingManifest, encode_manifest
+from chimera.workers.training import checkpoints, history, modules, preparation, randomness
+from chimera.workers.training.checkpoints import CheckpointSaver
+from chimera.workers.training.drift import compare_stats
+from chimera.workers.training.evaluation import evaluate_model
+from chimera.workers.training.loaders import Loader, Place
+from chimera.workers.training.loop import Epoch, Step, Training
+from chimera.workers.training.objectives import objective
+from chimera.workers.training.preparation import Prepared
+from chimera.workers.training.tracking import ExperimentTracker, Listener
+
+CONFIG, STATISTICS = "config.json", "statistics.json"
+MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "scipy", "safetensors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Of one run's process."""
+
+    runs: Path  # the folder of all runs
+    run_id: str
+    allowed: tuple[str, ...]  # import paths: CHIMERA_ARTIFACTS__DEFINITIONS
+    place: Place = Place()  # noqa: RUF009  # frozen
+    device: str = "cpu"
+
+    @property
+    def folder(self) -> Path:
+        return self.runs / self.run_id
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the run's files."""
+        return self.place.rank == 0
+
+
+class Started(NamedTuple):
+    at_ms: int
+    monotonic_s: float
+
+
+def train(
+    config: TrainingConfig,
+    where: Where,
+    *,
+    resume: bool = False,
+    listeners: Iterable[Listener] = (),
+) -> TrainingManifest:
+    """Do all of a run, or the rest of it.
+
+    Raises:
+        TrainingRefused: the order, its data, or (resume) what is left of the run.
+        TrainingAborted: the loss is no number, too often.
+    """
+    started = Started(time.time_ns() // 1_000_000, time.monotonic())
+    _begin(config, where, resume=resume)
+    if config.loop.threads is not None:
+        torch.set_num_threads(config.loop.threads)
+    data = _data(config, where)
+    randomness.seed(config.seed, deterministic=config.deterministic)
+    training = _training(config, where)
+    every_minutes = config.checkpoints.every_minutes
+    every_s = None if every_minutes is None else 60 * every_minutes
+    saver = CheckpointSaver(where.folder / "checkpoints", config.checkpoints.keep_last, every_s)
+    tracker = ExperimentTracker(where.folder, tuple(listeners)) if where.is_first else None
+    try:
+        newest = saver.newest() if resume else None
+        if newest is not None:
+            training.load_state_dict(checkpoints.read(newest))
+            if tracker is not None:
+                tracker.forget_after(training.progress.update)
+        _run(config, where, (training, data, saver, tracker))
+        manifest = _manifest(config, where, started, (training, data, saver))
+        if tracker is not None:
+            (where.folder / MANIFEST).write_bytes(encode_manifest(manifest))
+            history.add(where.runs, manifest)
+            tracker.log("finished", manifest.updates, {"metrics": manifest.metrics})
+        return manifest
+    finally:
+        if tracker is not None:
+            tracker.close()
+
+
+def _begin(config: TrainingConfig, where: Where, *, resume: bool) -> None:
+    path = where.folder / CONFIG
+    if resume:
+        if not path.exists():
+            raise TrainingRefused(f"run {where.run_id} was never begun")
+        before = msgspec.json.decode(path.read_bytes(), type=TrainingConfig)
+        if before != config:
+            raise TrainingRefused(f"run {where.run_id} was begun with another configuration")
+        return
+    if where.is_first:
+        if path.exists():
+            raise TrainingRefused(f"run {where.run_id} exists: resume it, or choose another id")
+        where.folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.encode(config))
+
+
+def _data(config: TrainingConfig, where: Where) -> Prepared:
+    """Prepared by the first process of the run, once."""
+    folder = where.folder / "data"
+    if where.is_first and not (folder / preparation.LAYOUT).exists():
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was ended while it prepared
+        path = config.data.schema.transform
+        transform: Any = None if path is None else modules.load(path, where.allowed)
+        made = preparation.prepare(config, folder, transform)
+        (where.folder / STATISTICS).write_bytes(msgspec.json.encode(made.statistics))
+    _together(where)
+    return preparation.opened(folder)
+
+
+def _training(config: TrainingConfig, where: Where) -> Training:
+    module = modules.make(
+        config.model, where.allowed, gradient_checkpointing=config.loop.gradient_checkpointing
+    )
+    criterion = objective(config.task, config.loss)
+    return Training(config, module, criterion, place=where.place, device=torch.device(where.device))
+
+
+def _run(
+    config: TrainingConfig,
+    where: Where,
+    parts: tuple[Training, Prepared, CheckpointSaver, ExperimentTracker | None],
+) -> None:
+    training, data, saver, tracker = parts
+
+    def tell(found: Step | Epoch) -> None:
+        if tracker is not None:
+            kind = "step" if isinstance(found, Step) else "epoch"
+            tracker.log(kind, training.progress.update, _line(found))
+
+    def save(update: int, state: dict[str, Any], is_best: bool) -> None:
+        if where.is_first:
+            saver.save(update, state, is_best=is_best)
+        _together(where)
+
+    device = torch.device(where.device)
+    train = Loader(
+        data.train, config.loop.batch_size, config.seed, place=where.place, device=device
+    )
+    validation = Loader(data.validation, config.evaluation.batch_size, None, device=device)
+    due: Callable[[], bool] = saver.is_due if where.place.world == 1 else bool
+    training.run(train, validation, tell, save, due)
+
+
+def _line(found: Step | Epoch) -> dict[str, Any]:
+    """Its values; one that is no number is left out."""
+    values: dict[str, Any] = msgspec.to_builtins(found)
+    return {
+        name: value
+        for name, value in values.items()
+        if name != "update" and not (isinstance(value, float) and not math.isfinite(value))
+    }
+
+
+def _manifest(
+    config: TrainingConfig,
+    where: Where,
+    started: Started,
+    parts: tuple[Training, Prepared, CheckpointSaver],
+) -> TrainingManifest:
+    """Of the best checkpoint's weights, which are written down, too."""
+    training, data, saver = parts
+    progress = training.progress
+    best = saver.best() or saver.newest()
+    assert best is not None  # an epoch ends in one
+    training.load_state_dict(checkpoints.read(best))
+    found = evaluate_model(
+        training.best_module,
+        data.validation,
+        config.task,
+        config.evaluation,
+        objective(config.task, config.loss),
+    )
+    previous, drift = _before(where, config.name, data.statistics)
+    return TrainingManifest(
+        run_id=where.run_id,
+        name=config.name,
+        config_hash=hash_config(config),
+        dataset_digest=data.digest,
+        is_synthetic=data.is_synthetic,
+        rows={
+            "train": len(data.train),
+            "validation": len(data.validation),
+            "quarantined": data.quarantined,
+        },
+        metrics=found.metrics | _of_data(data.statistics, config),
+        intervals=found.intervals,
+        slices=found.slices,
+        checkpoint_path=str(best.relative_to(where.folder)),
+        weights_sha256=_write_weights(training, where),
+        drift_from_previous=drift,
+        previous_run_id=previous,
+        is_deterministic=config.deterministic,
+        seed=config.seed,
+        device=_device(torch.device(where.device)),
+        threads=torch.get_num_threads(),
+        processes=where.place.world,
+        code_version=_version("chimera-stream"),
+        packages={name: _version(name) for name in PACKAGES},
+        started_ms=started.at_ms,
+        duration_s=round(time.monotonic() - started.monotonic_s, 3),
+        epochs=progress.epoch,
+        updates=progress.update,
+        nonfinite=progress.nonfinite,
+    )
+
+
+def _before(
+    where: Where, name: str, statistics: DatasetStatistics
+) -> tuple[str | None, tuple[Drift, ...]]:
+    """The run before of this model, and what its data differ in."""
+    last = history.load_last_manifest(where.runs, name, but=where.run_id)
+    if last is None:
+        return None, ()
+    file = where.runs / last.run_id / STATISTICS
+    if not file.exists():
+        return last.run_id, ()
+    before = msgspec.json.decode(file.read_bytes(), type=DatasetStatistics)
+    return last.run_id, compare_stats(before, statistics)
+
+
+def _of_data(statistics: DatasetStatistics, config: TrainingConfig) -> dict[str, float]:
+    """`data_mean` and `data_std`: of the target."""
+    goal = config.data.schema.target
+    name = goal if isinstance(goal, str) else goal[0]
+    column = statistics.columns.get(name)
+    return {} if column is None else {"data_mean": column.mean, "data_std": column.std}
+
+
+def _write_weights(training: Training, where: Where) -> str:
+    """The best weights; their SHA-256."""
+    path = where.folder / WEIGHTS
+    if where.is_first:
+        state = training.best_module.module.state_dict()
+        save_file({name: one.contiguous().cpu() for name, one in state.items()}, path)
+    _together(where)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _together(where: Where) -> None:
+    """All processes of a run are here."""
+    if where.place.world > 1:
+        torch.distributed.barrier()
+
+
+def _device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({platform.machine()}, {os.cpu_count()} cores)"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

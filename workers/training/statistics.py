@@ -1,0 +1,99 @@
+"""Statistics of columns in one pass: moments, extremes, categories, and a sample of rows.
+
+Moments by Chan, Golub and LeVeque (1979), so that neither the order nor the size of chunks matters
+beyond rounding. The sample is bottom-k (Cohen and Kaplan 2007): the rows with the smallest keys,
+where a key is a row's digest. `tests/workers/training/test_statistics.py` compares with numpy.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chimera.schemas.dataset_statistics import QUANTILES, ColumnStatistics, DatasetStatistics
+
+SAMPLE_ROWS = 4_096
+MAX_CATEGORIES = 100
+
+Floats = NDArray[np.float64]
+Keys = NDArray[np.uint64]
+
+
+class RunningStatistics:
+    """Of named columns; `add` chunks, then `finish`."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        width = len(names)
+        self.rows = 0
+        self._names = list(names)
+        self._mean, self._squares = np.zeros(width), np.zeros(width)
+        self._min, self._max = np.full(width, np.inf), np.full(width, -np.inf)
+        self._sample, self._keys = np.zeros((0, width)), np.zeros(0, np.uint64)
+        self._categories: list[dict[float, int] | None] = [{} for _ in names]
+
+    def add(self, rows: NDArray[Any], keys: Keys) -> None:
+        """`rows` [rows, columns], one key each."""
+        if not len(rows):
+            return
+        numbers = rows.astype(np.float64)
+        self._moments(numbers)
+        self._min = np.minimum(self._min, numbers.min(axis=0))
+        self._max = np.maximum(self._max, numbers.max(axis=0))
+        self._keep(numbers, keys)
+        for at, counts in enumerate(self._categories):
+            if counts is not None:
+                self._categories[at] = _counted(counts, numbers[:, at])
+
+    def _moments(self, numbers: Floats) -> None:
+        count = len(numbers)
+        total = self.rows + count
+        mean = numbers.mean(axis=0)
+        delta = mean - self._mean
+        self._squares += ((numbers - mean) ** 2).sum(axis=0)
+        self._squares += delta**2 * self.rows * count / total
+        self._mean += delta * count / total
+        self.rows = total
+
+    def _keep(self, numbers: Floats, keys: Keys) -> None:
+        kept = np.concatenate((self._keys, keys))
+        rows = np.concatenate((self._sample, numbers))
+        if len(kept) > SAMPLE_ROWS:
+            chosen = np.argsort(kept, kind="stable")[:SAMPLE_ROWS]
+            kept, rows = kept[chosen], rows[chosen]
+        self._keys, self._sample = kept, rows
+
+    def finish(self, dataset_digest: str, nulls: dict[str, int]) -> DatasetStatistics:
+        """All that was seen."""
+        columns = {
+            name: self._column(at, nulls.get(name, 0)) for at, name in enumerate(self._names)
+        }
+        sample = {name: tuple(self._sample[:, at].tolist()) for at, name in enumerate(self._names)}
+        return DatasetStatistics(
+            rows=self.rows, columns=columns, sample=sample, dataset_digest=dataset_digest
+        )
+
+    def _column(self, at: int, nulls: int) -> ColumnStatistics:
+        sample = self._sample[:, at]
+        quantiles: list[float] = np.quantile(sample, QUANTILES).tolist() if len(sample) else []
+        counts = self._categories[at] or {}
+        return ColumnStatistics(
+            count=self.rows,
+            nulls=nulls,
+            mean=float(self._mean[at]),
+            std=float(np.sqrt(self._squares[at] / max(self.rows, 1))),
+            min=float(self._min[at]) if self.rows else 0.0,
+            max=float(self._max[at]) if self.rows else 0.0,
+            quantiles={f"{q:g}": one for q, one in zip(QUANTILES, quantiles, strict=False)},
+            categories={f"{value:g}": counts[value] for value in sorted(counts)},
+        )
+
+
+def _counted(counts: dict[float, int], numbers: Floats) -> dict[float, int] | None:
+    """None: the column is none of categories."""
+    values, found = np.unique(numbers, return_counts=True)
+    if len(values) > MAX_CATEGORIES or (values != np.floor(values)).any():
+        return None
+    for value, count in zip(values.tolist(), found.tolist(), strict=True):
+        counts[value] = counts.get(value, 0) + count
+    return counts if len(counts) <= MAX_CATEGORIES else None
