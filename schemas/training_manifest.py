@@ -1,6 +1,6 @@
 """What a finished run says of itself: all that decided its weights, and how good they are.
 
-`tests/schemas/test_training_manifest.py` reads every form that was ever written.
+`tests/workers/training/test_history.py` reads the first form.
 """
 
 from typing import Literal

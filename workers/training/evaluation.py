@@ -1,7 +1,7 @@
 """How good a model is on the rows that were held out: metrics, how sure they are, and by slice.
 
 Intervals are percentile bootstraps (Efron 1979) at 95 %, over rows. A slice is told with its number
-of rows. `tests/workers/training/test_evaluation.py`.
+of rows. `tests/workers/training/test_run.py`.
 """
 
 # pyright: reportUnknownMemberType=false

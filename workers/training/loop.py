@@ -3,7 +3,7 @@
 After Karpathy's nanoGPT. A batch is `loop.batch_size` rows whatever the number of processes and of
 pieces: each piece's loss is weighed by its share of the rows, so its gradients add up to the whole
 batch's. What a run has done is `Progress`; with a checkpoint's tensors it is all that a resumed run
-needs to end with equal weights. `tests/workers/training/test_loop.py`.
+needs to end with equal weights. `tests/workers/training/test_run.py`.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false

@@ -1,6 +1,6 @@
 """The module that is trained: found by its import path, and seen as one function of one batch.
 
-`tests/workers/training/test_modules.py`.
+`tests/workers/training/test_run.py`.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -8,7 +8,7 @@
 
 import importlib
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,8 @@ def load(path: str, allowed: Iterable[str]) -> Any:
 
 
 def _immutable(found: Any) -> Any:
-    return tuple(cast(list[Any], found)) if isinstance(found, list) else found
+    """Lists, which is what YAML has, as tuples, which is what a default in Python is."""
+    return tuple(found) if isinstance(found, list) else found  # pyright: ignore[reportUnknownArgumentType]  # of anything
 
 
 def make(wanted: Model, allowed: Iterable[str], *, gradient_checkpointing: bool = False) -> Trained:

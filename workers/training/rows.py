@@ -2,7 +2,7 @@
 
 A row is bad for its first fault: a value that is no number, out of range, missing, or a list of
 another length than the ones before. A missing column is a fault of the file. Pure but for a
-transform, which is the operator's own code. `tests/workers/training/test_rows.py`.
+transform, which is the operator's own code. `tests/workers/training/test_preparation.py`.
 """
 
 from collections.abc import Callable, Iterable

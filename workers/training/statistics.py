@@ -2,7 +2,7 @@
 
 Moments by Chan, Golub and LeVeque (1979), so that neither the order nor the size of chunks matters
 beyond rounding. The sample is bottom-k (Cohen and Kaplan 2007): the rows with the smallest keys,
-where a key is a row's digest. `tests/workers/training/test_statistics.py` compares with numpy.
+where a key is a row's digest. `tests/workers/training/test_preparation.py` compares with numpy.
 """
 
 from collections.abc import Sequence

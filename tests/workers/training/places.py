@@ -33,10 +33,10 @@ REGRESSION: dict[str, Any] = {
 
 def config(**changes: Any) -> TrainingConfig:
     """`REGRESSION`, with fields of its sections changed: `loop={"epochs": 1}`."""
-    order = {name: dict(one) if isinstance(one, dict) else one for name, one in REGRESSION.items()}
+    order = dict(REGRESSION)
     for name, change in changes.items():
-        known = order.get(name)
-        order[name] = known | change if isinstance(known, dict) else change
+        known: Any = order.get(name)
+        order[name] = {**known, **change} if isinstance(known, dict) else change
     return msgspec.convert(order, TrainingConfig)
 
 

@@ -1,11 +1,15 @@
 """Metrics are scikit-learn's, on random outputs with ties; and NaN where there is none."""
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+# (scikit-learn ships no type information)
+
 import math
 from typing import Any
 
 import numpy as np
 import pytest
-from sklearn import metrics as reference
+from sklearn import metrics as reference  # type: ignore[import-untyped]  # ships no type information
 
 from chimera.schemas.errors import TrainingRefused
 from chimera.workers.training import metrics

@@ -11,7 +11,7 @@ import pytest
 
 from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.training_config import TrainingConfig
-from chimera.workers.training.preparation import Prepared, opened, prepare
+from chimera.workers.training.preparation import Prepared, Rows, opened, prepare
 from tests.workers.training import hooks
 from tests.workers.training.places import config, frame
 
@@ -31,6 +31,10 @@ def both(found: Prepared) -> set[tuple[float, ...]]:
         for side in (found.train, found.validation)
         for features, target in zip(side.features.tolist(), side.target.tolist(), strict=True)
     }
+
+
+def pairs(side: Rows) -> set[tuple[float, float]]:
+    return {(row[0], row[1]) for row in side.features.tolist()}
 
 
 def test_each_row_lies_on_one_side(tmp_path: Path) -> None:
@@ -53,9 +57,9 @@ def test_equal_rows_stay_together_and_what_was_held_out_stays_out(tmp_path: Path
     first = prepare(order(tmp_path / "1", frame(200)), tmp_path / "1" / "data")
     more = pd.concat((frame(200, seed=1), frame(200), frame(200)))
     second = prepare(order(tmp_path / "2", more), tmp_path / "2" / "data")
-    held_out = set(map(tuple, first.validation.features.tolist()))
-    assert held_out <= set(map(tuple, second.validation.features.tolist()))
-    assert not held_out & set(map(tuple, second.train.features.tolist()))
+    held_out = pairs(first.validation)
+    assert held_out <= pairs(second.validation)
+    assert not held_out & pairs(second.train)
 
 
 def test_digest_is_of_content_and_not_of_chunks_or_formats(tmp_path: Path) -> None:

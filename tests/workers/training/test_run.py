@@ -1,5 +1,8 @@
 """Whole runs: equal ones end in equal weights, and so does one that was killed and resumed."""
 
+# pyright: reportUnknownVariableType=false
+# (safetensors' functions are typed in part)
+
 import json
 import subprocess
 import sys
@@ -13,7 +16,7 @@ from safetensors.numpy import load_file
 from chimera.schemas.errors import TrainingAborted, TrainingRefused
 from chimera.workers.training import history
 from chimera.workers.training.run import train
-from tests.workers.training.places import config, where
+from tests.workers.training.places import config, frame, where
 
 NOISY = {"definition": "tests.workers.training.hooks:Noisy", "arguments": {"inputs": 4}}
 CHILD = """
@@ -121,8 +124,6 @@ def test_option_of_the_loop_learns_as_well(tmp_path: Path, loop: dict[str, Any])
 
 def test_slices_are_told_apart(tmp_path: Path) -> None:
     frame_file = tmp_path / "rows.csv"
-    from tests.workers.training.places import frame
-
     frame(200).to_csv(frame_file, index=False)
     order = config(
         data={
