@@ -18,6 +18,7 @@ from chimera.cli import (
     sql,
     status,
     topics,
+    train,
     up,
     warehouse,
     watch,
@@ -47,6 +48,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
 app.add_typer(models.app, name="models")
 app.add_typer(audit.app, name="audit")
+app.add_typer(train.app, name="train")
 app.add_typer(db.app, name="db")
 app.add_typer(bench.app, name="bench")
 

@@ -20,8 +20,10 @@ def is_definition(text: str) -> bool:
     return _PATH.fullmatch(text) is not None
 
 
-def require_allowed(definition: str, allowed: Iterable[str]) -> None:
-    """Refuse what is on no line of the list.
+def require_allowed(
+    definition: str, allowed: Iterable[str], setting: str = "CHIMERA_ARTIFACTS__DEFINITIONS"
+) -> None:
+    """Refuse what is on no line of the list, which `setting` holds.
 
     Raises:
         ModelRefused: the definition is not on the list.
@@ -30,12 +32,9 @@ def require_allowed(definition: str, allowed: Iterable[str]) -> None:
     rules = frozenset(allowed)
     for rule in rules:
         if not _RULE.fullmatch(rule):
-            raise ConfigurationError(
-                f"CHIMERA_ARTIFACTS__DEFINITIONS: {rule!r} should be package.module:name or :*"
-            )
+            raise ConfigurationError(f"{setting}: {rule!r} should be package.module:name or :*")
     found = _PATH.fullmatch(definition)
     if found is None or rules.isdisjoint((definition, f"{found[1]}:*")):
         raise ModelRefused(
-            f"definition {definition!r} is not in CHIMERA_ARTIFACTS__DEFINITIONS,"
-            " the list of what may be imported"
+            f"definition {definition!r} is not in {setting}, the list of what may be imported"
         )

@@ -103,6 +103,19 @@ class CompilingSettings(Section):
     )
 
 
+class TrainingSettings(Section):
+    dir: Path = Field(
+        default=Path(".chimera/runs"),
+        description="folder of all training runs: their data, checkpoints and manifests",
+    )
+    allowed: tuple[str, ...] = Field(
+        default=("chimera.workers.definitions.mlp:*", "chimera.workers.definitions.encoder:*"),
+        description="modules and transforms that a training configuration may name:"
+        " package.module:name, or package.module:* for all of a module; importing one runs its code",
+    )
+    device: str = Field(default="cpu", description="of a run: cpu, or cuda:0")
+
+
 class ControllerSettings(Section):
     poll_ms: int = Field(
         default=250,

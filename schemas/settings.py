@@ -31,6 +31,7 @@ from chimera.schemas.model_settings import (
     CompilingSettings,
     ControllerSettings,
     KeysSettings,
+    TrainingSettings,
 )
 from chimera.schemas.server_settings import (
     KafkaSettings,
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     journal: JournalSettings = JournalSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     compiling: CompilingSettings = CompilingSettings()
+    training: TrainingSettings = TrainingSettings()
     controller: ControllerSettings = ControllerSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     stack: StackSettings = StackSettings()

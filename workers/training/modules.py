@@ -44,7 +44,7 @@ class Trained(nn.Module):
 def load(path: str, allowed: Iterable[str]) -> Any:
     """What an import path names. Raises TrainingRefused: it is not allowed, or not there."""
     try:
-        require_allowed(path, allowed)
+        require_allowed(path, allowed, "CHIMERA_TRAINING__ALLOWED")
     except ModelRefused as error:
         raise TrainingRefused(str(error)) from None
     where, name = path.split(":")

@@ -52,7 +52,7 @@ class Where:
 
     runs: Path  # the folder of all runs
     run_id: str
-    allowed: tuple[str, ...]  # import paths: CHIMERA_ARTIFACTS__DEFINITIONS
+    allowed: tuple[str, ...]  # import paths
     place: Place = Place()  # noqa: RUF009  # frozen
     device: str = "cpu"
 

@@ -1,5 +1,8 @@
 """A checkpoint is whole or not there, holds what it was given, and the best and last ones stay."""
 
+# pyright: reportUnknownMemberType=false
+# (torch's functions are typed in part)
+
 import os
 import subprocess
 import sys

@@ -141,7 +141,7 @@ def test_slices_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model": {"definition": "os:system"}}, "is not in CHIMERA_ARTIFACTS__DEFINITIONS"),
+        ({"model": {"definition": "os:system"}}, "is not in CHIMERA_TRAINING__ALLOWED"),
         ({"model": {"arguments": {"inputs": 3}}}, r"model\.arguments"),
         ({"model": {"method": "dream"}}, r"model\.method"),
         ({"loss": {"name": "bce"}}, r"loss\.name 'bce': regression has mse"),
