@@ -32,7 +32,7 @@ from chimera.cli.demoing.requests import GOOD, WORSE
 from chimera.cli.registering import register
 from chimera.schemas.errors import ChimeraError, PostgresUnavailable
 from chimera.schemas.settings import Settings, load
-from chimera.workers.compiling.attempts import Step
+from chimera.schemas.compile_report import Step
 from chimera.workers.compiling.pipeline import Targets
 from chimera.workers.definitions.mlp import Mlp
 from chimera.workers.packing import write_folder

@@ -14,6 +14,7 @@ from chimera.cli.child import Child
 from chimera.cli.ports import free_port
 from chimera.cli.stack import node_command
 from chimera.schemas.manifest import Manifest, TensorSpec
+from chimera.schemas.tensors import Array
 from chimera.workers.models import write_model
 
 READY_WITHIN_S = 90.0
