@@ -36,6 +36,10 @@ class Joining:
         self._letters: dict[int, str] = {}
         self._reached = 0  # requests below it were read
 
+    def __len__(self) -> int:
+        """Requests that wait."""
+        return len(self._waiting)
+
     @property
     def wants_requests(self) -> bool:
         """Whether outcomes are known of requests that were not read; or nothing waits for any."""

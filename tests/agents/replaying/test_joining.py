@@ -69,3 +69,17 @@ def test_outcomes_past_the_last_request_wanted_are_let_go() -> None:
     assert joining.add_outcomes([(9, outcome(9)), (4, outcome(4))], 5) == []
     assert joining.wants_requests
     assert joined(joining.add_requests([Kafka(4)], 5)) == {4: outcome(4)}
+
+
+def test_no_more_than_a_piece_waits_where_outcomes_come_in_order() -> None:
+    joining, read, said, most, found = Joining(), 0, 0, 0, list[Pair]()
+    while read < 1_000 or said < 1_000:
+        if read < 1_000 and joining.wants_requests:
+            found += joining.add_requests(map(Kafka, range(read, read + 50)), read + 50)
+            read += 50
+        else:
+            piece = range(said, min(said + 70, 1_000))
+            found += joining.add_outcomes([(one, outcome(one)) for one in piece], 1_000)
+            said += 70
+        most = max(most, len(joining))
+    assert (len(found), most <= 50) == (1_000, True)
