@@ -4,12 +4,16 @@ import asyncio
 import uuid
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from chimera.cli.kafka import EmbeddedKafka
 from chimera.cli.postgres import EmbeddedPostgres
 from chimera.cli.postgres_config import APPLICATION
 from chimera.stores import schema
+
+hypothesis.settings.register_profile("chimera", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("chimera")
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,11 @@ reach turns a fork, a rewritten history or a cut tail into something that can be
 `tests/schemas/transparency/test_cosignatures.py` has the specification's own example.
 """
 
+from collections.abc import Iterable
+
 from chimera.schemas.errors import EvidenceUntrusted
 from chimera.schemas.signing import SigningKey
-from chimera.schemas.transparency.notes import Note, Signature
+from chimera.schemas.transparency.notes import Note, Signature, decode_signatures, decode_text
 from chimera.schemas.transparency.verifier_keys import Algorithm, VerifierKey
 
 _TIME_BYTES = 8
@@ -39,6 +41,21 @@ def cosigned_at(note: Note, key: VerifierKey) -> int | None:
             raise EvidenceUntrusted(f"the cosignature of {key.name} is not over this note")
         found = max(at_s, found or 0)
     return found
+
+
+def gathered(note: Note, answer: bytes, keys: Iterable[VerifierKey]) -> Note:
+    """A checkpoint with the cosignatures of a witness's answer; lines of other keys are left out.
+
+    Raises:
+        EvidenceMalformed: the answer has no signature lines.
+        EvidenceUntrusted: none is of these witnesses, or one that says so is not over this note.
+    """
+    lines = decode_signatures(decode_text(answer, "answer"))
+    known = [key for key in keys if cosigned_at(Note(note.text, lines), key) is not None]
+    ours = tuple(line for line in lines if any(key.is_of(line) for key in known))
+    if not ours:
+        raise EvidenceUntrusted("the answer has no cosignature of a witness that is known")
+    return Note(note.text, (*note.signatures, *ours))
 
 
 def _message(text: str, at_s: int) -> bytes:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from chimera.schemas.errors import EvidenceUntrusted
+from chimera.schemas.errors import EvidenceMalformed, EvidenceUntrusted
 from chimera.schemas.transparency import checkpoints, notes
-from chimera.schemas.transparency.cosignatures import cosign, cosigned_at, witness_key
+from chimera.schemas.transparency.cosignatures import cosign, cosigned_at, gathered, witness_key
 from chimera.schemas.transparency.notes import Note, Signature
 from tests.schemas.transparency.logs import AT_S, KEY, WITNESSES, make_log, vectors
 
@@ -69,6 +69,30 @@ def test_time_past_63_bits_is_refused() -> None:
     with pytest.raises(EvidenceUntrusted, match="w1"):
         cosigned_at(spoilt(line.raw), W1)
     assert cosigned_at(spoilt(cosign(NOTE.text, "w1", WITNESSES["w1"], at_s=2**63 - 1).raw), W1)
+
+
+def test_answer_of_a_witness_is_put_under_the_checkpoint() -> None:
+    alone = make_log(3).note(3)
+    stranger = cosign(NOTE.text, "x", KEY, at_s=AT_S)
+    answer = f"{NOTE.signatures[1].line}{stranger.line}".encode()
+    assert gathered(alone, answer, [W1]) == NOTE
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"", EvidenceMalformed),
+        (b"\xff\n", EvidenceMalformed),
+        (b"not known here\n", EvidenceMalformed),
+        (cosign(NOTE.text, "x", KEY, at_s=AT_S).line.encode(), EvidenceUntrusted),
+        (make_log(2).note(2, "w1").signatures[1].line.encode(), EvidenceUntrusted),
+    ],
+)
+def test_answer_without_a_cosignature_of_the_checkpoint_is_refused(
+    answer: bytes, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        gathered(make_log(3).note(3), answer, [W1])
 
 
 def test_cosignature_does_not_pass_for_a_logs_signature() -> None:
