@@ -44,7 +44,9 @@ def verify(
         ]
         rows, published = audit_export.read_rows(export), audit_export.read_checkpoints(export)
         verdict = verification.verify(rows, published, believed, brought)
-    typer.echo(_json(verdict) if as_json else _told(verdict, believed, policy is None))
+    typer.echo(
+        _json(verdict, policy is None) if as_json else _told(verdict, believed, policy is None)
+    )
     raise typer.Exit(0 if verdict.is_good else 2)
 
 
@@ -74,7 +76,7 @@ def _headline(verdict: "Verdict", policy: "Policy") -> str:
     return f"audit verify: ok, {summary}, signed, {seen}"
 
 
-def _json(verdict: "Verdict") -> str:
+def _json(verdict: "Verdict", is_own_policy: bool) -> str:
     import json
     from dataclasses import asdict
 
@@ -85,4 +87,5 @@ def _json(verdict: "Verdict") -> str:
         "root": encode_base64(verdict.root),
         "spans": [span._asdict() for span in verdict.spans],
     }
-    return json.dumps({"ok": verdict.is_good, **fields}, indent=2)
+    believed = "the export's own" if is_own_policy else "the auditor's"
+    return json.dumps({"ok": verdict.is_good, "policy": believed, **fields}, indent=2)

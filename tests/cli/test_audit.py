@@ -64,6 +64,8 @@ def test_export_with_its_own_keys_says_so(export: Path) -> None:
     result = audit("verify", "--export", export)
     assert result.exit_code == 0, result.output
     assert "no witness asked for" in result.stdout
+    told = json.loads(audit("verify", "--export", export, "--json").stdout)
+    assert (told["ok"], told["policy"]) == (True, "the export's own")
     assert f"came with the export; compare them elsewhere: {LOG_KEY}" in result.stdout
 
 
