@@ -5,7 +5,7 @@ beside the checkpoints: `cut` (the end is missing), `rewritten` (every hash is r
 root is another), `unsigned` (past the last checkpoint). Of the checkpoints: `forged` (no trusted
 key signed it), `forked` (two histories were signed), `rolled_back` (a longer one was signed
 before), `unwitnessed` (too few witnesses have seen it).
-`tests/schemas/transparency/test_tampering.py` does each of them to a log.
+`tests/schemas/transparency/test_tampering.py` and `test_verification.py` do each of them to a log.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ Every hash is computed again from the stored bytes. The rows must have exactly t
 checkpoints sign, to the last row; with a quorum, the last checkpoint must be witnessed. What the
 auditor brought himself, from a witness or from an earlier visit, counts as much: it is what finds
 a history that was rewritten and signed again with the log's own key. Pure; nothing is fetched.
-`tests/schemas/transparency/test_tampering.py` does to a log whatever can be done to it.
+`tests/schemas/transparency/test_verification.py` does to a history whatever can be done to it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
