@@ -15,6 +15,7 @@ fit what is there, ends it. `tests/integration/test_warehouse.py`.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -56,9 +57,8 @@ class Warehouse:
         for part in self._parts:
             floor = await self._consumer.committed(part) or 0
             begins = (await self._consumer.beginning_offsets([part]))[part]
-            start = await self._until_it_answers(
-                lambda part=part, floor=floor: self._sink.resume(part.partition, floor)
-            )
+            resume = partial(self._sink.resume, part.partition, floor)
+            start = await self._until_it_answers(resume)
             if start < begins and start > 0:
                 log.error("journal_was_removed", partition=part.partition, up_to=begins)
             self._consumer.seek(part, max(start, begins))

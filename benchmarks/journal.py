@@ -12,6 +12,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -56,9 +57,9 @@ def rows() -> Table:
     commitments = Commitments(secrets.token_bytes(KEY_BYTES))
     for name, keys in (("row", None), ("row with commitments", commitments)):
         part = _pages(values, answers, keys)[4:]
-        cost_us = _cost_us(lambda keys=keys: _pages(values, answers, keys))
+        cost_us = _cost_us(partial(_pages, values, answers, keys))
         table.add_row(name, f"{cost_us:.3f}", f"{len(part) / BLOCK:.1f}")
-        table.add_row(f"{name}, read", f"{_cost_us(lambda part=part: read_part(part)):.3f}", "")
+        table.add_row(f"{name}, read", f"{_cost_us(partial(read_part, part)):.3f}", "")
     return table
 
 

@@ -3,7 +3,7 @@
 What a segment's rows have in common costs a look-up a row; everything else is copied as a column.
 A row carries the partition and offset of its segment: the table itself says how far it has come.
 A segment that cannot be read stops the sink, rather than leaving a hole that nobody sees.
-`tests/stores/test_inference_log.py` reads rows back from the engine.
+`tests/stores/test_sink.py` reads rows back from the engine.
 """
 
 import numpy as np

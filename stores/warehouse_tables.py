@@ -7,7 +7,7 @@
 Plain MergeTree: a row is never replaced in silence, and what is there twice is seen to be. Its
 deduplication window has to be set, as it is 0. A month is a partition, so that one INSERT of rows
 that were committed in one month lies inside one. Statements may be repeated: a migration that was
-interrupted is done again. `tests/stores/test_warehouse_tables.py`.
+interrupted is done again. `tests/stores/test_clickhouse.py`.
 """
 
 from dataclasses import dataclass

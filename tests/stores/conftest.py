@@ -1,28 +1,31 @@
-"""Stores of artifacts: in a folder, and elsewhere (memory stands for every other URL)."""
+"""One embedded ClickHouse for all tests of the session: a process has one."""
 
-import uuid
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
-import fsspec  # type: ignore[import-untyped]  # ships no type information
 import pytest
 
-from chimera.stores.artifacts import Artifacts
+from chimera.stores import clickhouse, warehouse_tables
+from chimera.stores.clickhouse import ClickHouse
+
+_partitions = itertools.count(1)
 
 
-@pytest.fixture(params=["folder", "memory"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Of a place that no other test has."""
-    if request.param == "folder":
-        yield str(tmp_path / "artifacts")
-        return
-    name = f"/t{uuid.uuid4().hex}"
-    yield f"memory:/{name}"
-    memory = fsspec.filesystem("memory")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # untyped
-    if memory.exists(name):
-        memory.rm(name, recursive=True)
+@pytest.fixture(scope="session")
+def engine_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("clickhouse")
+
+
+@pytest.fixture(scope="session")
+def engine(engine_folder: Path) -> Iterator[ClickHouse]:
+    """With all tables; shared, so keep to a partition of your own."""
+    found = clickhouse.embedded(engine_folder)
+    warehouse_tables.migrate(found)
+    yield found
+    found.close()
 
 
 @pytest.fixture
-def artifacts(url: str, tmp_path: Path) -> Artifacts:
-    return Artifacts(url, tmp_path / "cache")
+def partition() -> int:
+    return next(_partitions)

@@ -1,41 +1,23 @@
 """Sinks on the real engine: each row once, whatever happened in between."""
 
-import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chimera.schemas.errors import (
-    ClickHouseRefused,
     ClickHouseUnavailable,
     HistoryConflict,
     Malformed,
 )
-from chimera.stores import clickhouse, inference_log, warehouse_tables
+from chimera.stores import inference_log
 from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.sink import Limits, Sink
 from tests.stores.sink_records import APART, SIZE, record
 
-_partitions = itertools.count(1)
 TABLE = "chimera.inference_log"
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
-    """A process has one engine: tests keep to partitions of their own."""
-    found = clickhouse.embedded(tmp_path_factory.mktemp("warehouse"))
-    warehouse_tables.migrate(found)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def partition() -> int:
-    return next(_partitions)
 
 
 class Flaky:
@@ -230,17 +212,6 @@ def test_record_that_is_no_segment_stops_the_sink(engine: ClickHouse, partition:
     one.resume(partition)
     with pytest.raises(Malformed):
         one.add(record(partition, 0)._replace(value=b"no segment"))
-
-
-def test_migrations_are_done_once(engine: ClickHouse) -> None:
-    assert warehouse_tables.migrate(engine) == []
-    ((count,),) = engine.rows("SELECT count() FROM chimera.migrations")
-    assert count == len(warehouse_tables.MIGRATIONS)
-
-
-def test_statement_that_is_wrong_is_refused(engine: ClickHouse) -> None:
-    with pytest.raises(ClickHouseRefused, match="nope"):
-        engine.rows("SELECT nope")
 
 
 def test_killed_sinks_leave_each_row_once(tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""The embedded engine: what it answers, what it refuses, and what a reader may not do."""
+
+from pathlib import Path
+
+import pytest
+
+from chimera.schemas.errors import ClickHouseRefused, ClickHouseUnavailable
+from chimera.stores import clickhouse, warehouse_tables
+from chimera.stores.clickhouse import ClickHouse
+
+
+def test_migrations_are_done_once(engine: ClickHouse) -> None:
+    assert warehouse_tables.migrate(engine) == []
+    ((count,),) = engine.rows("SELECT count() FROM chimera.migrations")
+    assert count == len(warehouse_tables.MIGRATIONS)
+
+
+def test_interrupted_migration_is_done_again(engine: ClickHouse) -> None:
+    last = warehouse_tables.MIGRATIONS[-1]
+    engine.command(f"DELETE FROM chimera.migrations WHERE version = {last.version}")
+    assert warehouse_tables.migrate(engine) == [last.name]
+
+
+def test_statement_that_is_wrong_is_refused(engine: ClickHouse) -> None:
+    with pytest.raises(ClickHouseRefused, match="nope"):
+        engine.rows("SELECT nope")
+
+
+def test_server_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(ClickHouseUnavailable):
+        clickhouse.server("http://localhost:1")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM file('/etc/hostname', 'LineAsString')",
+        "SELECT * FROM url('http://localhost:1/', 'LineAsString')",
+        "SET readonly = 0",
+        "SET max_execution_time = 0",
+        "INSERT INTO migrations (version, name) VALUES (9, 'x')",
+        "DROP TABLE inference_log",
+        "CREATE TABLE t (a Int8) ENGINE = Memory",
+    ],
+)
+def test_reader_changes_nothing_and_reads_no_file(
+    engine: ClickHouse, engine_folder: Path, statement: str
+) -> None:
+    reader = clickhouse.embedded(engine_folder)
+    try:
+        reader.read_only()
+        with pytest.raises(ClickHouseRefused):
+            reader.ask(statement)
+        answer = reader.ask("SELECT 1 AS one, 'x' AS x")
+        assert (list(answer.names), [list(row) for row in answer.rows]) == (
+            ["one", "x"],
+            [[1, "x"]],
+        )
+    finally:
+        reader.close()
+    engine.command("SET max_execution_time = 0")  # others may still do what they may
