@@ -24,6 +24,7 @@ from benchmarks.contenders import Contender, node
 from benchmarks.load import Requests
 from benchmarks.sitting import Sitting
 from chimera.cli.kafka import EmbeddedKafka
+from chimera.schemas.columns import constant
 from chimera.schemas.commitments import KEY_BYTES, Commitments
 from chimera.schemas.journal_rows import read_part
 from chimera.schemas.work import BatchStory, Work
@@ -66,7 +67,7 @@ def rows() -> Table:
 def _pages(values: list[bytes], answers: list[bytes], keys: Commitments | None) -> bytes:
     offsets: Sequence[int] = range(BLOCK)
     work = Work(1, "t", 0, offsets, values, [-1] * BLOCK, [0] * BLOCK, {}, 0)
-    pages = Pages(work, [APPENDED_MS] * BLOCK, keys)
+    pages = Pages(work, constant(APPENDED_MS, BLOCK), keys)
     half = BLOCK // 2
     for part in (range(half), range(half, BLOCK)):
         mine = slice(part.start, part.stop)

@@ -20,7 +20,7 @@ from chimera.schemas.errors import Malformed
 Numbers = NDArray[np.int64]
 
 _HEAD = struct.Struct("<qB")  # the smallest, and the bytes that each takes above it
-_WIDTHS = (1, 2, 4, 8)
+_WIDTHS = {width: np.dtype(f"<u{width}") for width in (1, 2, 4, 8)}
 
 
 def numbers(values: Sequence[int]) -> Numbers:
@@ -36,24 +36,34 @@ def constant(value: int, count: int) -> Numbers:
     return np.broadcast_to(np.int64(value), count)
 
 
+def pack_constant(value: int) -> bytes:
+    """A column of equal numbers, however many."""
+    return _HEAD.pack(value, 0)
+
+
 def pack_numbers(values: Numbers) -> bytes:
     """At least one number."""
-    low = int(values[0])
     if values.strides == (0,):
-        return _HEAD.pack(low, 0)
+        return pack_constant(int(values[0]))
     low, high = int(values.min()), int(values.max())
     if low == high:
-        return _HEAD.pack(low, 0)
-    above = values.view(np.uint64) - np.uint64(low % 2**64)  # wraps, and comes back by wrapping
+        return pack_constant(low)
     width = next(width for width in _WIDTHS if high - low < 1 << 8 * width)
-    return _HEAD.pack(low, width) + above.astype(f"<u{width}").tobytes()
+    if width == 8:  # the difference may pass 63 bits: it wraps, and comes back by wrapping
+        above = values.view(np.uint64) - np.uint64(low % 2**64)
+    else:
+        above = (values - low).astype(_WIDTHS[width])
+    return _HEAD.pack(low, width) + above.tobytes()
 
 
-def pack_texts(texts: Sequence[bytes]) -> bytes:
-    """None at all stand for empty ones."""
+def pack_texts(texts: Sequence[bytes], limit_bytes: int) -> bytes:
+    """None at all stand for empty ones; longer ones are cut."""
     if not texts:
-        return pack_numbers(constant(0, 1))
-    return pack_numbers(numbers([len(text) for text in texts])) + b"".join(texts)
+        return pack_constant(0)
+    lengths = numbers(list(map(len, texts)))
+    if int(lengths.max()) > limit_bytes:
+        return pack_texts([text[:limit_bytes] for text in texts], limit_bytes)
+    return pack_numbers(lengths) + b"".join(texts)
 
 
 class Columns:
@@ -71,7 +81,7 @@ class Columns:
             return constant(low, self._count)
         if width not in _WIDTHS:
             raise Malformed(f"a column of numbers with {width} bytes each")
-        above = np.frombuffer(self.take(width * self._count), f"<u{width}").astype(np.uint64)
+        above = np.frombuffer(self.take(width * self._count), _WIDTHS[width]).astype(np.uint64)
         return (above + np.uint64(low % 2**64)).view(np.int64)
 
     def texts(self) -> list[bytes]:

@@ -4,8 +4,8 @@
 
 What requests have in common that were computed together stands once, as a `Group`; outcomes are
 numbers of a part's own list of names. Columns that are constant take nine bytes. Commitments look
-random, so they are left out of the compression. zstd's first level makes a row of a plain request
-about 8 bytes (measured; `python -m benchmarks.journal`), its commitments 64 more.
+random, so they are left out of the compression: 64 bytes a row, beside about 5 of all others. That is
+snappy's; zstd makes it 2, for ten times its time (`python -m benchmarks.journal`).
 `tests/schemas/test_journal_rows.py` takes rows there and back, and fuzzes parts.
 """
 
@@ -38,7 +38,6 @@ OK, RETRY = "ok", "retry"
 _HEAD = struct.Struct("<BBIqII")  # version, flags, rows, first offset, packed bytes, plain bytes
 _TABLE = struct.Struct("<I")
 _COMPRESSED, _COMMITTED = 1, 2
-_LEVEL = 1
 _MAX_PLAIN_BYTES = 16 << 20
 
 
@@ -103,11 +102,11 @@ def write_part(rows: Rows) -> bytes:
             pack_numbers(rows.output_bytes),
             pack_numbers(rows.slack_ms),
             pack_numbers(rows.attempt),
-            pack_texts(_cut(rows.origins)),
-            pack_texts(_cut(rows.ids)),
+            pack_texts(rows.origins, TEXT_BYTES),
+            pack_texts(rows.ids, TEXT_BYTES),
         )
     )
-    packed = bytes(cramjam.zstd.compress(plain, _LEVEL))
+    packed = bytes(cramjam.snappy.compress_raw(plain))
     flags = _COMMITTED if rows.input_commitments else 0
     if len(packed) < len(plain):
         flags |= _COMPRESSED
@@ -182,12 +181,6 @@ def _table(columns: Columns) -> Table:
         raise Malformed(f"journal part: table: {error}") from None
 
 
-def _cut(texts: Sequence[bytes]) -> Sequence[bytes]:
-    if max(map(len, texts), default=0) <= TEXT_BYTES:
-        return texts
-    return [text[:TEXT_BYTES] for text in texts]
-
-
 def _steps(offsets: Numbers) -> Numbers:
     """Of each offset from the one before; those of neighbours are all 1."""
     count = len(offsets)
@@ -213,7 +206,7 @@ def _unpacked(body: bytes, size: int) -> bytes:
     """Never more than `size`, whatever the bytes say."""
     found = bytearray(size)
     try:
-        written = cramjam.zstd.decompress_into(body, found)
+        written = cramjam.snappy.decompress_raw_into(body, found)
     except cramjam.DecompressionError as error:
         raise Malformed(f"journal part: {error}") from None
     if written != size:

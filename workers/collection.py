@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from chimera.schemas.batches import ENVELOPE_BYTES, Compression, encode_all
-from chimera.schemas.stored import Damaged, parse
+from chimera.schemas.columns import Numbers, constant, numbers
+from chimera.schemas.stored import Damaged, Stored, parse
 from chimera.schemas.work import BatchStory, Block, Results, Work
 from chimera.workers.ledger import Ledger, Pages, put
 
@@ -104,5 +105,12 @@ def read(
     )
     pages = None
     if ledger is not None:
-        pages = ledger.pages(work, list(map(_timestamp_of, records)))
+        pages = ledger.pages(work, _appended_ms(records))
     return work, Collection(block, keys, pages)
+
+
+def _appended_ms(records: Sequence[Stored]) -> Numbers:
+    """Of neighbours: a broker's clock does not go back, so one batch has the same."""
+    if records[0].timestamp == records[-1].timestamp:
+        return constant(records[0].timestamp, len(records))
+    return numbers(list(map(_timestamp_of, records)))

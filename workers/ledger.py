@@ -27,10 +27,10 @@ _NO_EXTRA: dict[str, str] = {}
 class Pages:
     """Rows of one block, whose requests have no headers, so all are of the default tenant."""
 
-    def __init__(self, work: Work, appended_ms: Sequence[int], keys: Commitments | None) -> None:
+    def __init__(self, work: Work, appended_ms: Numbers, keys: Commitments | None) -> None:
         count = len(work.offsets)
         self._work = work
-        self._appended_ms = numbers(appended_ms)
+        self._appended_ms = appended_ms
         self._commitments = keys
         self._groups: list[Group] = []
         self._ids = [b""] * count
@@ -104,7 +104,7 @@ class Ledger:
         self.slot = slot
         self._keys = keys
 
-    def pages(self, work: Work, appended_ms: Sequence[int]) -> Pages:
+    def pages(self, work: Work, appended_ms: Numbers) -> Pages:
         """For a block that was just read."""
         return Pages(work, appended_ms, self._keys.of(DEFAULT_TENANT))
 

@@ -21,7 +21,7 @@ def test_numbers_come_back(values: list[int]) -> None:
 
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=20))
 def test_texts_come_back(values: list[bytes]) -> None:
-    columns = Columns(pack_texts(values), len(values))
+    columns = Columns(pack_texts(values, 20), len(values))
     assert columns.texts() == values
     columns.end()
 
@@ -40,8 +40,13 @@ def test_constant_is_packed_like_equal_numbers() -> None:
     assert np.array_equal(Columns(packed, 3).numbers(), [-5, -5, -5])
 
 
+def test_texts_over_the_limit_are_cut() -> None:
+    packed = pack_texts([b"abc", b"abcd", b""], 3)
+    assert Columns(packed, 3).texts() == [b"abc", b"abc", b""]
+
+
 def test_no_texts_stand_for_empty_ones() -> None:
-    assert Columns(pack_texts(()), 4).texts() == [b""] * 4
+    assert Columns(pack_texts((), 9), 4).texts() == [b""] * 4
 
 
 @given(st.binary(max_size=60), st.integers(1, 30), st.booleans())

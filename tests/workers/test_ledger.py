@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from chimera.schemas.columns import constant
 from chimera.schemas.commitments import Commitments
 from chimera.schemas.journal import SegmentHead, decode_segment, encode_segment
 from chimera.schemas.journal_rows import NO_SLACK, OK, PART_ROWS, Rows
@@ -21,7 +22,7 @@ FIRST, SECOND = group_of(STORY, 5, 9), group_of(STORY, 6, 8)
 def pages(count: int, key: bytes = b"", *, start: int = 40) -> Pages:
     """Of a block whose requests are answered in two batches: the odd ones, and the even ones."""
     given = work([b"value %d" % at for at in range(count)], start=start)
-    found = Pages(given, [1_000] * count, Commitments(key) if key else None)
+    found = Pages(given, constant(1_000, count), Commitments(key) if key else None)
     for group, places in ((FIRST, range(1, count, 2)), (SECOND, range(0, count, 2))):
         names = [b"id %d" % at for at in places]
         found.add(list(places), group, names, [b"answer %d" % at for at in places])
