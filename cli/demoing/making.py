@@ -30,9 +30,9 @@ from chimera.cli.demoing.configuration import QUICK
 from chimera.cli.demoing.maker import COMPILED, READY_FILE, REGISTERED, TRAINED, line
 from chimera.cli.demoing.requests import GOOD, WORSE
 from chimera.cli.registering import register
+from chimera.schemas.compile_report import Step
 from chimera.schemas.errors import ChimeraError, PostgresUnavailable
 from chimera.schemas.settings import Settings, load
-from chimera.schemas.compile_report import Step
 from chimera.workers.compiling.pipeline import Targets
 from chimera.workers.definitions.mlp import Mlp
 from chimera.workers.packing import write_folder
