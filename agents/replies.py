@@ -4,9 +4,9 @@
     refusal_of   a record that is no command, as the answer to whoever wrote it
     Reply        the events of one command: what happened, then its one answer
 
-A weight is a share of the requests, in whole percents: 1 is all of them. What is watched is what gets
-requests, so a shadow has no watch policy; and outputs are compared where what served before can
-shadow, which it cannot while it answers. `tests/agents/test_replies.py`.
+A weight is a share of the requests, in whole percents, as is what a shadow computes: 1 is all of
+them. What is watched is what gets requests, so a shadow has no watch policy; and outputs are compared
+where what served before can shadow, which it cannot while it answers. `tests/agents/test_replies.py`.
 """
 
 import time
