@@ -1,9 +1,11 @@
 """What a node saw its models' versions do, told on `models.observed`: evidence for whoever judges them.
 
-    executors' reports ── computed, latencies ─┐
-    final errors       ── whose they are ──────┴─ once a second ── one record a version
+    executors' reports ── computed, latencies ───────────┐
+    final errors       ── whose they are ── held a while ┴─ once a second ── one record a version
 
-Errors count where they are final: a request that is tried again counts once, as it ends. Those of
+Errors count where they are final: a request that is tried again counts once, as it ends. They are
+held until executors have reported what they computed beside them: told at once, the first errors of
+a version would be all that is known of it, and break any limit. Those of
 `FAULTS` are the version's own; all others are the caller's, or of the platform before any version
 was asked. A version that nothing answers for in time (`backend_unavailable`) counts as failing, and so
 does one whose every tier is open, each time that a request is told to wait for it. Where no executor lived to say which version failed, it
@@ -15,7 +17,7 @@ import asyncio
 import itertools
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -42,9 +44,15 @@ from chimera.workers.watching.watch import Observation
 log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
+HOLD_S = (
+    2.0  # executors report once a second; less, and errors come before what they are a share of
+)
 FAULTS = frozenset(
     one.code for one in (ModelFailed, OutOfMemory, WorkerCrashed, BackendUnavailable)
 )
+
+Of = tuple[str, ModelState]
+"""A version, and the state under which it did something."""
 
 
 class States(Protocol):
@@ -63,6 +71,7 @@ class Observing:
         self._publisher = Publisher(topic, client_arguments)
         self._states = states
         self._tallies = Tallies()
+        self._held: deque[tuple[float, Of, Observation]] = deque()  # errors, and since when
         self._node = uuid.uuid4().hex
         self._sequence = itertools.count(1)
         self._drawn: tuple[ModelState, Split] | None = None  # the last: errors come in groups
@@ -81,34 +90,51 @@ class Observing:
         """They are committed."""
         counts = Counter((error.model, self._blamed(error)) for error in errors)
         for (model, version), count in counts.items():
-            if version:
-                self._tallies.failed(model, version, count)
+            state = self._state(model)
+            if version and state is not None:
+                told = Observation(requests=count, errors=count)
+                self._held.append((time.monotonic(), (version, state), told))
 
-    def records(self) -> Iterator[ModelObserved]:
-        """What was seen since the last time, of models whose state is followed."""
+    def records(self, now_s: float) -> Iterator[ModelObserved]:
+        """What was seen since the last time, of models whose state is followed; monotonic time.
+
+        Errors bear the revision that they were made under, though they are told later.
+        """
+        found: dict[tuple[str, str, int], tuple[ModelState, Observation]] = {}
+        for (version, state), observation in self._due(now_s):
+            at = state.model, version, state.revision
+            before = found[at][1] if at in found else Observation()
+            found[at] = state, before + observation
         until_ms = time.time_ns() // 1_000_000
+        for (model, version, revision), (state, observation) in found.items():
+            yield ModelObserved(
+                tenant=state.tenant,
+                model=model,
+                version=version,
+                revision=revision,
+                node=self._node,
+                sequence=next(self._sequence),
+                until_ms=until_ms,
+                seen=observation.seen(),
+            )
+
+    def _due(self, now_s: float) -> Iterator[tuple[Of, Observation]]:
         for (model, version), observation in self._tallies.take().items():
             state = self._state(model)
             if state is not None:
-                yield ModelObserved(
-                    tenant=state.tenant,
-                    model=model,
-                    version=version,
-                    revision=state.revision,
-                    node=self._node,
-                    sequence=next(self._sequence),
-                    until_ms=until_ms,
-                    seen=observation.seen(),
-                )
+                yield (version, state), observation
+        while self._held and self._held[0][0] <= now_s - HOLD_S:
+            _, of, observation = self._held.popleft()
+            yield of, observation
 
     async def run(self) -> None:
         """Publish once a second, if anything was seen."""
         try:
             while True:
                 await asyncio.sleep(EVERY_S)
-                records = list(self.records())
-                if records and not await self._publisher.publish([*map(_record, records)]):
-                    log.warning("observations_dropped", records=len(records))
+                records = list(self.records(time.monotonic()))
+                if records:
+                    await self._try_to_publish(records)
         finally:
             await self._publisher.stop()
 

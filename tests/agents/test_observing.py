@@ -5,15 +5,16 @@
 # (aiokafka ships no type information)
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
 import structlog
 
-from chimera.agents.observing import Observing
+from chimera.agents.observing import HOLD_S, Observing
 from chimera.agents.outcomes import Case, Error
-from chimera.schemas.model_observed import Seen
+from chimera.schemas.model_observed import ModelObserved, Seen
 from chimera.schemas.model_state import LiveVersion, ModelState, TierArtifact
 from chimera.topics import admin, clients
 from chimera.topics.catalogue import catalogue
@@ -61,8 +62,13 @@ def report(version: str, requests: int) -> Report:
     return Report("cpu:0", (VersionSeen("digits", version, Seen(requests=requests)),))
 
 
+def told(found: Observing) -> list[ModelObserved]:
+    """All that is ever told."""
+    return list(found.records(time.monotonic() + HOLD_S))
+
+
 def failing(found: Observing) -> dict[str, int]:
-    return {one.version: one.seen.errors for one in found.records() if one.seen.errors}
+    return {one.version: one.seen.errors for one in told(found) if one.seen.errors}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +114,7 @@ def test_error_of_an_answer_without_a_version_is_nobodys() -> None:
     """A request that its executor could not even read."""
     found = observing(state(1, v1=1))
     found.take_errors([error("too_large", is_answer=True), error("out_of_memory", is_answer=True)])
-    assert list(found.records()) == []
+    assert told(found) == []
 
 
 def test_records_bear_the_revision_and_are_numbered() -> None:
@@ -116,19 +122,33 @@ def test_records_bear_the_revision_and_are_numbered() -> None:
     found.take_report(report("1", requests=5))
     found.take_report(report("1", requests=2))
     found.take_errors([error("model_error", "1", is_answer=True)])
-    (first,) = found.records()
+    (first,) = told(found)
     assert (first.seen.requests, first.seen.errors, first.revision, first.sequence) == (8, 1, 7, 1)
-    assert list(found.records()) == []
+    assert told(found) == []
     found.take_report(report("2", requests=1))
-    (second,) = found.records()
+    (second,) = told(found)
     assert (second.version, second.sequence, second.node) == ("2", 2, first.node)
+
+
+def test_errors_are_not_told_before_what_was_computed_beside_them() -> None:
+    """Nor under another revision than that under which they were made."""
+    followed = Followed({"digits": state(7, v1=1)})
+    found = Observing("models.observed", {}, followed)
+    found.take_errors([error("model_error", "1", is_answer=True)])
+    now_s = time.monotonic()
+    assert list(found.records(now_s)) == []
+    followed.states["digits"] = state(8, v1=1)
+    found.take_report(report("1", requests=5))
+    later = list(found.records(now_s + HOLD_S))
+    counted = [(one.revision, one.seen.requests, one.seen.errors) for one in later]
+    assert counted == [(8, 5, 0), (7, 1, 1)]
 
 
 def test_nothing_is_told_of_what_is_not_followed() -> None:
     for found in (observing(), Observing("models.observed", {}, None)):
         found.take_report(report("1", requests=5))
         found.take_errors([error("worker_crashed")])
-        assert list(found.records()) == []
+        assert told(found) == []
 
 
 def test_observations_reach_their_topic_and_a_broker_that_is_away_ends_nothing(
@@ -138,7 +158,7 @@ def test_observations_reach_their_topic_and_a_broker_that_is_away_ends_nothing(
     topics = catalogue(settings)
     followed = Followed({"digits": state(3, v1=1)})
 
-    async def told(bootstrap: str, holds: Callable[[], Awaitable[bool]]) -> None:
+    async def run_until(bootstrap: str, holds: Callable[[], Awaitable[bool]]) -> None:
         """Until that holds a node that saw five requests tells of them."""
         arguments = clients.arguments(settings.kafka, bootstrap)
         found = Observing(topics.model_observed.name, arguments, followed)
@@ -161,12 +181,12 @@ def test_observations_reach_their_topic_and_a_broker_that_is_away_ends_nothing(
             async def is_dropped() -> bool:
                 return any(one["event"] == "observations_dropped" for one in logs)
 
-            await told("127.0.0.1:1", is_dropped)
+            await run_until("127.0.0.1:1", is_dropped)
 
         async def is_there() -> bool:
             return bool(await observations(kafka, topics))
 
-        await told(kafka, is_there)
+        await run_until(kafka, is_there)
         seen = await observations(kafka, topics)
         assert [(one.version, one.revision, one.seen.requests) for one in seen] == [("1", 3, 5)]
 
