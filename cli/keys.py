@@ -1,4 +1,4 @@
-"""`chimera keys`: the pair that signs models here, and whose signatures are believed."""
+"""`chimera keys`: the pair that signs models here, whose signatures are believed, tenants' keys."""
 
 from typing import TYPE_CHECKING, Never
 
@@ -7,7 +7,9 @@ import typer
 if TYPE_CHECKING:
     from chimera.schemas.model_settings import KeysSettings
 
-app = typer.Typer(no_args_is_help=True, help="The keys that sign models: make a pair, show them.")
+app = typer.Typer(
+    no_args_is_help=True, help="Keys that sign models, and tenants' own: make them, show them."
+)
 
 
 @app.command()
@@ -43,6 +45,23 @@ def show() -> None:
     for key in trusted:
         role = f"signs, from {where}" if own and key == own.public else "trusted"
         typer.echo(f"{key.key_id}  {key.text}  {role}")
+
+
+@app.command()
+def tenant(name: str) -> None:
+    """Make the key with which a tenant's journal rows commit to requests and results.
+
+    Whoever destroys it erases what they stand for. One that is there is never overwritten.
+    """
+    from chimera.schemas.errors import ChimeraError
+    from chimera.schemas.settings import load
+    from chimera.stores import keys
+
+    try:
+        path = keys.create_tenant_key(load().journal.keys_dir, name)
+    except ChimeraError as error:
+        _fail(str(error))
+    typer.echo(f"{path}: nodes must have the same one; keep a copy as safe as requests are")
 
 
 def _settings() -> "KeysSettings":

@@ -18,8 +18,8 @@ class JournalSettings(Section):
     )
     keys_dir: Path = Field(
         default=Path(".chimera/keys/tenants"),
-        description="<tenant>.key, 32 bytes, mode 0600: rows of tenants that have one commit to the"
-        " bytes of request and result; whoever destroys it erases what they stand for",
+        description="<tenant>.key, made by `chimera keys tenant`: rows of tenants that have one commit"
+        " to the bytes of request and result; whoever destroys it erases what they stand for",
     )
 
 

@@ -1,4 +1,4 @@
-"""The private keys that sign here, and the public keys that are believed here.
+"""The private keys that sign here, the public keys that are believed here, and tenants' keys.
 
 A private key is a file of mode 0600, or comes with the settings; a file that others may read is
 refused rather than used. Its public half lies beside it as `<file>.pub`. Who may write to a trusted
@@ -13,7 +13,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from chimera.schemas.commitments import KEY_BYTES
 from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.manifest import is_name
 from chimera.schemas.model_settings import KeysSettings
 from chimera.schemas.signing import (
     MAX_TEXT,
@@ -97,6 +99,27 @@ def create_key(file: Path, public_text: Callable[[SigningKey], str]) -> SigningK
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from None
     return key
+
+
+def create_tenant_key(folder: Path, tenant: str) -> Path:
+    """Make the key with which a tenant's rows commit; one that is there already stays.
+
+    Raises:
+        ConfigurationError: the tenant has a key, is no name, or the file cannot be written.
+    """
+    if not is_name(tenant):
+        raise ConfigurationError(f"{tenant!r} is no tenant's name: letters, digits, . _ -")
+    path = folder.expanduser() / f"{tenant}.key"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_new(path, secrets.token_bytes(KEY_BYTES), 0o600)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{path}: the tenant has a key; another would let nobody check what it committed to"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
 
 
 def public_file(settings: KeysSettings) -> Path:

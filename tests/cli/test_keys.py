@@ -7,6 +7,7 @@ from typer.testing import CliRunner, Result
 
 from chimera.cli.main import app
 from chimera.schemas.signing import new_key
+from chimera.workers.tenant_keys import TenantKeys
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +70,14 @@ def test_key_that_is_open_to_others_ends_the_command() -> None:
     result = chimera("show")
     assert result.exit_code == 1
     assert "chmod 600" in result.stderr
+
+
+def test_tenant_gets_a_key_once() -> None:
+    result = chimera("tenant", "acme", JOURNAL__KEYS_DIR="keys")
+    path = Path("keys/acme.key")
+    assert (result.exit_code, path.stat().st_mode & 0o777) == (0, 0o600)
+    key = path.read_bytes()
+    assert TenantKeys(Path("keys")).of("acme") is not None
+    again = chimera("tenant", "acme", JOURNAL__KEYS_DIR="keys")
+    assert (again.exit_code, path.read_bytes()) == (1, key)
+    assert chimera("tenant", "../acme", JOURNAL__KEYS_DIR="keys").exit_code == 1
