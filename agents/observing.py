@@ -133,8 +133,8 @@ class Observing:
             while True:
                 await asyncio.sleep(EVERY_S)
                 records = list(self.records(time.monotonic()))
-                if records:
-                    await self._try_to_publish(records)
+                if records and not await self._publisher.publish([*map(_record, records)]):
+                    log.warning("observations_dropped", records=len(records))
         finally:
             await self._publisher.stop()
 
