@@ -1,12 +1,12 @@
 """Versions under watch on a real Kafka and a real Postgres: judged by what nodes told, once."""
 
 import asyncio
-import errno
 import itertools
 import multiprocessing
-import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from chimera.schemas.model_commands import (
 )
 from chimera.schemas.model_events import Event, ModelRolledBack, WatchJudged
 from chimera.schemas.model_observed import ModelObserved, Seen
-from tests.agents.steering import Stage, die_at, staged, steered
+from tests.agents.steering import WITHIN_S, Stage, die_at, staged, steered
 from tests.stores.places import compiled
 
 STEPS = (
@@ -239,37 +239,44 @@ def test_watch_that_is_superseded_is_judged_no_more(play: Play) -> None:
     play(work)
 
 
-async def opened_once_it_is_read(pipe: Path) -> int:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError as error:
-                if error.errno != errno.ENXIO:
-                    raise
-            await asyncio.sleep(0.02)
+@asynccontextmanager
+async def asked_in_vain() -> AsyncGenerator[tuple[str, asyncio.Event]]:
+    """A source that takes questions, the event says that it was asked, and answers none."""
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def hear(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await ended.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    async with server:
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", asked
+        finally:
+            ended.set()
 
 
-def test_command_that_takes_long_holds_up_no_rollback(play: Play, tmp_path: Path) -> None:
-    """Its manifest is a pipe, so that it is read when this test says so."""
-    digest = "0" * 64
-    pipe = tmp_path / "artifacts" / "manifests" / digest / "manifest.json"
-    pipe.parent.mkdir(parents=True)
-    os.mkfifo(pipe)
+def with_source(stage: Stage, url: str) -> Stage:
+    artifacts = stage.settings.artifacts.model_copy(update={"sources": (url,)})
+    return replace(stage, settings=stage.settings.model_copy(update={"artifacts": artifacts}))
+
+
+def test_command_that_takes_long_holds_up_no_rollback(play: Play) -> None:
+    """What it is to register is asked for in vain."""
 
     async def work(stage: Stage) -> None:
-        register = stage.command(RegisterModel, version="3", source="pipe:", manifest_sha256=digest)
-        async with steered(stage):
-            await promoted(stage, LONG, seen(stage, "1", 1, 1_000))
-            await stage.send(register)
-            writer = await opened_once_it_is_read(pipe)
-            try:
+        async with asked_in_vain() as (url, asked):
+            register = stage.command(
+                RegisterModel, version="3", source=f"{url}3", manifest_sha256="0" * 64
+            )
+            async with steered(with_source(stage, url)):
+                await promoted(stage, LONG, seen(stage, "1", 1, 1_000))
+                await stage.send(register)
+                await asyncio.wait_for(asked.wait(), WITHIN_S)
                 await stage.observe(seen(stage, "2", 2, 200, errors=40))
                 await judged(stage)
                 assert len(await stage.answers(2)) == 2
-            finally:
-                os.close(writer)
-            assert [one.outcome for one in await stage.answers(3)][2:] == ["failed"]
 
     play(work)
 
