@@ -16,6 +16,7 @@ from chimera.agents.observing import HOLD_S, Observing
 from chimera.agents.outcomes import Case, Error
 from chimera.schemas.model_observed import ModelObserved, Seen
 from chimera.schemas.model_state import LiveVersion, ModelState, TierArtifact
+from chimera.schemas.work import Deferred
 from chimera.topics import admin, clients
 from chimera.topics.catalogue import catalogue
 from chimera.topics.dead_letters import Origin
@@ -97,6 +98,13 @@ def test_error_counts_where_it_is_the_versions_own(
     found = observing(state(1, v1=1))
     found.take_errors([error(code, "1", is_answer=is_answer)])
     assert failing(found) == ({"1": 1} if counts else {})
+
+
+def test_version_that_takes_no_call_fails_who_waits_for_it_and_a_pause_fails_nobody() -> None:
+    found = observing(state(1, v1=1))
+    found.take_deferred(Deferred(1, [4, 5, 6], "digits", "1", 99))
+    found.take_deferred(Deferred(1, [7, 8], "digits"))
+    assert failing(found) == {"1": 3}
 
 
 def test_error_that_nobody_answered_is_of_the_version_that_was_drawn() -> None:
