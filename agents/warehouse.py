@@ -1,4 +1,4 @@
-"""The warehouse's reader: `inference.journal` into ClickHouse, at the sink's pace.
+"""A reader of the warehouse: one topic into its table of ClickHouse, at the sink's pace.
 
     Kafka ── records ── Sink.add ── Sink.flush ── positions committed, as the floor for a restart
                             └ ClickHouse is away: try again, and read nothing meanwhile
@@ -41,6 +41,7 @@ class Warehouse:
         self, topic: str, partitions: int, sink: Sink, client_arguments: Mapping[str, Any]
     ) -> None:
         """`client_arguments` name the group under which positions are committed."""
+        self._topic = topic
         self._parts = [TopicPartition(topic, number) for number in range(partitions)]
         self._sink = sink
         self._consumer = AIOKafkaConsumer(**client_arguments, auto_offset_reset="earliest")
@@ -60,9 +61,9 @@ class Warehouse:
             resume = partial(self._sink.resume, part.partition, floor)
             start = await self._until_it_answers(resume)
             if start < begins and start > 0:
-                log.error("journal_was_removed", partition=part.partition, up_to=begins)
+                log.error("records_were_removed", **part._asdict(), start=start, begins=begins)
             self._consumer.seek(part, max(start, begins))
-        log.info("warehouse_ready", partitions=len(self._parts))
+        log.info("warehouse_reads", topic=self._topic, partitions=len(self._parts))
 
     async def run(self) -> None:
         """Read, until cancelled.

@@ -3,6 +3,7 @@
     migrations      which of them were done
     sink_batches    what a sink was about to insert: the batch that a restart must repeat exactly
     inference_log   a row for each request, by `inference_log.py`
+    model_log       a row for each event of a model, by `model_log.py`
 
 Plain MergeTree: a row is never replaced in silence, and what is there twice is seen to be. Its
 deduplication window has to be set, as it is 0. A month is a partition, so that one INSERT of rows
@@ -84,7 +85,38 @@ ORDER BY (tenant, model, committed_at, partition, offset)
 SETTINGS non_replicated_deduplication_window = {WINDOW}
 """
 
-MIGRATIONS = (Migration(1, "inference_log", (_SINK_BATCHES, _INFERENCE_LOG)),)
+_MODEL_LOG = f"""
+CREATE TABLE IF NOT EXISTS {DATABASE}.model_log
+(
+    event LowCardinality(String),
+    event_id String,
+    tenant LowCardinality(String),
+    model LowCardinality(String),
+    version LowCardinality(String),
+    source LowCardinality(String),
+    command_id String,
+    action LowCardinality(String),
+    outcome LowCardinality(String),
+    verdict LowCardinality(String),
+    reason String CODEC(ZSTD),
+    error String CODEC(ZSTD),
+    revision UInt64 CODEC(ZSTD),
+    body String CODEC(ZSTD),
+    at DateTime64(3, 'UTC') CODEC(Delta, ZSTD),
+    appended_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD),
+    events_partition UInt32 CODEC(ZSTD),
+    events_offset Int64 CODEC(Delta, ZSTD)
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(appended_at)
+ORDER BY (tenant, model, appended_at, events_offset)
+SETTINGS non_replicated_deduplication_window = {WINDOW}
+"""
+
+MIGRATIONS = (
+    Migration(1, "inference_log", (_SINK_BATCHES, _INFERENCE_LOG)),
+    Migration(2, "model_log", (_MODEL_LOG,)),
+)
 
 
 def migrate(clickhouse: ClickHouse) -> list[str]:

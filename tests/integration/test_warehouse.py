@@ -103,5 +103,7 @@ def test_sql_changes_nothing_and_reads_no_file(tmp_path: Path) -> None:
     refused = chimera(env, "sql", "SELECT * FROM file('/etc/hostname', 'LineAsString')")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("chimera sql: ")
-    found = chimera(env, "sql", "SELECT version, name FROM migrations", "--format", "tsv")
-    assert (found.returncode, found.stdout) == (0, "1\tinference_log\n")
+    found = chimera(
+        env, "sql", "SELECT version, name FROM migrations ORDER BY 1", "--format", "tsv"
+    )
+    assert (found.returncode, found.stdout) == (0, "1\tinference_log\n2\tmodel_log\n")
