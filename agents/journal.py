@@ -8,7 +8,6 @@ A request that goes to a retry topic has a row here, with the outcome `retry`, a
 """
 
 import time
-from collections.abc import Iterable, Sequence
 from itertools import repeat
 
 from msgspec import structs
@@ -22,7 +21,7 @@ from chimera.schemas.journal import SegmentHead, encode_segments, framed, key
 from chimera.schemas.journal_rows import PART_ROWS
 from chimera.schemas.notes import Note, read_note
 from chimera.schemas.stored import Stored
-from chimera.schemas.work import BatchStory, Results
+from chimera.schemas.work import BatchStory, Outcomes, Results
 from chimera.topics.catalogue import Topic
 from chimera.topics.producers import Produced
 from chimera.workers.tenant_keys import TenantKeys
@@ -55,9 +54,10 @@ class Journal:
         self._start = position
         self._answered = {at: told for at, told in self._answered.items() if at >= position}
 
-    def note(self, offsets: Iterable[int], notes: Sequence[bytes], story: BatchStory) -> None:
-        """An executor has answered these; `notes` are parallel, or none."""
-        self._answered.update(zip(offsets, zip(notes or repeat(b""), repeat(story)), strict=False))
+    def note(self, outcomes: Outcomes, part: slice) -> None:
+        """An executor has answered this part of them; without notes it tells only the story."""
+        told = zip(outcomes.notes[part] or repeat(b""), repeat(outcomes.batch))
+        self._answered.update(zip(outcomes.offsets[part], told, strict=False))
 
     def block(self, results: Results) -> None:
         """All requests of a block."""

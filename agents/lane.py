@@ -21,7 +21,6 @@ from chimera.agents.cases import Cases
 from chimera.agents.deferrals import Deferrals
 from chimera.agents.fetched import Run
 from chimera.agents.intake import Rules, take_in
-from chimera.agents.journal import Journal
 from chimera.agents.outcomes import Entry, Outcome, end_of
 from chimera.agents.reading import Reading
 from chimera.agents.shared import Shared
@@ -66,9 +65,8 @@ class Lane:
         self._reading = Reading(shared, topic, partition)
         self._cases = Cases(self._rules, retry.Policy.of(serving), serving.crash_limit)
         self.deferrals = Deferrals()
-        self.journal: Journal | None = None
-        if shared.new_journal is not None:
-            self.journal = shared.new_journal(topic, partition, self._cases)
+        new_journal = shared.new_journal
+        self.journal = new_journal(topic, partition, self._cases) if new_journal else None
         self.condemned = ""  # why it may go no further
         self.closed = False
         self._window: Window[Raw, Block, Outcome] | None = None
@@ -244,13 +242,15 @@ class Lane:
         offsets, codes, bodies = outcomes.offsets, outcomes.codes, outcomes.bodies
         self._read_blocks_of(offsets)
         if codes.count(0) == len(codes) and window.are_undecided(offsets):
-            self._note(outcomes)
+            if self.journal is not None:
+                self.journal.note(outcomes, slice(None))
             window.decide(offsets, bodies)
         else:
             for at, (offset, code, body) in enumerate(zip(offsets, codes, bodies, strict=True)):
                 if not window.is_undecided(offset):
                     continue
-                self._note(outcomes, at)
+                if self.journal is not None:
+                    self.journal.note(outcomes, slice(at, at + 1))
                 if code:
                     self._failed(offset, REQUEST_ERRORS[code - 1], body, outcomes.batch)
                 else:
@@ -271,13 +271,6 @@ class Lane:
             self._read_blocks_of(deferred.offsets)
             left = filter(window.is_undecided, deferred.offsets)
             self.deferrals.add(deferred, left, _now_ms())
-
-    def _note(self, outcomes: Outcomes, at: int | None = None) -> None:
-        """For the journal: all that it answers, or one."""
-        if self.journal is not None:
-            part = slice(at, None if at is None else at + 1)
-            notes, story = outcomes.notes[part], outcomes.batch
-            self.journal.note(outcomes.offsets[part], notes, story)
 
     def answer_block(self, results: Results) -> None:
         """Take all results of a block."""
