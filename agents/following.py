@@ -169,6 +169,8 @@ class Following:
         served = self._served.get(state.model)
         if served is not None and _holds(served[0]) == _holds(state):
             self._served[state.model] = (state, served[1])
+            if self._directed.get(state.model) is served[0]:
+                self._directed[state.model] = state
 
     def _pause(self, executors: Executors) -> None:
         """Say which models are paused, where that has changed."""

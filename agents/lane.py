@@ -24,6 +24,7 @@ from chimera.agents.intake import Rules, take_in
 from chimera.agents.outcomes import Entry, Outcome, end_of
 from chimera.agents.reading import Reading
 from chimera.agents.shared import Shared
+from chimera.agents.submitting import Submitting
 from chimera.agents.timers import Timers
 from chimera.agents.window import Hole, Window
 from chimera.schemas import stored
@@ -36,7 +37,7 @@ from chimera.schemas.errors import (
     WorkerCrashed,
 )
 from chimera.schemas.stored import Stored as Raw
-from chimera.schemas.work import BatchStory, Block, Deferred, Failure, Outcomes, Results, Work
+from chimera.schemas.work import BatchStory, Block, Deferred, Failure, Outcomes, Results
 from chimera.topics import retry
 
 log = structlog.get_logger(__name__)
@@ -63,6 +64,7 @@ class Lane:
             serving.deadline_tolerance_ms,
         )
         self._reading = Reading(shared, topic, partition)
+        self._submitting = Submitting(shared, self._rules)
         self._cases = Cases(self._rules, retry.Policy.of(serving), serving.crash_limit)
         self.deferrals = Deferrals()
         new_journal = shared.new_journal
@@ -136,10 +138,7 @@ class Lane:
         if block is None or not self._window.accept_block(run.start, block):
             return False
         self._shared.step("after_poll")
-        self._shared.step("before_compute")
-        block.entered_ns = time.monotonic_ns()
-        self._shared.executors.submit_block(block)
-        self._shared.step("mid_compute")
+        self._submitting.block(block)
         return True
 
     def _take(self, run: Run) -> bool:
@@ -171,7 +170,7 @@ class Lane:
                 self._cases.offsets,
                 self.deferrals.offsets,
             )
-            self.resubmit(left, isolate=False)
+            self._again(left)
 
     def _read(self, block: Block) -> Sequence[Raw]:
         """Put a block's records into its place; nobody is asked to compute them here."""
@@ -198,39 +197,19 @@ class Lane:
         elif taken.due_ms:
             self._timers.wait_until(taken.due_ms, taken.work.offsets)
         else:
-            self._submit(taken.work)
+            self._submitting.work(taken.work)
         if taken.refused:
             self._signal()
 
     def _try(self, offsets: set[int]) -> None:
         """Requests that killed an executor before go one by one, or not at all."""
         suspects = sorted(offsets.intersection(self._cases.deaths))
-        self.resubmit(offsets.difference(suspects), isolate=False)
+        self._again(offsets.difference(suspects))
         self._judge(suspects, WorkerCrashed)
 
-    def _submit(self, work: Work) -> None:
-        if work.offsets:
-            self._shared.step("before_compute")
-            self._shared.executors.submit(work)
-            self._shared.step("mid_compute")
-
-    def resubmit(self, offsets: Iterable[int], *, isolate: bool) -> None:
-        """Compute requests of the window (again), in offset order."""
+    def _again(self, offsets: Iterable[int], *, alone: bool = False) -> None:
         assert self._window is not None
-        records = [
-            self._window.record(offset)
-            for offset in sorted(offsets)
-            if self._window.is_undecided(offset)
-        ]
-        if records:
-            taken = take_in(
-                self._rules,
-                records,
-                now_ms=_now_ms(),
-                entered_ns=time.monotonic_ns(),
-                isolate=isolate,
-            )
-            self._submit(taken.work)
+        self._submitting.again(self._window, offsets, alone=alone)
 
     # Answers come back.
 
@@ -302,7 +281,7 @@ class Lane:
                 alone.append(offset)
             else:
                 self._end(offset, error(f"it ended {self._cases.deaths[offset]} executors"))
-        self.resubmit(alone, isolate=True)
+        self._again(alone, alone=True)
         self._signal()
 
     def _failed(

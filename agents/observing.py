@@ -8,9 +8,9 @@ held until executors have reported what they computed beside them: told at once,
 a version would be all that is known of it, and break any limit. Those of
 `FAULTS` are the version's own; all others are the caller's, or of the platform before any version
 was asked. A version that nothing answers for in time (`backend_unavailable`) counts as failing, and so
-does one whose every tier is open, each time that a request is told to wait for it. Where no executor lived to say which version failed, it
-is the one that the request was drawn for (`workers/splits.py`). What cannot be told is dropped: this
-never holds up serving. `tests/agents/test_observing.py`.
+does one whose every tier is open, each time that a request is told to wait for it. Where no executor
+lived to say which version failed, it is the one that the request was drawn for (`workers/splits.py`).
+What cannot be told is dropped: this never holds up serving. `tests/agents/test_observing.py`.
 """
 
 import asyncio
@@ -84,16 +84,14 @@ class Observing:
     def take_deferred(self, deferred: Deferred) -> None:
         """A version that takes no call fails them for now; whoever waits for a pause shows nothing."""
         if deferred.version:
-            self._tallies.failed(deferred.model, deferred.version, len(deferred.offsets))
+            self._hold(deferred.model, deferred.version, len(deferred.offsets))
 
     def take_errors(self, errors: Iterable[Error]) -> None:
         """They are committed."""
         counts = Counter((error.model, self._blamed(error)) for error in errors)
         for (model, version), count in counts.items():
-            state = self._state(model)
-            if version and state is not None:
-                told = Observation(requests=count, errors=count)
-                self._held.append((time.monotonic(), (version, state), told))
+            if version:
+                self._hold(model, version, count)
 
     def records(self, now_s: float) -> Iterator[ModelObserved]:
         """What was seen since the last time, of models whose state is followed; monotonic time.
@@ -117,6 +115,12 @@ class Observing:
                 until_ms=until_ms,
                 seen=observation.seen(),
             )
+
+    def _hold(self, model: str, version: str, errors: int) -> None:
+        state = self._state(model)
+        if state is not None:
+            told = Observation(requests=errors, errors=errors)
+            self._held.append((time.monotonic(), (version, state), told))
 
     def _due(self, now_s: float) -> Iterator[tuple[Of, Observation]]:
         for (model, version), observation in self._tallies.take().items():

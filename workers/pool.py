@@ -1,11 +1,10 @@
-"""All executors of a node: who gets which work, and what happens when one dies.
+"""All executors of a node: what they hold, and what happens when one dies.
 
     submit ── queues, one a lane ── the least loaded executor ── outcomes ── take_outcomes
                  ▲                            └ dies ── suspects ── take_suspects
                  └───────── all others ───────────┘
 
-Lanes take turns, and none may fill an executor alone, so that one whose model is slow holds up no
-other. Memory is bounded by what lanes submit: their windows. An executor that dies is replaced at
+Who gets which work is `distribution.py`'s to say. An executor that dies is replaced at
 once, or after a pause if it dies again and again before it has computed anything (`slots.py`). What
 executors hold is changed by successors, one slot after the other; who answers, by a word to each.
 `tests/workers/test_pool.py`, `test_blocks.py` and `test_placing.py` run it with real processes,
@@ -27,21 +26,16 @@ from chimera.schemas.work import Block, Deferred, Loaded, Outcomes, Results, Sta
 from chimera.workers import deaths, kinds
 from chimera.workers.configuration import Configuration, configuration
 from chimera.workers.devices import devices
+from chimera.workers.distribution import Distribution
 from chimera.workers.frames import MAX_BODY_BYTES
 from chimera.workers.handle import Handle
 from chimera.workers.lookout import START_WITHIN_S, Lookout
-from chimera.workers.pieces import pieces
-from chimera.workers.queues import Queues
 from chimera.workers.reports import Report
 from chimera.workers.slots import Slot
 from chimera.workers.splits import Split
 from chimera.workers.toll import Toll, names
 
 log = structlog.get_logger(__name__)
-
-LANE_BATCHES = 2  # of the largest size: a lane with so many records at an executor waits
-ALL_LANES = 8  # times a lane's share: what an executor has in flight at most
-BYTES_IN_FLIGHT = 16 << 20  # at one executor; a single larger piece still goes
 
 
 class Answers(Protocol):
@@ -99,9 +93,8 @@ class Pool:
         self._orders: Orders | None = None
         self.turns = 0  # how often who answers has changed
         self._placing = asyncio.Lock()
-        self._queues = Queues()
+        self._works = Distribution(self._ready, settings.batching.max_batch_size)
         self._toll = Toll()
-        self._lane_records = LANE_BATCHES * max(settings.batching.max_batch_size, 256)
         self._stopping = False
         self._main: asyncio.Task[None] | None = None
         self._first: asyncio.Event = asyncio.Event()
@@ -140,7 +133,7 @@ class Pool:
     async def stop(self) -> None:
         """End all executors at once; what they had is lost, and nothing is left behind."""
         self._stopping = True
-        self._queues.clear()
+        self._works.clear()
         for handle in self._handles():
             handle.kill("stopped")
         if self._main is not None:
@@ -217,7 +210,7 @@ class Pool:
         if self._orders is not None:  # a shadow may have ended executors while it started
             successor.mirror(self._toll.spare(self._orders.shadows))
         slot.adopt(successor)
-        self._dispatch()
+        self._works.go_on()
 
     def direct(self, traffic: Traffic) -> None:
         """From their next batches on, these versions answer.
@@ -256,63 +249,36 @@ class Pool:
     def submit(self, work: Work) -> None:
         """Never waits. What a lane submits is bounded by its window."""
         if work.offsets:
-            for piece in pieces(work):
-                self._queues.append(piece)
-            self._dispatch()
+            self._works.submit(work)
 
     def submit_block(self, block: Block) -> None:
         """As `submit`, for records that nobody has read yet."""
-        self._queues.append(block)
-        self._dispatch()
+        self._works.submit(block)
 
     def forget(self, lane: int) -> None:
         """Drop all that a lane has submitted; no answer to it will come."""
-        self._queues.drop(lane)
+        self._works.drop(lane)
         for handle in self._handles():
             handle.forget(lane)
-        self._dispatch()
-
-    def _dispatch(self) -> None:
-        """Give out what can be given out."""
-        if self._queues:
-            self._queues.give_out(self._take)
-
-    def _take(self, given: Work | Block) -> bool:
-        handle = self._choose(given.lane)
-        if handle is not None:
-            handle.send(given)
-        return handle is not None
-
-    def _choose(self, lane: int) -> Handle | None:
-        """The least loaded executor that may take more of this lane."""
-        best: Handle | None = None
-        for handle in self._ready():
-            if (
-                handle.records < self._lane_records * ALL_LANES
-                and handle.bytes < BYTES_IN_FLIGHT
-                and handle.records_of(lane) < self._lane_records
-                and (best is None or handle.records < best.records)
-            ):
-                best = handle
-        return best
+        self._works.go_on()
 
     # What executors say.
 
     def take_outcomes(self, outcomes: Outcomes) -> None:
         self._answers.take_outcomes(outcomes)
-        self._dispatch()
+        self._works.go_on()
 
     def take_results(self, results: Results) -> None:
         self._answers.take_results(results)
-        self._dispatch()
+        self._works.go_on()
 
     def take_unread(self, block: Block) -> None:
         self._answers.take_unread(block, ())
-        self._dispatch()
+        self._works.go_on()
 
     def take_deferred(self, deferred: Deferred) -> None:
         self._answers.take_deferred(deferred)
-        self._dispatch()
+        self._works.go_on()
 
     def take_report(self, report: Report) -> None:
         self._answers.take_report(report)
@@ -359,7 +325,7 @@ class Pool:
                 )
         log.info("executor_started", slot=report.slot, pid=report.pid, start_ms=report.start_ms)
         self._first.set()
-        self._dispatch()
+        self._works.go_on()
 
     def bury(self, handle: Handle, status: int) -> bool:
         """After a death: suspects to their lanes, all else to the queues' heads.
@@ -378,13 +344,12 @@ class Pool:
         left = deaths.legacy(handle.abandoned(), suspects)
         self._report_end(handle, status, reason, left)
         handle.close()
-        for work in reversed(left.again):
-            self._queues.prepend(work)
+        self._works.give_back(left.again)
         for block in left.unread:
             self._answers.take_unread(block, left.accused.get(block.lane, ()))
         for lane, offsets in left.accused.items():
             self._answers.take_suspects(lane, offsets, reason)
-        self._dispatch()
+        self._works.go_on()
         return was_busy or bool(left.accused)
 
     def _reason(self, handle: Handle, status: int) -> str:

@@ -191,10 +191,7 @@ def _model_of(row: "Record") -> str:
 
 
 def _deployment(row: "Record") -> Deployment:
-    _, sequence, action, version, sha256, *others, watch, share = row
+    _, sequence, action, version, sha256, weight, *rest, watch, share = row
     placed = None if version is None else Placed(version, sha256)
-    policy = None if watch is None else _WATCH.decode(watch)
-    weight, actor, reason, at, command_id = others
-    return Deployment(
-        sequence, action, placed, weight, actor, reason, at, command_id, policy, share
-    )
+    rest += [None if watch is None else _WATCH.decode(watch), share]
+    return Deployment(sequence, action, placed, weight, *rest)
