@@ -1,10 +1,8 @@
 """Versions under watch on a real Kafka and a real Postgres: judged by what nodes told, once."""
 
 import asyncio
-import errno
 import itertools
 import multiprocessing
-import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
