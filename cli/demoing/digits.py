@@ -25,8 +25,9 @@ from chimera.workers.definitions.mlp import Mlp
 
 SEED = 0
 HELD_OUT = 0.25
-EPOCHS, ROWS, LEARNING_RATE = 40, 128, 0.003
-DROPOUT, SMOOTHING = 0.3, 0.1  # without them the worst of six splits was 95.8 %, with them 98.2 %
+EPOCHS, ROWS = 40, 128
+LEARNING_RATE, MOMENTUM = 0.1, 0.9
+DROPOUT, SMOOTHING = 0.3, 0.1  # with them the worst of six splits was 98.0 %
 SAMPLES = "samples.safetensors"
 
 Images = NDArray[np.float32]
@@ -78,18 +79,22 @@ def parts() -> Parts:
 
 
 def train(images: Images, labels: Labels) -> Mlp:
+    """By hand: making an optimiser of torch's loads its compiler, which takes longer than all of this."""
     torch.manual_seed(SEED)
     network = Mlp(dropout=DROPOUT)
-    optimiser = torch.optim.AdamW(network.parameters(), LEARNING_RATE)
+    weights = list(network.parameters())
+    speeds = [torch.zeros_like(one) for one in weights]
     inputs, wanted = torch.from_numpy(images), torch.from_numpy(labels)
     for _ in range(EPOCHS):
         for rows in torch.split(torch.randperm(len(wanted)), ROWS):
-            optimiser.zero_grad()
             loss = nn.functional.cross_entropy(
                 network.logits(inputs[rows]), wanted[rows], label_smoothing=SMOOTHING
             )
-            torch.autograd.backward(loss)
-            optimiser.step()
+            slopes = torch.autograd.grad(loss, weights)
+            with torch.no_grad():
+                for weight, speed, slope in zip(weights, speeds, slopes, strict=True):
+                    speed.mul_(MOMENTUM).add_(slope)
+                    weight.sub_(speed, alpha=LEARNING_RATE)
     return network.eval()
 
 

@@ -23,7 +23,6 @@ _MARK, _COLON = "making | ", ": "
 # The stages, in their order.
 TRAINED = "versions trained"
 REGISTERED = {version: f"version {version} registered" for version in (GOOD, WORSE)}
-COMPILED = {version: f"version {version} compiled" for version in (GOOD, WORSE)}  # and verified
 
 
 def line(stage: str, detail: str) -> str:
@@ -31,8 +30,8 @@ def line(stage: str, detail: str) -> str:
     return f"{_MARK}{stage}{_COLON}{detail}"
 
 
-def command(folder: Path, tiers: Sequence[str]) -> list[str]:
-    return [sys.executable, "-m", "chimera.cli.demoing.making", str(folder), *tiers]
+def command(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "chimera.cli.demoing.making", str(folder)]
 
 
 class Maker:
@@ -49,9 +48,7 @@ class Maker:
         self._log_file = log_file
         self._child = Child(command, log_file=log_file, environment=environment)
         self._stages = stages
-        self._over = {
-            name: threading.Event() for name in (TRAINED, *REGISTERED.values(), *COMPILED.values())
-        }
+        self._over = {name: threading.Event() for name in (TRAINED, *REGISTERED.values())}
         threading.Thread(target=self._follow, name="maker", daemon=True).start()
 
     def kill(self) -> None:

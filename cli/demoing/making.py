@@ -1,14 +1,13 @@
-"""Makes the demo's two versions of its model: trained, registered, compiled, verified, measured.
+"""Makes the demo's two versions of its model: trained, inspected, signed, registered.
 
-    python -m chimera.cli.demoing.making FOLDER [TIER ...]
+    python -m chimera.cli.demoing.making FOLDER
       FOLDER/versions/1, 2   weights, samples, manifest: what is registered
-      FOLDER/compiled/1, 2   each with its report.json
       FOLDER/digits.npz      what neither saw in training: images, labels, each version's own scores
       FOLDER/digests.json    by version, as results name them
       FOLDER/digit.json      one image, for `chimera infer`
 
-Version 2 learned from shuffled labels: it computes what it says, so it is verified, and what it says
-is worthless. A process of its own, because torch takes longer to load than everything else; both
+Version 2 learned from shuffled labels: it computes what it says, so it will be verified, and what it
+says is worthless. A process of its own, because torch takes longer to load than everything else; both
 versions share it. It begins to register when FOLDER/registry.ready is there, and says what it does in
 lines on standard output (`maker.py` reads them). `tests/cli/demoing/test_demo.py` runs it.
 """
@@ -24,16 +23,12 @@ import torch
 from msgspec.structs import replace
 
 from chimera.cli.actor import actor
-from chimera.cli.compiling import compile_registered
 from chimera.cli.demoing import digits
-from chimera.cli.demoing.configuration import QUICK
-from chimera.cli.demoing.maker import COMPILED, READY_FILE, REGISTERED, TRAINED, line
+from chimera.cli.demoing.maker import READY_FILE, REGISTERED, TRAINED, line
 from chimera.cli.demoing.requests import GOOD, WORSE
 from chimera.cli.registering import register
-from chimera.schemas.compile_report import Step
 from chimera.schemas.errors import ChimeraError, PostgresUnavailable
 from chimera.schemas.settings import Settings, load
-from chimera.workers.compiling.pipeline import Targets
 from chimera.workers.definitions.mlp import Mlp
 from chimera.workers.packing import write_folder
 
@@ -41,7 +36,7 @@ REGISTRY_WITHIN_S = 60.0
 POLL_S = 0.02
 
 
-def make(folder: Path, tiers: tuple[str, ...], settings: Settings) -> None:
+def make(folder: Path, settings: Settings) -> None:
     """Raises ChimeraError: no scikit-learn, no registry, or a version is refused."""
     torch.set_num_threads(1)  # small matrices: more threads are slower, and not reproducible
     _say(TRAINED, "reading the digits")
@@ -66,29 +61,11 @@ def make(folder: Path, tiers: tuple[str, ...], settings: Settings) -> None:
         made = write_folder(folder / "versions" / version, manifest, digits.files(network, images))
         digests[version] = asyncio.run(register(made, settings, actor())).digest
         (folder / "digests.json").write_text(json.dumps(digests))
-        wanted = tiers or (() if version == GOOD else QUICK)  # all of one is enough to see
-        _compile(version, folder / "compiled" / version, wanted, settings)
 
 
 def _write_sample(file: Path, image: digits.Images) -> None:
     tensor = {"name": "image", "shape": [1, 64], "datatype": "FP32", "data": image.tolist()}
     file.write_text(json.dumps({"inputs": [tensor]}) + "\n", "utf-8")
-
-
-def _compile(version: str, out: Path, tiers: tuple[str, ...], settings: Settings) -> None:
-    what = COMPILED[version]
-    targets = Targets(
-        tiers,
-        threads=settings.serving.threads,
-        max_rows=settings.batching.max_batch_size,
-        definitions=settings.artifacts.definitions,
-    )
-
-    def tell(step: Step) -> None:
-        _say(what, f"{step.variant}: {step.stage}")
-
-    out.parent.mkdir(exist_ok=True)
-    compile_registered(digits.MANIFEST.name, version, settings, targets, out, tell)
 
 
 def _await_registry(folder: Path) -> None:
@@ -105,6 +82,6 @@ def _say(stage: str, detail: str) -> None:
 
 if __name__ == "__main__":
     try:
-        make(Path(sys.argv[1]), tuple(sys.argv[2:]), load())
+        make(Path(sys.argv[1]), load())
     except ChimeraError as error:
         sys.exit(f"making: {error}")

@@ -3,15 +3,20 @@
 `tests/cli/demoing/test_demo.py` runs it.
 """
 
+import asyncio
 import uuid
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from chimera.cli.actor import actor
 from chimera.cli.commanding import give
+from chimera.cli.compiling import compile_registered
 from chimera.cli.demoing.failure import DemoFailed
 from chimera.cli.demoing.requests import MODEL
+from chimera.schemas.compile_report import CompileReport, Step
 from chimera.schemas.model_commands import (
     Command,
+    CompileModel,
     DeployModel,
     PromoteModel,
     RollBackModel,
@@ -24,13 +29,34 @@ from chimera.schemas.settings import Settings
 # Of latencies a demo on a busy machine says nothing.
 POLICY = WatchPolicy(window_s=60, min_requests=500, max_p99_ratio=None, max_disagreement=0.05)
 ANSWER_WITHIN_S = 30.0
+COMPILED_WITHIN_S = 600.0  # all tiers, on a busy machine
+POLL_S = 0.1
+
+Answer = TypeVar("Answer")
 
 
 class Operator:
-    """Gives commands to the controller, as `chimera models` does."""
+    """Gives commands to the controller, as `chimera models` does; each raises DemoFailed."""
 
-    def __init__(self, settings: Settings, bootstrap: str) -> None:
+    def __init__(
+        self, settings: Settings, bootstrap: str, require_node: Callable[[], None]
+    ) -> None:
+        """`require_node` raises if nobody is left to do what is asked for."""
         self._settings, self._bootstrap = settings, bootstrap
+        self._require_node = require_node
+
+    async def compile(
+        self, version: str, tiers: Sequence[str], tell: Callable[[Step], None]
+    ) -> CompileReport:
+        """`tiers`: by name; none named: all. `tell` hears of each step."""
+        command = CompileModel(version=version, tiers=tuple(tiers), **_common("it is new"))
+        within_s = COMPILED_WITHIN_S
+        doing = compile_registered(self._settings, self._bootstrap, command, within_s, tell)
+        answer, report = await self._attended(doing)
+        _require_done(command, answer, within_s)
+        if report is None:
+            raise DemoFailed(f"version {version} is compiled, and no report was named")
+        return report
 
     async def deploy(self, version: str) -> CommandAnswered:
         return await self._give(DeployModel(version=version, **_common("the demo begins")))
@@ -43,12 +69,28 @@ class Operator:
         return await self._give(RollBackModel(**_common(reason)))
 
     async def _give(self, command: Command) -> CommandAnswered:
-        """Raises DemoFailed: it was refused, or nobody answers."""
-        answer = await give(self._settings, self._bootstrap, command, ANSWER_WITHIN_S)
-        if answer is None or answer.outcome != "done":
-            why = f"no answer within {ANSWER_WITHIN_S:.0f} s" if answer is None else answer.error
-            raise DemoFailed(f"{type(command).__name__}: {why}")
-        return answer
+        doing = give(self._settings, self._bootstrap, command, ANSWER_WITHIN_S)
+        return _require_done(command, await self._attended(doing), ANSWER_WITHIN_S)
+
+    async def _attended(self, doing: Coroutine[Any, Any, Answer]) -> Answer:
+        """What comes of it, for as long as there is a node."""
+        task = asyncio.create_task(doing, name="command")
+        try:
+            while not (await asyncio.wait((task,), timeout=POLL_S))[0]:
+                self._require_node()
+        finally:
+            task.cancel()
+        return task.result()
+
+
+def _require_done(
+    command: Command, answer: CommandAnswered | None, within_s: float
+) -> CommandAnswered:
+    """Raises DemoFailed: it was refused, or nobody answers."""
+    if answer is None or answer.outcome != "done":
+        why = f"no answer within {within_s:.0f} s" if answer is None else answer.error
+        raise DemoFailed(f"{type(command).__name__}: {why}")
+    return answer
 
 
 def _common(reason: str) -> dict[str, Any]:

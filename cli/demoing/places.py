@@ -18,7 +18,7 @@ def places(stack: DemoStack, *, is_up: bool) -> dict[str, str]:
         "what serves": topics.model_state.name,
         "registry": stack.postgres,
         "metrics": stack.metrics,
-        "versions, their tiers": f"{stack.folder}/versions, {stack.folder}/compiled",
+        "versions, their tiers": f"{stack.folder}/versions, {stack.folder}/artifacts",
         "logs": f"{stack.folder}/" + ", ".join((*logs, "node.log", "making.log")),
     }
     if stack.is_embedded:

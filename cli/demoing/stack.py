@@ -34,7 +34,7 @@ class DemoStack:
 
     def __init__(self, settings: Settings, tiers: Sequence[str], stages: Stages) -> None:
         """`tiers`: those that are compiled; none named: all."""
-        self._stages, self._tiers = stages, tiers
+        self._stages, self.tiers = stages, tiers
         self.folder = Path(tempfile.mkdtemp(prefix="chimera-demo-"))
         self.is_embedded = settings.kafka.bootstrap is None
         self._overrides = configuration.overrides(
@@ -104,7 +104,7 @@ class DemoStack:
         Raises:
             ChimeraError: something did not start; says which, and what its log says.
         """
-        making = command(self.folder, self._tiers)
+        making = command(self.folder)
         log_file = self.folder / "making.log"
         self._maker = Maker(making, log_file, self._environment, self._stages)
         from chimera.cli.demoing.servers import Servers  # while torch is loaded over there

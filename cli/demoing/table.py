@@ -66,7 +66,10 @@ def _figures(report: Report) -> Table:
     about = f"burst of {report.burst:,}: first publish to last visible result"
     table.add_row("requests/s", rate, about)
     latency = " ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
-    about = f"{report.paced:,} digits at {RATE}/s: scheduled time to visible result"
+    about = (
+        f"{report.paced:,} digits at {RATE}/s, while version {WORSE} is compiled: scheduled time"
+    )
+    about += " to visible result"
     table.add_row("latency, ms", latency or "-", about)
     return table
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from chimera.cli import results
 from chimera.cli.demoing.publisher import Acknowledged, Publisher
 from chimera.cli.demoing.recording import Recording
-from chimera.cli.demoing.requests import Plan, Request
+from chimera.cli.demoing.requests import Request
 from chimera.cli.results import Coordinates, Record
 
 RATE = 300  # paced requests a second: well below what two busy cores serve
@@ -44,41 +44,56 @@ class Traffic:
         return found
 
 
-async def exchange(
-    publisher: Publisher, recording: Recording, plan: Plan, tell: Callable[[int], None]
+Tell = Callable[[int], None]
+
+
+async def burst(
+    publisher: Publisher, recording: Recording, requests: Sequence[Request], tell: Tell
 ) -> Traffic:
-    """Publish everything and read until all is answered, or nothing comes any more.
+    """Publish them at once and read until all are answered, or nothing comes any more.
 
     Args:
-        tell: hears how many requests are answered.
+        tell: hears how many are answered.
 
     Raises:
         ChimeraError: as `Recording.until`.
     """
-
-    def all_answered() -> bool:
-        tell(len(recording.answers))
-        return len(recording.answers) >= len(traffic.sent)
-
     traffic = Traffic()
-    batches = publisher.prepare(plan.burst)
+    batches = publisher.prepare(requests)
     started_s = time.monotonic()
     traffic.sent.update(await publisher.send(batches))
-    await recording.until(all_answered)
-    traffic.burst = min(len(plan.burst), len(recording.seen_s))
+    await _answered(recording, traffic, 0, tell)
+    traffic.burst = min(len(requests), len(recording.seen_s))
     if traffic.burst:
         traffic.burst_s = recording.seen_s[traffic.burst - 1] - started_s
-    await _paced(publisher, plan.paced, traffic)
-    await recording.until(all_answered)
     return traffic
 
 
-async def _paced(publisher: Publisher, requests: Sequence[Request], traffic: Traffic) -> None:
+async def pace(
+    publisher: Publisher,
+    recording: Recording,
+    requests: Sequence[Request],
+    traffic: Traffic,
+    tell: Tell,
+) -> None:
+    """The same by the clock, and added to `traffic`. Raises as `burst`."""
+    before = len(recording.answers)
     sent = [one async for one in by_the_clock(publisher, requests, RATE)]
     for request, due_s, acknowledged in sent:
         where = await coordinates(acknowledged)
         traffic.sent[where] = request
         traffic.due_s[where] = due_s
+    await _answered(recording, traffic, before, tell)
+
+
+async def _answered(recording: Recording, traffic: Traffic, before: int, tell: Tell) -> None:
+    """Until everything that was sent is; `before`: answers that were told earlier."""
+
+    def is_all() -> bool:
+        tell(len(recording.answers) - before)
+        return len(recording.answers) >= len(traffic.sent)
+
+    await recording.until(is_all)
 
 
 async def by_the_clock(

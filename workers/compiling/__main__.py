@@ -5,10 +5,12 @@
 Native code is for whoever started it to sign: no key comes in here. Standard output gets one JSON
 line a step; the report lies in OUT. Whoever starts it reads steps until it ends; exit status 1 means
 that the version was refused, with the reason on standard error. An end by a signal is a compiler's or
-an artifact's crash, and leaves no report.
+an artifact's crash, and leaves no report. It dies with whoever started it, where the kernel sees to that.
 `tests/workers/compiling/test_pipeline.py` starts it.
 """
 
+import ctypes
+import signal
 import sys
 from pathlib import Path
 
@@ -19,8 +21,11 @@ from chimera.schemas.errors import ChimeraError
 from chimera.schemas.settings import load
 from chimera.workers.compiling.pipeline import Targets, compile
 
+_PR_SET_PDEATHSIG = 1
+
 
 def main(arguments: list[str]) -> int:
+    _die_with_parent()
     native = arguments[:1] != ["--without-native"]
     folder, out, *tiers = arguments if native else arguments[1:]
     try:
@@ -37,6 +42,12 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
+
+
+def _die_with_parent() -> None:
+    """One whose parent is gone already ends with its first step, which nobody reads."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _tell(step: Step) -> None:

@@ -145,18 +145,29 @@ def test_demo_that_is_kept_can_be_used_and_stopped(
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("number", "after"),
+    [
+        (signal.SIGINT, {"topics made"}),  # while versions are trained
+        (signal.SIGTERM, {"node ready", "version 1 registered"}),  # while one is compiled
+        (signal.SIGKILL, {"node ready", "version 1 registered"}),
+    ],
+)
 def test_demo_that_is_interrupted_leaves_no_process(
-    temporary: Path, number: signal.Signals
+    temporary: Path, number: signal.Signals, after: set[str]
 ) -> None:
     command = [sys.executable, "-m", "chimera.cli", "demo"]
     with subprocess.Popen(
         command, env=environment(temporary), stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
-        for line in process.stderr:
-            if "topics made" in line:  # Kafka runs, and the training too
-                break
+        awaited = set(after)
+        while awaited:
+            line = process.stderr.readline()
+            assert line, "it ended by itself"
+            awaited -= {what for what in awaited if what in line}
+        if "node ready" in after:
+            await_compiler(temporary)
         assert len(processes(temporary)) >= 3
         process.send_signal(number)
         told = process.stderr.read()
@@ -166,6 +177,14 @@ def test_demo_that_is_interrupted_leaves_no_process(
     if number != signal.SIGKILL:
         assert process.returncode == 130, told
         assert list(temporary.iterdir()) == []
+
+
+def await_compiler(folder: Path) -> None:
+    """Until the controller's process for a version runs."""
+    until = time.monotonic() + 60
+    while not [one for one in processes(folder) if "chimera.workers.compiling" in one.cmdline()]:
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def test_demo_refuses_to_keep_a_cluster_that_is_not_its_own(temporary: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from chimera.cli.demoing.failure import DemoFailed
-from chimera.cli.demoing.maker import COMPILED, REGISTERED, TRAINED, Maker, line
-from chimera.cli.demoing.requests import GOOD
+from chimera.cli.demoing.maker import REGISTERED, TRAINED, Maker, line
+from chimera.cli.demoing.requests import GOOD, WORSE
 from chimera.cli.demoing.stages import Stages
 
 
@@ -24,13 +24,13 @@ def test_a_stage_is_over_when_the_next_begins_and_the_last_with_the_process(tmp_
         "a warning of a library",
         line(TRAINED, "version 2"),
         line(REGISTERED[GOOD], "signing"),
-        line(COMPILED[GOOD], "onnx-cpu: verifying"),
+        line(REGISTERED[WORSE], "signing"),
     ]
     with Stages() as stages:
         maker = follow(tmp_path, stages, *said)
-        for stage in (TRAINED, REGISTERED[GOOD], COMPILED[GOOD]):
+        for stage in (TRAINED, REGISTERED[GOOD], REGISTERED[WORSE]):
             maker.wait(stage)
-        assert list(stages.took_s) == [TRAINED, REGISTERED[GOOD], COMPILED[GOOD]]
+        assert list(stages.took_s) == [TRAINED, REGISTERED[GOOD], REGISTERED[WORSE]]
 
 
 def test_a_making_that_fails_is_told_with_its_last_words(tmp_path: Path) -> None:
