@@ -1,13 +1,14 @@
 """`chimera demo`: everything once, on real servers, and every request accounted for.
 
-    Kafka, Postgres start ── node ──┐
-    versions 1 and 2: trained ── registered ── 1 compiled ── 1 deployed ── burst ── paced ──┐
-    ┌───────────────────────────────────────────────────────────── 2 compiled beside ───────┘
-    └ 2 promoted ── its watch takes it back ── node stops ── read to the end ── verdict
+    Kafka, Postgres start ── node ──────────────┐
+    versions 1 and 2: trained ── registered ── 1 compiled ── 1 deployed ── burst ─┐
+    ┌─────────────────────────────────────────────────────────────────────────────┘
+    ├ paced ──────┐
+    └ 2 compiled ─┴ 2 promoted ── its watch takes it back ── node stops ── read to the end ── verdict
 
 Versions are compiled, deployed and promoted by command: the node's controller does it, as for any operator.
-Everything lives in one temporary folder, and every process is this one's child: whichever way the
-demo ends, nothing stays. `--keep` hands the folder to `chimera up`. `tests/cli/demoing/test_demo.py`
+Everything lives in one temporary folder, and every process is this one's child, or dies with one:
+whichever way the demo ends, nothing stays. `--keep` hands the folder to `chimera up`. `tests/cli/demoing/test_demo.py`
 runs it.
 """
 
