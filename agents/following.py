@@ -3,11 +3,12 @@
     record ─┬ paused? ── executors hand its requests back ────────────────────── at once
             └ newer than what is served? ── files laid out ── executors hold it ── traffic turns
 
-A version is there and warm before any request goes to it; the one before stays, so that a rollback
-is a word to the executors. What cannot be had changes nothing: the model goes on as it was, the
-reason is logged and told, and it is tried again (`refusals.py`); a shadow that cannot be had is left
-out. A pause begins as soon as it is read; it ends when the version that came with its end answers, or
-cannot be had. Of tenants only `default` is served by now. `tests/integration/test_following.py`.
+A version is there and warm before any request goes to it; the one before stays while there is room,
+so that a rollback is a word to the executors, else it is loaded again. What cannot be had changes
+nothing: the model goes on as it was, the reason is logged and told, and it is tried again
+(`refusals.py`); a shadow that cannot be had is left out. A pause begins as soon as it is read; it ends
+when the version that came with its end answers, or cannot be had. Of tenants only `default` is served
+by now. `tests/integration/test_following.py`.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -53,7 +54,9 @@ class Executors(Protocol):
 
     @property
     def refused(self) -> Sequence[Loaded]: ...
-    async def hold(self, placements: tuple[Placement, ...]) -> tuple[Loaded, ...]: ...
+    async def hold(
+        self, needed: Sequence[Placement], spare: Sequence[Placement], traffic: Traffic
+    ) -> tuple[Loaded, ...]: ...
     def direct(self, traffic: Traffic) -> None: ...
     def pause(self, models: Collection[str]) -> None: ...
     def mirror(self, shadows: Shadows) -> None: ...
@@ -83,7 +86,6 @@ class Following:
         self._changing: set[str] = set()
         self._away: set[str] = set()  # what the store was asked for in vain
         self._paused: tuple[str, ...] = ()
-        self._held: tuple[Placement, ...] = ()
         self._directed: dict[str, ModelState] = {}
         self._answering: list[Placement] = []
 
@@ -103,7 +105,7 @@ class Following:
             await asyncio.sleep(ASK_S)
             await self._lay_out()
         orders = self._orders()
-        self._held, self._paused = orders.placements, orders.paused
+        self._paused = orders.paused
         self._note_answering()
         return orders
 
@@ -195,11 +197,11 @@ class Following:
         laid_out = await self._lay_out()
         while refused := await self._hold(executors):
             shadows = self._shadows_of(refused)
-            tried = {one.model: self._served[one.model][0] for one in refused}
+            tried = {one.model: self._served[one.model] for one in refused}
             for one in shadows or refused:
-                self._refuse(tried[one.model], one)
+                self._refuse(tried[one.model][0], one)
                 laid_out.discard(one.model)
-                if shadows:
+                if shadows or tried[one.model] == before.get(one.model):
                     self._leave_out(one)
                 else:
                     self._go_on(one.model, before)
@@ -224,25 +226,17 @@ class Following:
         """Executors that have just started go on without these: they are tried again."""
         for one in refused:
             name = f"{one.model}/{one.version}"
-            if one.model in self._served and any(held.name == name for held in self._held):
+            if any(needed.name == name for needed in self._orders().placements):
                 self._refuse(self._served[one.model][0], one)
                 self._leave_out(one)
 
     async def _hold(self, executors: Executors) -> tuple[Loaded, ...]:
-        """Where anything is missing: what is wanted, and until traffic turns what answers now.
-
-        A version that is no longer wanted alone is no reason to start executors anew.
-        """
-        wanted = self._orders().placements
-        if all(one in self._held for one in wanted):
-            return ()
-        names = {one.name for one in wanted}
-        still = [one for one in self._held if one in self._answering and one.name not in names]
-        held = (*wanted, *still)
-        refused = await executors.hold(held)
-        if not refused:
-            self._held = held
-        return refused
+        """What is wanted; while there is room a way back too, and until traffic turns what answers now."""
+        wanted = self._orders()
+        needed = {one.name for one in wanted.placements}
+        spare = {one.name: one for one in (*wanted.spare, *self._answering)}
+        others = [one for name, one in spare.items() if name not in needed]
+        return await executors.hold(wanted.placements, others, wanted.traffic)
 
     def _shadows_of(self, refused: Iterable[Loaded]) -> list[Loaded]:
         """The others may be refused for their sake: they end an executor together."""
@@ -258,7 +252,7 @@ class Following:
         name = f"{refused.model}/{refused.version}"
         state, placed = self._served[refused.model]
         self._served[refused.model] = (state, tuple(one for one in placed if one.name != name))
-        self._held = tuple(one for one in self._held if one.name != name)
+        self._answering = [one for one in self._answering if one.name != name]
         self._lacking.add(refused.model)
 
     def _note_answering(self) -> None:
@@ -314,15 +308,22 @@ class Following:
         return tuple(found)
 
     def _orders(self) -> Orders:
-        placements = [one for _, placed in self._served.values() for one in placed]
         traffic = {model: state.weights for model, (state, _) in self._served.items() if state.live}
-        shadows = {
-            model: Shadow(state.shadow.version, state.shadow.share)
-            for model, (state, placed) in self._served.items()
-            if state.shadow and any(one.version == state.shadow.version for one in placed)
-        }
+        live: list[Placement] = []
+        shadowing: list[Placement] = []
+        spare: list[Placement] = []
+        shadows: Shadows = {}
+        for model, (state, placed) in self._served.items():
+            for one in placed:
+                if one.version in state.weights:
+                    live.append(one)
+                elif state.shadow is not None and one.version == state.shadow.version:
+                    shadowing.append(one)
+                    shadows[model] = Shadow(one.version, state.shadow.share)
+                else:
+                    spare.append(one)
         paused = sorted(model for model, state in self._wanted.items() if state.paused)
-        return Orders(tuple(placements), traffic, shadows, tuple(paused))
+        return Orders((*live, *shadowing), traffic, shadows, tuple(paused), tuple(spare))
 
 
 def _holds(state: ModelState) -> tuple[object, ...]:

@@ -94,6 +94,17 @@ class Metrics:
             "Times that executors did not load a version",
             ["model", "version"],
         )
+        self.model_memory_bytes = gauge(
+            "chimera_model_memory_bytes",
+            "What a version takes of memory, in all executors together",
+            ["model", "version"],
+        )
+        self.model_memory_budget_bytes = gauge(
+            "chimera_model_memory_budget_bytes", "What versions may take of one device; 0: no limit"
+        )
+        self.model_evictions = counter(
+            "chimera_model_evictions", "Versions that made room for others", ["model"]
+        )
         self.executor_restarts = counter(
             "chimera_executor_restarts", "Executors replaced", ["reason"]
         )

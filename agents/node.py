@@ -17,6 +17,7 @@ import itertools
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
@@ -84,6 +85,7 @@ class Node:
         self._attempts = Attempts(self.catalogue.attempts.name, self._arguments)
         self._stages = Stages(self.metrics, failpoints.from_environment())
         self.pool = Pool(settings, self)
+        self.metrics.model_memory_budget_bytes.set(settings.serving.model_memory_bytes or 0)
         self._following = self._new_following() if settings.serving.follow else None
         self._news = ModelNews(self.catalogue, self._arguments, self.metrics, self._following)
         self.app = new_app(settings, bootstrap)
@@ -208,6 +210,19 @@ class Node:
             end = consumer.end_of(tp)
             if end is not None and lane.position is not None:
                 self.metrics.lag_records.labels(*tp).set(max(0, end - lane.position))
+        self._measure_models()
+
+    def _measure_models(self) -> None:
+        memory = Counter[tuple[str, str]]()
+        for executor in self.pool.executors:
+            for one in executor.models:
+                if not one.refused:
+                    memory[one.model, one.version] += one.size_bytes
+        self.metrics.model_memory_bytes.clear()
+        for labels, size_bytes in memory.items():
+            self.metrics.model_memory_bytes.labels(*labels).set(size_bytes)
+        for evicted in self.pool.holdings.take_evicted():
+            self.metrics.model_evictions.labels(evicted.model).inc()
 
     # Lanes.
 

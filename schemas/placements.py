@@ -56,7 +56,8 @@ Shadows = dict[str, Shadow]
 class Orders(msgspec.Struct, frozen=True):
     """What a node's executors hold, who answers, who computes the same beside them, who is not asked."""
 
-    placements: tuple[Placement, ...] = ()
+    placements: tuple[Placement, ...] = ()  # where room is short, the first first
     traffic: Traffic = {}
     shadows: Shadows = {}
     paused: tuple[str, ...] = ()
+    spare: tuple[Placement, ...] = ()  # held too while there is room: ways back

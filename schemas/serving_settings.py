@@ -90,6 +90,14 @@ class ServingSettings(Section):
         description="address space of an executor on the processor; past it a request is answered"
         " out_of_memory instead of the kernel ending a process; unset: no limit",
     )
+    model_memory_bytes: int | None = Field(
+        default=None,
+        ge=1 << 20,
+        description="what versions may take of one device's memory, all its executors together; a"
+        " new one displaces those that are kept for a way back, the least recently used first, and"
+        " one that does not fit beside what serves is refused; unset: no limit, as nobody knows who"
+        " else lives on the machine",
+    )
 
 
 class BatchingSettings(Section):

@@ -131,6 +131,7 @@ class Loaded:
     tier: str
     load_ms: int
     refused: str = ""  # the reason; empty: it serves
+    size_bytes: int = 0  # of memory, that it took where its device has it; 0: nobody can say
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class Configuration(msgspec.Struct, frozen=True):
     dispatch: Policy = Policy()
     shadows: ShadowPolicy = ShadowPolicy()
     orders: Orders | None = None  # None: the whole folder of models, the highest versions answer
-    refused: tuple[str, ...] = ()  # name/version of models that ended executors while loading
+    left_out: dict[str, str] = {}  # by name/version: what is not to be loaded, and why
     tenant_keys_dir: str | None = None  # None: no journal is written
     log_format: str = "console"
     log_level: str = "info"
@@ -52,7 +52,7 @@ def configuration(
     *,
     node_pid: int,
     orders: Orders | None = None,
-    refused: tuple[str, ...] = (),
+    left_out: dict[str, str] | None = None,
 ) -> Configuration:
     """The configuration of the executor in `slot` on `device`."""
     serving, batching = settings.serving, settings.batching
@@ -76,7 +76,7 @@ def configuration(
         Policy.of(settings),
         ShadowPolicy.of(settings),
         orders,
-        refused,
+        left_out or {},
         _absolute(settings.journal.keys_dir) if settings.journal.enabled else None,
         settings.observability.log_format,
         settings.observability.log_level,

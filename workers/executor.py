@@ -18,6 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -39,6 +40,7 @@ from chimera.workers.frames import BrokenFrame, Kind
 from chimera.workers.ledger import Ledger
 from chimera.workers.link import Closed, Link
 from chimera.workers.loop import BEAT_S, Loop
+from chimera.workers.memory import taken_bytes
 from chimera.workers.models import find
 from chimera.workers.placed import find_placed
 from chimera.workers.repertoire import load
@@ -114,7 +116,13 @@ def _start(link: Link, board: Board, make_loader: MakeLoader, started_ns: int) -
     orders = configuration.orders
     found = find_placed(orders.placements) if orders else find(Path(configuration.models_dir))
     repertoire, loaded = load(
-        found, loader, default, board, configuration.refused, configuration.dispatch
+        found,
+        loader,
+        default,
+        board,
+        configuration.left_out,
+        configuration.dispatch,
+        partial(taken_bytes, configuration.device),
     )
     if orders:
         repertoire.direct(orders.traffic)

@@ -6,7 +6,7 @@
 
 Who gets which work is `distribution.py`'s to say. An executor that dies is replaced at
 once, or after a pause if it dies again and again before it has computed anything (`slots.py`). What
-executors hold is changed by successors, one slot after the other; who answers, by a word to each.
+executors hold is changed by successors (`placing.py`); who answers, by a word to each.
 `tests/workers/test_pool.py`, `test_blocks.py` and `test_placing.py` run it with real processes,
 `test_executor_deaths.py` kills them.
 """
@@ -29,7 +29,9 @@ from chimera.workers.devices import devices
 from chimera.workers.distribution import Distribution
 from chimera.workers.frames import MAX_BODY_BYTES
 from chimera.workers.handle import Handle
-from chimera.workers.lookout import START_WITHIN_S, Lookout
+from chimera.workers.holdings import Holdings
+from chimera.workers.lookout import Lookout
+from chimera.workers.placing import LeftOut, Placing
 from chimera.workers.reports import Report
 from chimera.workers.slots import Slot
 from chimera.workers.splits import Split
@@ -90,11 +92,11 @@ class Pool:
         self._answers = answers
         self._entry = entry
         self._slots: list[Slot] = []
-        self._orders: Orders | None = None
-        self.turns = 0  # how often who answers has changed
-        self._placing = asyncio.Lock()
         self._works = Distribution(self._ready, settings.batching.max_batch_size)
         self._toll = Toll()
+        budget = serving.model_memory_bytes
+        self.holdings = Holdings(None if budget is None else budget // serving.executors)
+        self._placing = Placing(self.holdings, self._toll, self._configuration, self._works.go_on)
         self._stopping = False
         self._main: asyncio.Task[None] | None = None
         self._first: asyncio.Event = asyncio.Event()
@@ -110,19 +112,23 @@ class Pool:
         Raises:
             ConfigurationError: a device is named that is none, or cannot be used.
         """
-        self._orders = orders
+        if orders is not None:
+            self._placing.begin(orders)
         found = await devices(self._settings.serving.devices)
         self._slots = [
-            Slot(f"{device}:{number}", device, self, self._command, self._configuration)
+            Slot(f"{device}:{number}", device, self, self._command, self._placing.configuration)
             for device in found
             for number in range(self._settings.serving.executors)
         ]
+        self._placing.slots = self._slots
         self._main = asyncio.create_task(self._run(), name="pool")
         ready = asyncio.create_task(self._first.wait(), name="pool-ready")
         await asyncio.wait((self._main, ready), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if self._main.done() and not self._main.cancelled():
             self._raise_failure(self._main)
+        if orders is not None and self._first.is_set():
+            await self._placing.settle(orders)
 
     @staticmethod
     def _raise_failure(main: "asyncio.Task[None]") -> None:
@@ -157,7 +163,13 @@ class Pool:
     @property
     def paused(self) -> Collection[str]:
         """Models whose requests wait."""
-        return self._orders.paused if self._orders is not None else ()
+        orders = self._placing.orders
+        return orders.paused if orders is not None else ()
+
+    @property
+    def turns(self) -> int:
+        """How often who answers has changed."""
+        return self._placing.turns
 
     @property
     def executors(self) -> list[Started]:
@@ -167,50 +179,24 @@ class Pool:
     @property
     def refused(self) -> list[Loaded]:
         """What those that can compute now did not load, with the reasons."""
-        return [one for report in self.executors for one in report.models if one.refused]
+        return self._placing.refused
 
     # What executors hold, and who answers.
 
-    async def hold(self, placements: Sequence[Placement]) -> tuple[Loaded, ...]:
+    async def hold(
+        self,
+        needed: Sequence[Placement],
+        spare: Sequence[Placement] = (),
+        traffic: Traffic | None = None,
+    ) -> tuple[Loaded, ...]:
         """Let executors hold these versions; each slot goes on as it is until a successor can.
 
-        Returns what was refused; then nothing has changed. Who answers is not changed by this. What
-        executors refused when they started is tried again.
+        `spare` are held as far as there is room, the last used first; that one is missing is no
+        reason to start executors anew. Returns what was refused; then nothing has changed. Who
+        answers is changed only where who answers now has to go to make room: to `traffic`, slot by
+        slot. What executors refused when they started is tried again.
         """
-        async with self._placing:
-            before = self._orders or Orders()
-            wanted = structs.replace(before, placements=tuple(placements))
-            lacking = {(one.model, one.version) for one in self.refused}
-            new = [
-                one
-                for one in wanted.placements
-                if one not in before.placements or (one.model, one.version) in lacking
-            ]
-            if wanted == before and not new:
-                return ()
-            self._toll.load_again(one.name for one in new)
-            first, *others = self._slots
-            successor = await first.prepare(self._configuration(first, wanted), START_WITHIN_S)
-            if refused := _refused(successor, new):
-                if successor is not None:
-                    successor.kill(deaths.RETIRED)
-                return refused
-            now = self._orders or wanted
-            self._orders = structs.replace(now, placements=wanted.placements)
-            self._adopt(first, successor)
-            for slot in others:
-                configuration = self._configuration(slot)
-                self._adopt(slot, await slot.prepare(configuration, START_WITHIN_S))
-            return ()
-
-    def _adopt(self, slot: Slot, successor: Handle | None) -> None:
-        if successor is None:  # it died of something else: the slot tries until it can
-            slot.vacate()
-            return
-        if self._orders is not None:  # a shadow may have ended executors while it started
-            successor.mirror(self._toll.spare(self._orders.shadows))
-        slot.adopt(successor)
-        self._works.go_on()
+        return await self._placing.hold(needed, spare, traffic)
 
     def direct(self, traffic: Traffic) -> None:
         """From their next batches on, these versions answer.
@@ -220,15 +206,13 @@ class Pool:
         """
         for weights in traffic.values():
             Split(weights)
-        before = self._orders or Orders()
-        self.turns += before.traffic != traffic
-        self._orders = structs.replace(before, traffic=traffic)
+        self._placing.direct(traffic)
         for handle in self._handles():
             handle.direct(traffic)
 
     def mirror(self, shadows: Shadows) -> None:
         """From their next batches on, these versions compute what others answer, to be compared."""
-        self._orders = structs.replace(self._orders or Orders(), shadows=shadows)
+        self._placing.mirror(shadows)
         self._toll.forgive(shadows)
         for handle in self._handles():
             handle.mirror(self._toll.spare(shadows))
@@ -240,7 +224,7 @@ class Pool:
 
     def pause(self, models: Collection[str]) -> None:
         """From their next batches on, requests of these models come back, and of no other."""
-        self._orders = structs.replace(self._orders or Orders(), paused=tuple(models))
+        self._placing.pause(models)
         for handle in self._handles():
             handle.pause(models)
 
@@ -265,10 +249,12 @@ class Pool:
     # What executors say.
 
     def take_outcomes(self, outcomes: Outcomes) -> None:
+        self.holdings.note((outcomes.batch,))
         self._answers.take_outcomes(outcomes)
         self._works.go_on()
 
     def take_results(self, results: Results) -> None:
+        self.holdings.note(results.stories)
         self._answers.take_results(results)
         self._works.go_on()
 
@@ -300,17 +286,16 @@ class Pool:
     def _command(self, configuration: Configuration) -> Sequence[str]:
         return self._entry or kinds.entry(configuration.orders, configuration.device)
 
-    def _configuration(self, slot: Slot, orders: Orders | None = None) -> Configuration:
-        wanted = orders or self._orders
-        if wanted is not None:
-            wanted = structs.replace(wanted, shadows=self._toll.spare(wanted.shadows))
+    def _configuration(self, slot: Slot, orders: Orders | None, left_out: LeftOut) -> Configuration:
+        if orders is not None:
+            orders = structs.replace(orders, shadows=self._toll.spare(orders.shadows))
         return configuration(
             self._settings,
             slot.name,
             slot.device,
             node_pid=os.getpid(),
-            orders=wanted,
-            refused=self._toll.refused,
+            orders=orders,
+            left_out={**self._toll.refused, **left_out},
         )
 
     def take_start(self, started: "asyncio.Future[Started]") -> None:
@@ -318,6 +303,7 @@ class Pool:
         if started.cancelled() or started.exception() is not None:
             return
         report = started.result()
+        self.holdings.learn(report.models)
         for model in report.models:
             if model.refused:
                 log.error(
@@ -372,21 +358,12 @@ class Pool:
 
     def _blame_shadows(self, at_work: str, reason: str) -> None:
         """The one that was at work; where memory ran out all of them: they can be spared first."""
-        shadows = self._orders.shadows if self._orders is not None else {}
+        orders = self._placing.orders
+        shadows = orders.shadows if orders is not None else {}
         blamed = names(shadows) if reason == deaths.OUT_OF_MEMORY else {at_work} - {""}
         if dropped := self._toll.count_shadowing(blamed):
             log.error("shadows_dropped", shadows=sorted(dropped), reason=reason)
             self.mirror(shadows)
-
-
-def _refused(successor: Handle | None, new: Collection[Placement]) -> tuple[Loaded, ...]:
-    """What a successor did not load of what is new."""
-    if successor is None:
-        told = "an executor that was to load it ended"
-        return tuple(Loaded(one.model, one.version, one.digest, "", 0, told) for one in new)
-    names = {(one.model, one.version) for one in new}
-    models = successor.started.result().models
-    return tuple(one for one in models if one.refused and (one.model, one.version) in names)
 
 
 def _first(failure: BaseException) -> BaseException:

@@ -6,7 +6,7 @@ next. Without a version the highest that is served answers. `tests/workers/test_
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,15 +137,23 @@ class Repertoire:
         ]
 
 
+def _nothing() -> int:
+    return 0
+
+
 def load(
     found: Found,
     loader: Loader,
     default: Policy,
     board: Board,
-    skipped: Collection[str],
+    left_out: Mapping[str, str],
     dispatch: dispatching.Policy = BY_DEFAULT,
+    taken_bytes: Callable[[], int] = _nothing,
 ) -> tuple[Repertoire, tuple[Loaded, ...]]:
-    """Load every version; `skipped` (name/version) ended executors before and are left out."""
+    """Load every version but those that are `left_out`, by name/version and with the reason.
+
+    `taken_bytes`: of the memory that models take; what one adds to it is reported.
+    """
     served: list[Served] = []
     reports = [
         Loaded(refusal.model, refusal.version, "", "", 0, refusal.reason)
@@ -153,12 +161,12 @@ def load(
     ]
     for version in found.versions:
         manifest = version.manifest
-        started_ns = time.monotonic_ns()
+        started_ns, before_bytes = time.monotonic_ns(), taken_bytes()
         name = f"{manifest.name}/{manifest.version}"
         tier = refused = ""
         try:
-            if name in skipped:
-                raise ModelRefused(f"{name}: loading it ended an executor")
+            if name in left_out:
+                raise ModelRefused(left_out[name])
             board.mark_loading(name)
             one = _load(version, loader, default, dispatch)
             served.append(one)
@@ -168,9 +176,9 @@ def load(
         finally:
             board.clear()
         load_ms = (time.monotonic_ns() - started_ns) // 1_000_000
-        reports.append(
-            Loaded(manifest.name, manifest.version, version.digest, tier, load_ms, refused)
-        )
+        size_bytes = max(0, taken_bytes() - before_bytes)
+        about = (manifest.name, manifest.version, version.digest)
+        reports.append(Loaded(*about, tier, load_ms, refused, size_bytes))
     return Repertoire(served, [report for report in reports if report.refused]), tuple(reports)
 
 

@@ -36,9 +36,10 @@ class Toll:
         return self.dropped - before
 
     @property
-    def refused(self) -> tuple[str, ...]:
-        """Not to be loaded any more."""
-        return tuple(name for name, count in self._loading.items() if count >= LOADING_DEATHS)
+    def refused(self) -> dict[str, str]:
+        """Not to be loaded any more, and why."""
+        deadly = [name for name, count in self._loading.items() if count >= LOADING_DEATHS]
+        return {name: f"{name}: loading it ended an executor" for name in deadly}
 
     @property
     def dropped(self) -> frozenset[str]:

@@ -1,6 +1,8 @@
 """A node that follows `models.state`: versions come, share, and go back, and no request is lost."""
 
 import asyncio
+import re
+import urllib.request
 from dataclasses import replace
 
 import pytest
@@ -11,6 +13,13 @@ from tests.agents.steering import events, settings_of
 from tests.cli.places import Place
 from tests.integration.registry import Registry
 from tests.integration.traffic import PARTITIONS, Traffic, page, until
+
+
+def versions_in_memory(place: Place) -> set[str]:
+    port = place.environment["CHIMERA_OBSERVABILITY__METRICS_PORT"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        said = answer.read().decode()
+    return set(re.findall(r'chimera_model_memory_bytes\{model="digits",version="(.+?)"\}', said))
 
 
 def test_node_serves_what_the_topic_says_and_follows_its_changes(
@@ -39,6 +48,7 @@ def test_node_serves_what_the_topic_says_and_follows_its_changes(
         controller.publish(two, before=(one,))
         until(lambda: traffic.version() == "2")
         assert log.read_text().count("executor_started") == started, "a rollback is only a word"
+        until(lambda: versions_in_memory(place) == {"1", "2"})
         refused = log.read_text().count("version_refused")
         controller.publish(one, shadow=bad)
         until(lambda: log.read_text().count("version_refused") > refused)
@@ -96,6 +106,31 @@ def test_version_that_was_refused_at_the_start_is_tried_again(
         traffic.send("digits", PARTITIONS[0], 3, "early")
         until(lambda: page(place).refused["digits/1"] >= 2)
         broken.unlink()
+        until(lambda: traffic.answered("early") == ["1"] * 3)
+    finally:
+        traffic.close()
+        assert node.stop(30) == 0, (place.folder / "node.log").read_text()[-3000:]
+
+
+@pytest.mark.timeout(300)
+def test_version_without_room_is_refused_and_its_requests_wait_for_a_node_that_has_it(
+    registry: tuple[Place, Registry],
+) -> None:
+    place, controller = registry
+    little = {
+        "CHIMERA_SERVING__REFUSED_AGAIN_MS": "500",
+        "CHIMERA_SERVING__MODEL_MEMORY_BYTES": str(1 << 20),
+    }
+    controller.publish(controller.compile("1"))
+    traffic = Traffic(place)
+    node = replace(place, environment={**place.environment, **little}).node()
+    try:
+        traffic.send("digits", PARTITIONS[0], 3, "early")
+        until(lambda: page(place).refused["digits/1"] >= 3)
+        assert "CHIMERA_SERVING__MODEL_MEMORY_BYTES" in (place.folder / "node.log").read_text()
+        assert traffic.answered("early") == [] and versions_in_memory(place) == set()
+        assert node.stop(30) == 0
+        node = place.node()
         until(lambda: traffic.answered("early") == ["1"] * 3)
     finally:
         traffic.close()

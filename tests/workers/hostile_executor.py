@@ -1,7 +1,9 @@
 """An executor whose models misbehave on demand; tests run it in place of the real one.
 
 A request has one row of two numbers: what to do, and a number that comes back, plus one. The model
-`slow` takes 50 ms a batch. What is to be done from `SHADOW` on the version `shadow` does alone. A value with `die-decoding` in it ends the process while it is decoded.
+`slow` takes 50 ms a batch; one whose file says `takes 64` holds so many MiB. What is to be done from
+`SHADOW` on the version `shadow` does alone. A value with `die-decoding` in it ends the process while
+it is decoded.
 """
 
 import os
@@ -32,6 +34,7 @@ class Hostile:
     def __init__(self, manifest: Manifest, tier: str = "test", folder: str = "") -> None:
         self.tier = tier
         self._switch = Path(folder) / "outage"
+        self.held = b""
         self._delay_s = 0.05 if manifest.name == "slow" else 0.0
         self._is_shadow = manifest.version == "shadow"
 
@@ -68,11 +71,15 @@ class Loader:
     def load(self, manifest: Manifest, model: bytes) -> Hostile:
         if model == b"dies while it is loaded":
             os.abort()
-        return Hostile(manifest)
+        made = Hostile(manifest)
+        if model.startswith(b"takes "):
+            made.held = b"\1" * (int(model.split()[1]) << 20)
+        return made
 
     def open(self, manifest: Manifest, source: bytes, variant: Variant) -> Hostile:
-        self.load(manifest, source)
-        return Hostile(manifest, variant.name, variant.folder)
+        made = Hostile(manifest, variant.name, variant.folder)
+        made.held = self.load(manifest, source).held
+        return made
 
 
 def make_loader(device: str, threads: int, definitions: tuple[str, ...]) -> Loader:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chimera.schemas.manifest import File
-from chimera.schemas.placements import Orders, Placement, Traffic, Variant
+from chimera.schemas.placements import Orders, Placement, Shadow, Traffic, Variant
 from chimera.workers import slots
 from chimera.workers.models import write_model
 from tests.workers.rig import REAL, Rig, block, manifest, request, sums, work, write_hostile
@@ -169,5 +169,163 @@ def test_blocks_turn_to_the_new_version_between_two_batches(tmp_path: Path) -> N
             versions = [one.stories[0].version for one in results]
             assert versions == ["1", "2", "1", "2", "1", "2"]
             assert all(len({story.digest for story in one.stories}) == 1 for one in rig.results)
+
+    asyncio.run(scenario())
+
+
+MIB = 1 << 20
+BUDGET = 150 * MIB  # two of those below, not three
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> list[Placement]:
+    """Three versions of 64 MiB each, and one of 256."""
+    for version, size in (("1", 64), ("2", 64), ("3", 64), ("4", 256)):
+        write_hostile(tmp_path, version=version, content=b"takes %d" % size)
+    return [placed(tmp_path, version) for version in "1234"]
+
+
+def held(rig: Rig) -> list[str]:
+    (executor,) = rig.pool.executors
+    return sorted(one.version for one in executor.models)
+
+
+def test_version_that_was_used_least_makes_room_and_comes_back(large: list[Placement]) -> None:
+    one, two, three, _ = large
+
+    async def scenario() -> None:
+        orders = Orders((one,), to("1"), spare=(two,))
+        async with Rig(Path(), orders=orders, model_memory_bytes=BUDGET) as rig:
+            (executor,) = rig.pool.executors
+            assert all(60 * MIB < model.size_bytes < 80 * MIB for model in executor.models)
+            assert held(rig) == ["1", "2"]
+            assert await rig.pool.hold([three], [one, two], to("3")) == ()
+            assert held(rig) == ["1", "3"], "what answers goes last"
+            rig.pool.direct(to("3"))
+            assert await answered_by(rig, 0) == (b"3" * 64, "3")
+            assert len(rig.pool.holdings.take_evicted()) == 1
+            for offset, back in enumerate((one, two), 1):  # one of them was evicted
+                assert await rig.pool.hold([back], [three], to(back.version)) == ()
+                rig.pool.direct(to(back.version))
+                assert (await answered_by(rig, offset))[1] == back.version
+            assert rig.deaths == []
+
+    asyncio.run(scenario())
+
+
+def test_version_that_cannot_fit_is_refused_and_what_serves_goes_on(large: list[Placement]) -> None:
+    one, two, _, huge = large
+
+    async def scenario() -> None:
+        orders = Orders((one,), to("1"), spare=(two,))
+        async with Rig(Path(), orders=orders, model_memory_bytes=BUDGET) as rig:
+            before = rig.pool.executors
+            (refused,) = await rig.pool.hold([huge], [one, two], to("4"))
+            assert refused.version == "4" and "budget" in refused.refused
+            assert rig.pool.executors == before
+            assert (await answered_by(rig, 0))[1] == "1"
+
+    asyncio.run(scenario())
+
+
+def test_version_that_answers_makes_room_for_its_successor_alone(large: list[Placement]) -> None:
+    one, two, *_ = large
+
+    async def scenario() -> None:
+        orders = Orders((one,), to("1"))
+        async with Rig(Path(), executors=2, orders=orders, model_memory_bytes=2 * 100 * MIB) as rig:
+            rig.pool.submit(work([request((0, at)) for at in range(2_000)], lane=2))
+            assert await rig.pool.hold([two], [one], to("2")) == ()
+            rig.pool.direct(to("2"))
+            assert await answered_by(rig, 0) == (b"2" * 64, "2")
+            await rig.answered(2_001)
+            assert {rig.code(at, lane=2) for at in range(2_000)} == {"ok"}
+            assert rig.deaths == []
+
+    asyncio.run(scenario())
+
+
+def test_node_that_starts_with_more_than_fits_keeps_what_has_to_be_there(
+    large: list[Placement],
+) -> None:
+    one, two, three, _ = large
+
+    async def scenario() -> None:
+        orders = Orders((one,), to("1"), spare=(two, three))
+        async with Rig(Path(), orders=orders, model_memory_bytes=BUDGET) as rig:
+            assert held(rig) in (["1", "2"], ["1", "3"])
+            assert (await answered_by(rig, 0))[1] == "1"
+
+    asyncio.run(scenario())
+
+
+def test_version_without_room_at_the_start_is_waited_for_over_other_changes(
+    large: list[Placement], tmp_path: Path
+) -> None:
+    one, _, _, huge = large
+    write_hostile(tmp_path, "other")
+    other = Placement("other", "1", "5" * 64, str(tmp_path / "other" / "1"))
+    traffic = to("4") | {"other": {"1": 1.0}}
+
+    async def scenario() -> None:
+        orders = Orders((huge,), to("4"), spare=(one,))
+        async with Rig(Path(), orders=orders, model_memory_bytes=BUDGET) as rig:
+            (refused,) = rig.pool.refused
+            assert refused.version == "4" and "budget" in refused.refused
+            rig.pool.submit(work([request((0, 1))]))
+            await rig.until(lambda: rig.waiting() == {0})
+            assert await rig.pool.hold([other], [one], traffic) == ()
+            assert held(rig) == ["1", "1", "4"] and rig.pool.refused == [refused]
+            rig.pool.submit(work([request((0, 1))], start=1))
+            await rig.until(lambda: rig.waiting() == {0, 1})
+            (again,) = await rig.pool.hold([other, huge], [one], traffic)
+            assert again.version == "4" and "budget" in again.refused
+            assert rig.deaths == [] and rig.codes == {}
+
+    asyncio.run(scenario())
+
+
+def test_shadow_without_room_is_refused_and_what_is_live_goes_on(large: list[Placement]) -> None:
+    one, two, three, _ = large
+
+    async def scenario() -> None:
+        orders = Orders((one, two, three), to("1", "2"), {"hostile": Shadow("3")})
+        async with Rig(Path(), orders=orders, model_memory_bytes=BUDGET) as rig:
+            assert [refused.version for refused in rig.pool.refused] == ["3"]
+            rig.pool.submit(work([request((0, at)) for at in range(20)]))
+            await rig.answered(20)
+            assert {rig.value(at)["model_version"] for at in range(20)} <= {"1", "2"}
+
+    asyncio.run(scenario())
+
+
+def test_pauses_and_shadows_outlast_what_is_displaced(large: list[Placement]) -> None:
+    one, two, three, _ = large
+
+    async def scenario() -> None:
+        orders = Orders((one,), to("1"), spare=(two,))
+        async with Rig(Path(), orders=orders, model_memory_bytes=BUDGET) as rig:
+            rig.pool.pause(["hostile"])
+            assert await rig.pool.hold([one, three], [two], to("1")) == ()
+            rig.pool.mirror({"hostile": Shadow("3")})
+            rig.pool.submit(work([request((0, 1))]))
+            await rig.until(lambda: rig.waiting() == {0})
+            rig.pool.pause([])
+            assert await answered_by(rig, 1) == (b"1" * 64, "1")
+            await rig.until(lambda: any(report.shadows for report in rig.reports))
+
+    asyncio.run(scenario())
+
+
+def test_ways_back_go_before_what_answers(large: list[Placement]) -> None:
+    one, two, three, _ = large
+
+    async def scenario() -> None:
+        orders = Orders((one,), to("1"), spare=(two,))
+        async with Rig(Path(), orders=orders, model_memory_bytes=BUDGET) as rig:
+            turns = rig.pool.turns
+            assert await rig.pool.hold([three], [two, one], to("3")) == ()
+            assert held(rig) == ["1", "3"] and rig.pool.turns == turns
+            assert await answered_by(rig, 0) == (b"1" * 64, "1")
 
     asyncio.run(scenario())

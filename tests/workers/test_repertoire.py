@@ -1,5 +1,6 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -52,11 +53,9 @@ def _refuse_zeros(rows: Array) -> None:
 
 
 def loaded(
-    models_dir: Path, board: Board, **skipped: Any
+    models_dir: Path, board: Board, left_out: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[Repertoire, dict[tuple[str, str], Loaded]]:
-    repertoire, reports = load(
-        find(models_dir), Loader(board), Policy(64), board, skipped.get("skipped", ())
-    )
+    repertoire, reports = load(find(models_dir), Loader(board), Policy(64), board, left_out)
     return repertoire, {(report.model, report.version): report for report in reports}
 
 
@@ -100,14 +99,14 @@ def test_board_names_the_model_that_is_loaded(tmp_path: Path, board: Board) -> N
     for name in ("m", "n"):
         write_model(tmp_path, b"x", manifest(name, "1"))
     loader = Loader(board)
-    load(find(tmp_path), loader, Policy(64), board, ())
+    load(find(tmp_path), loader, Policy(64), board, {})
     assert loader.seen == ["m/1", "n/1"]
     assert board.loading() == ""
 
 
 def test_version_that_ended_executors_is_left_out(tmp_path: Path, board: Board) -> None:
     write_model(tmp_path, b"x", manifest("m", "1"))
-    repertoire, reports = loaded(tmp_path, board, skipped=("m/1",))
+    repertoire, reports = loaded(tmp_path, board, left_out={"m/1": "loading it ended an executor"})
     assert "ended an executor" in reports["m", "1"].refused
     with pytest.raises(UnknownModel):
         repertoire.find("m", None)
@@ -123,7 +122,7 @@ def test_variants_are_loaded_in_the_order_of_their_times(tmp_path: Path, board: 
     variants = [Variant(name, folder, p99_us=p99_us) for name, p99_us in times.items()]
     variants.append(Variant("torch-compiled-cpu", "nowhere"))
     placed = Placement("m", "1", "d" * 64, folder, tuple(variants))
-    repertoire, reports = load(find_placed([placed]), Loader(board), Policy(64), board, ())
+    repertoire, reports = load(find_placed([placed]), Loader(board), Policy(64), board, {})
     assert [report.refused for report in reports] == [""]
     served = repertoire.find("m", "1")
     assert (served.digest, served.tiers.names) == (
@@ -136,7 +135,7 @@ def test_version_of_which_no_variant_loads_is_refused(tmp_path: Path, board: Boa
     folder = str(write_model(tmp_path, b"x", manifest("m", "1")))
     variants = (Variant("torch-cpu", "nowhere"), Variant("onnx-cpu", "nowhere"))
     placed = Placement("m", "1", "d" * 64, folder, variants)
-    _, (report,) = load(find_placed([placed]), Loader(board), Policy(64), board, ())
+    _, (report,) = load(find_placed([placed]), Loader(board), Policy(64), board, {})
     assert report.refused == "torch-cpu: nothing is there; onnx-cpu: nothing is there"
 
 

@@ -11,7 +11,7 @@ def test_a_version_that_ended_two_executors_while_it_was_loaded_is_refused() -> 
     toll.count_loading("digits/1")
     assert not toll.refused
     toll.count_loading("digits/1")
-    assert toll.refused == ("digits/1",)
+    assert list(toll.refused) == ["digits/1"]
 
 
 def test_a_shadow_that_ended_two_executors_is_dropped_and_the_others_stay() -> None:
@@ -40,4 +40,4 @@ def test_a_version_that_is_ordered_again_is_loaded_again() -> None:
         toll.count_loading("digits/2")
         toll.count_loading("words/7")
     toll.load_again(["digits/2"])
-    assert toll.refused == ("words/7",)
+    assert list(toll.refused) == ["words/7"]
