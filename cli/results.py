@@ -141,8 +141,8 @@ async def reading(
         **clients.consumer_arguments(kafka, bootstrap, "chimera-reader"),
         fetch_max_wait_ms=FETCH_WAIT_MS,
     )
-    await consumer.start()
     try:
+        await consumer.start()
         if start == "beginning":
             await consumer.seek_to_beginning()
         else:

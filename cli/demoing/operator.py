@@ -80,6 +80,7 @@ class Operator:
                 self._require_node()
         finally:
             task.cancel()
+            await asyncio.wait((task,))  # it closes what it has opened
         return task.result()
 
 

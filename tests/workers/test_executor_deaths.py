@@ -369,15 +369,18 @@ def test_random_kills_lose_nothing_and_answer_nothing_twice(tmp_path: Path) -> N
             for start in range(0, total, 500):
                 rig.pool.submit(work(values[start : start + 500], start=start))
             seen = 0
-            for _ in range(kills):
-                await asyncio.sleep(0.9)
-                if rig.pool.executors:
-                    os.kill(rig.pool.executors[0].pid, signal.SIGKILL)
+            for deaths in range(1, kills + 1):
+                while not rig.pool.executors:
+                    await asyncio.sleep(0.05)
+                await asyncio.sleep(0.3)  # it computes something
+                os.kill(rig.pool.executors[0].pid, signal.SIGKILL)
+                while len(rig.deaths) < deaths:
+                    await asyncio.sleep(0.05)
                 seen = resubmit(rig, values, seen)
             while len(rig.codes) < total:
                 await asyncio.sleep(0.1)
                 seen = resubmit(rig, values, seen)
-            assert len(rig.deaths) >= kills - 1
+            assert len(rig.deaths) == kills
             assert all(rig.number(at) == at + 1 for at in range(total))
 
     asyncio.run(scenario())
