@@ -18,16 +18,18 @@ from typing import Any, Self
 import psutil
 from confluent_kafka import KafkaException
 
-from tests.integration.chaos import observe
+from tests.integration.chaos import observe, observe_models
 from tests.integration.chaos.broker import Broker
 from tests.integration.chaos.cases import MAX_BYTES, Mix
 from tests.integration.chaos.cluster import Cluster
+from tests.integration.chaos.commands import Commands
 from tests.integration.chaos.judge import Verdict, judge
 from tests.integration.chaos.ledger import Ledger
 from tests.integration.chaos.load import Load
 from tests.integration.chaos.models import write_models
 from tests.integration.chaos.nodes import CHIMERA, NODE, Supervisor
 from tests.integration.chaos.offsets import Sampler
+from tests.integration.chaos.releases import VERSIONS, Releases
 
 PARTITIONS = 4
 SETTLE_WITHIN_S = 120.0
@@ -57,10 +59,14 @@ class Arena:
         mix: Mix | None = None,
         environment: Mapping[str, str] | None = None,
         proxied: bool = False,
+        registered: bool = False,
         command: Sequence[str] = NODE,
         compression: str = "none",
     ) -> None:
-        """`proxied`: nodes reach the broker through its proxy. `environment`: of all nodes."""
+        """`environment`: of all nodes.
+
+        `proxied`: they reach the broker through its proxy. `registered`: they follow a registry.
+        """
         self.broker = broker
         self.seed = seed
         self.compression = compression
@@ -80,6 +86,7 @@ class Arena:
             **({"CHIMERA_KAFKA__BOOTSTRAP": broker.proxied} if proxied else {}),
             **(environment or {}),
         }
+        self.releases = Releases(self.folder, self.cluster) if registered else None
         self.supervisor = Supervisor(self.folder, self.environment, command)
         self.load = self._producer(mix or Mix(), rate, compression)
         self._count = nodes
@@ -95,6 +102,8 @@ class Arena:
             stack.enter_context(self.ledger)
             stack.callback(self.cluster.offsets.close)
             self.cluster.create()
+            if self.releases is not None:
+                self._release(stack.enter_context(self.releases))
             stack.enter_context(self.supervisor)
             for _ in range(self._count):
                 self.supervisor.add()
@@ -111,6 +120,14 @@ class Arena:
         trace: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+
+    def _release(self, releases: Releases) -> None:
+        """The first version is live before there is a node."""
+        self.environment.update(releases.environment())  # the supervisor's too
+        self.ledger.add("versions", list(releases.digests.items()))
+        topic = self.cluster.catalogue.model_commands.name
+        Commands(self.broker.bootstrap, topic, self.ledger, self.rng).give("deploy", VERSIONS[0])
+        releases.lead_until_published(1)
 
     def _producer(self, mix: Mix, rate: float, compression: str = "none") -> Load:
         return Load(
@@ -238,6 +255,8 @@ class Arena:
         """Read everything afresh; what happens later is not judged."""
         self._behind = self._unfinished()
         observe.look(self.broker.bootstrap, self.ledger, self.cluster.catalogue)
+        if self.releases is not None:
+            observe_models.look(self.broker.bootstrap, self.ledger, self.cluster.catalogue)
 
     def verdict(self, campaign: str, **notes: Any) -> Verdict:
         """Judge what `look` saw; looks if nobody did."""

@@ -7,6 +7,8 @@
     left_behind     partitions whose offset is not at the end vanished     acknowledged, not in Kafka
     withdrawn_answered   records of aborted transactions      unmet        what else it should do
 
+Where versions are deployed, `turns` has more of them.
+
 An offset was committed early if a request below it got its outcome only after a sample had seen the
 offset. Outcome and offset are one transaction, and the outcome's append comes before the commit; a
 sample that is stale is too low, and proves nothing wrong. Broker and sampler share a clock.
@@ -17,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tests.integration.chaos import turns
 from tests.integration.chaos.ledger import Ledger
 
 _SAME = "topic = r.topic AND partition = r.partition AND offset = r.offset"
@@ -56,6 +59,7 @@ _COUNTS = {
     "withdrawn_answered": f"""SELECT count(*) FROM withdrawn r WHERE
         EXISTS (SELECT 1 FROM results WHERE {_SAME}) OR EXISTS (SELECT 1 FROM letters WHERE {_SAME})
         OR EXISTS (SELECT 1 FROM retries WHERE {_SAME})""",
+    **turns.COUNTS,
 }
 
 VIOLATIONS = (
@@ -72,6 +76,7 @@ VIOLATIONS = (
     "withdrawn_answered",
     "left_behind",
     "unmet",
+    *turns.COUNTS,
 )
 
 
@@ -175,7 +180,7 @@ def _stalls(ledger: Ledger) -> dict[str, int]:
             JOIN present p USING (topic, partition, offset) ORDER BY 1"""
         )
     ]
-    return _percentiles(took)
+    return percentiles(took)
 
 
 def _recoveries(ledger: Ledger) -> dict[str, int]:
@@ -189,10 +194,11 @@ def _recoveries(ledger: Ledger) -> dict[str, int]:
         served = [times for times in appended.values() if times[0] <= killed < times[-1]]
         waits = [times[bisect_right(times, killed)] - killed for times in served]
         took += [max(waits)] if waits else []
-    return _percentiles(sorted(took))
+    return percentiles(sorted(took))
 
 
-def _percentiles(ordered: list[int]) -> dict[str, int]:
+def percentiles(ordered: list[int]) -> dict[str, int]:
+    """Of numbers in order; none of none."""
     if not ordered:
         return {}
     at = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

@@ -5,7 +5,9 @@
     removed    coordinates that retention took, and whether they were answered before
     samples    the group's committed offsets, each with the moment by which it was read
     faults     what was done to the system, and when
-    present, results, letters, retries   what the final read found (`observe`)
+    versions, commands, settled    what may be deployed, what was wanted, and when all served the last
+    present, results, letters, retries, served, live, answers   what the final read found (`observe`,
+                                                                `observe_models`)
 
 One connection, used under a lock; writers are few and write in bulk.
 """
@@ -32,6 +34,13 @@ CREATE TABLE results (topic TEXT, partition INT, offset INT, code TEXT, answer R
   at_partition INT, at_offset INT, appended_ms INT);
 CREATE TABLE letters (topic TEXT, partition INT, offset INT, code TEXT, digest BLOB);
 CREATE TABLE retries (topic TEXT, partition INT, offset INT, at_topic TEXT, appended_ms INT);
+CREATE TABLE versions (version TEXT, digest TEXT);
+CREATE TABLE commands (command_id TEXT PRIMARY KEY, action TEXT, sent_ms INT);
+CREATE TABLE settled (ms INT, digest TEXT);
+CREATE TABLE served (topic TEXT, partition INT, offset INT, digests INT, digest TEXT, version TEXT,
+  appended_ms INT);
+CREATE TABLE live (revision INT, digest TEXT, from_ms INT, until_ms INT);
+CREATE TABLE answers (command_id TEXT, outcome TEXT, error TEXT);
 CREATE INDEX results_by_request ON results (topic, partition, offset);
 CREATE INDEX letters_by_request ON letters (topic, partition, offset);
 CREATE INDEX retries_by_request ON retries (topic, partition, offset);

@@ -92,16 +92,23 @@ def _write(
     ordering: Ordering = "key",
     batch: int | None = None,
 ) -> None:
-    graph = helper.make_graph(
-        nodes, name, [_info(spec) for spec in inputs], [_info(output)], constants
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    model.ir_version = 9
-    onnx.checker.check_model(model)
     manifest = Manifest(
         name, "1", tuple(inputs), (output,), "0" * 64, ordering=ordering, max_batch_size=batch
     )
-    write_model(models_dir, model.SerializeToString(), manifest)
+    write_model(models_dir, graph(name, nodes, constants, inputs, output), manifest)
+
+
+def graph(
+    name: str, nodes: Nodes, constants: Constants, inputs: list[TensorSpec], output: TensorSpec
+) -> bytes:
+    """A model, as it stands in a file."""
+    made = helper.make_graph(
+        nodes, name, [_info(spec) for spec in inputs], [_info(output)], constants
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
 
 
 def _info(spec: TensorSpec) -> onnx.ValueInfoProto:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from tests.integration.chaos.arena import Arena
 from tests.integration.chaos.broker import Broker
+from tests.integration.chaos.campaigns.deployments import deployments
 from tests.integration.chaos.campaigns.network import CALL_S, network, outages
 from tests.integration.chaos.campaigns.nodes import crashes, growth, membership, zombies
 from tests.integration.chaos.campaigns.offsets import forgotten, recreation, retention
@@ -38,6 +39,7 @@ class Campaign:
     share: float = 1.0  # of the size's rate
     poison: float = 0.01
     proxied: bool = False  # nodes reach the broker through the bad network
+    registered: bool = False  # nodes follow a registry
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def run(self, broker: Broker, seed: int, size: Size) -> Verdict:
@@ -52,6 +54,7 @@ class Campaign:
             mix=Mix(poison=self.poison),
             environment=self.environment,
             proxied=self.proxied,
+            registered=self.registered,
             compression=compression,
         ) as arena:
             arena.wait_until_serving()
@@ -79,6 +82,7 @@ _HASTY = {"CHIMERA_KAFKA__REQUEST_TIMEOUT_MS": str(int(CALL_S * 1000))}
 
 _PRESSURE = Campaign("pressure", (pressure,), nodes=1, share=0.2, environment=PRESSED)
 _HOSTILITY = Campaign("hostile", (hostile,), share=0.5, poison=0.1, environment=_HOSTILE)
+_DEPLOYMENTS = Campaign("deployments", (deployments,), share=0.3, registered=True)
 
 CAMPAIGNS = (
     Campaign("crashes", (crashes,)),
@@ -92,6 +96,7 @@ CAMPAIGNS = (
     Campaign("retention", (retention,), nodes=1, share=0.3),
     Campaign("forgotten", (forgotten,), nodes=1, share=0.3),
     Campaign("recreation", (recreation,), nodes=1, share=0.3),
+    _DEPLOYMENTS,
 )
 
 SMOKE_CAMPAIGNS = (
@@ -100,4 +105,5 @@ SMOKE_CAMPAIGNS = (
     _HOSTILITY,
     _PRESSURE,
     Campaign("offsets", (retention, forgotten, recreation), nodes=1, share=0.3),
+    _DEPLOYMENTS,
 )

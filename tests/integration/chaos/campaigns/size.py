@@ -21,6 +21,8 @@ class Size:
     killers: int  # requests that end their executor, in the end answered so
     hangs: int
     pressure_s: float
+    commands: int
+    command_every_s: float
 
 
 SMOKE = Size(
@@ -38,6 +40,8 @@ SMOKE = Size(
     killers=2,
     hangs=1,
     pressure_s=4,
+    commands=6,
+    command_every_s=2,
 )
 FULL = Size(
     rate=1_000,
@@ -54,4 +58,6 @@ FULL = Size(
     killers=20,
     hangs=5,
     pressure_s=120,
+    commands=60,
+    command_every_s=5,
 )
