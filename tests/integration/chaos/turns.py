@@ -5,6 +5,7 @@
     out_of_turn       no state made that version live before the answer, or none within the last TURN_S
     strayed           after all had turned to the last state, an answer of another version
     unanswered        commands with no answer, or with more than one
+    unasked           answers to what nobody wanted
     states_missing    revisions that `models.state` lacks, so that turns cannot be judged
 
 A version's turn lasts from the state that makes it live to the next one that does not; a node takes
@@ -31,6 +32,8 @@ COUNTS = {
         ON a.appended_ms > s.ms AND a.digest != s.digest""",
     "unanswered": """SELECT count(*) FROM commands c WHERE
         (SELECT count(*) FROM answers a WHERE a.command_id = c.command_id) != 1""",
+    "unasked": """SELECT count(*) FROM answers WHERE
+        command_id NOT IN (SELECT command_id FROM commands)""",
     "states_missing": """SELECT coalesce(max(revision), 0) - count(DISTINCT revision) FROM live""",
 }
 

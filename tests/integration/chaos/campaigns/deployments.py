@@ -27,7 +27,8 @@ def deployments(arena: Arena, size: Size) -> None:
         until = time.monotonic() + size.command_every_s
         commands.give(action)
         time.sleep(arena.rng.uniform(0, size.command_every_s))
-        _disturb(arena, number)
+        if number < size.commands - 1:
+            _disturb(arena, number)
         time.sleep(max(0.0, until - time.monotonic()))
     arena.expect(wait(lambda: _all_answered(arena), WITHIN_S), "every command was answered")
     _see_all_turn(arena)
@@ -39,11 +40,11 @@ def deployments(arena: Arena, size: Size) -> None:
 
 
 def _disturb(arena: Arena, number: int) -> None:
-    """After every other command one node after the other, after every fourth an executor."""
+    """After every other command one node after the other, so who leads is hit; or an executor."""
     nodes = arena.supervisor.nodes
-    if number % 2 == 0:
+    if number % 2:
         nemeses.kill(arena, nodes[number // 2 % len(nodes)])
-    elif number % 4 == 1:
+    elif number % 4 == 0:
         nemeses.kill_executor(arena)
 
 
