@@ -10,15 +10,24 @@ from tests.integration.chaos import nemeses
 from tests.integration.chaos.arena import Arena
 from tests.integration.chaos.broker import Broker
 from tests.integration.chaos.campaigns import prefix
+from tests.integration.chaos.campaigns.deployments import all_answered
 from tests.integration.chaos.campaigns.nodes import FROZEN_S
 from tests.integration.chaos.judge import Verdict
 from tests.integration.chaos.nodes import EX_SOFTWARE, NODE
 
 pytestmark = pytest.mark.timeout(180)
 SABOTAGE = (sys.executable, str(Path(__file__).parent / "chaos" / "sabotage.py"))
+ANSWERED_WITHIN_S = 60.0
 
 
-def arena(broker: Broker, seed: int, *command: str, nodes: int = 2, **environment: str) -> Arena:
+def arena(
+    broker: Broker,
+    seed: int,
+    *command: str,
+    nodes: int = 2,
+    registered: bool = False,
+    **environment: str,
+) -> Arena:
     return Arena(
         broker,
         prefix(),
@@ -27,6 +36,7 @@ def arena(broker: Broker, seed: int, *command: str, nodes: int = 2, **environmen
         nodes=nodes,
         environment=environment,
         command=command or NODE,
+        registered=registered,
     )
 
 
@@ -53,6 +63,18 @@ def test_harness_finds_losses_when_offsets_are_committed_early(broker: Broker) -
     """One node: where another joins, lanes open anew past the log's end, and halt."""
     with arena(broker, 2, *SABOTAGE, "early-commit", nodes=1) as found:
         assert kills(found, 3).violations.keys() >= {"lost", "committed_early"}
+
+
+def test_harness_finds_nodes_that_answer_with_what_is_no_longer_deployed(broker: Broker) -> None:
+    with arena(broker, 3, *SABOTAGE, "stale", nodes=1, registered=True) as found:
+        assert found.releases is not None
+        found.wait_until_serving()
+        found.operator().give("settle", "2")
+        assert nemeses.wait(lambda: all_answered(found), ANSWERED_WITHIN_S)
+        found.ledger.add("settled", [(time.time_ns() // 1_000_000, found.releases.digests["2"])])
+        found.seconds_until_all_advance()
+        found.settle()
+        assert found.verdict("sabotage").violations.keys() >= {"strayed"}
 
 
 def test_node_that_went_deaf_ends_and_its_requests_are_answered_by_the_next(

@@ -125,8 +125,7 @@ class Arena:
         """The first version is live before there is a node."""
         self.environment.update(releases.environment())  # the supervisor's too
         self.ledger.add("versions", list(releases.digests.items()))
-        topic = self.cluster.catalogue.model_commands.name
-        Commands(self.broker.bootstrap, topic, self.ledger, self.rng).give("deploy", VERSIONS[0])
+        self.operator().give("deploy", VERSIONS[0])
         releases.lead_until_published(1)
 
     def _producer(self, mix: Mix, rate: float, compression: str = "none") -> Load:
@@ -197,6 +196,11 @@ class Arena:
         found = self._producer(Mix(), rate=0)
         found.partitions = self.partitions
         return found
+
+    def operator(self) -> Commands:
+        """Somebody who gives commands for the model that is deployed."""
+        topic = self.cluster.catalogue.model_commands.name
+        return Commands(self.broker.bootstrap, topic, self.ledger, self.rng)
 
     def command(self, *arguments: str) -> str:
         """Run `chimera` as an operator would, in the nodes' environment; what it printed.

@@ -3,11 +3,13 @@
 Run as a script, `sabotage.py HOW`, in place of `chimera node`:
     no-fence      each lane opens a transactional id that nobody else has, so nobody is fenced
     early-commit  each transaction commits an offset that lies past what it has decided
+    stale         what is deployed after its start never reaches it
     deaf          fetching fails after a while, as it does when a client library has a fault
 """
 
 # pyright: reportPrivateUsage=false
 
+import asyncio
 import itertools
 import sys
 import uuid
@@ -15,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from chimera.agents.committers import ExactlyOnce
+from chimera.agents.following import Executors, Following
 from chimera.agents.transport import LoopConsumer
 from chimera.cli.main import main
 from chimera.topics.producers import Produced
@@ -45,6 +48,13 @@ def early_commit() -> None:
     ExactlyOnce.commit = commit_ahead  # type: ignore[method-assign]  # that is the sabotage
 
 
+def stale() -> None:
+    async def read_nothing(self: Following, executors: Executors) -> None:
+        await asyncio.Event().wait()
+
+    Following._read = read_nothing  # type: ignore[method-assign]  # that is the sabotage
+
+
 def deaf() -> None:
     honest = LoopConsumer._paced_fetch
     calls = itertools.count()
@@ -62,6 +72,7 @@ def deaf() -> None:
 SABOTAGE: dict[str, Callable[[], None]] = {
     "no-fence": no_fence,
     "early-commit": early_commit,
+    "stale": stale,
     "deaf": deaf,
 }
 

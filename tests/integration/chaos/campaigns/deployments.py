@@ -10,7 +10,7 @@ from collections import Counter
 from tests.integration.chaos import nemeses, observe_models, turns
 from tests.integration.chaos.arena import Arena
 from tests.integration.chaos.campaigns.size import Size
-from tests.integration.chaos.commands import Commands, plan
+from tests.integration.chaos.commands import plan
 from tests.integration.chaos.judge import percentiles
 from tests.integration.chaos.nemeses import wait
 
@@ -21,16 +21,15 @@ STAYS_S = 2.0
 
 def deployments(arena: Arena, size: Size) -> None:
     """Promote, roll back, share, shadow, pause and resume; kill -9 in between."""
-    topic = arena.cluster.catalogue.model_commands.name
-    commands = Commands(arena.broker.bootstrap, topic, arena.ledger, arena.rng)
+    operator = arena.operator()
     for number, action in enumerate(plan(size.commands)):
         until = time.monotonic() + size.command_every_s
-        commands.give(action)
+        operator.give(action)
         time.sleep(arena.rng.uniform(0, size.command_every_s))
         if number < size.commands - 1:
             _disturb(arena, number)
         time.sleep(max(0.0, until - time.monotonic()))
-    arena.expect(wait(lambda: _all_answered(arena), WITHIN_S), "every command was answered")
+    arena.expect(wait(lambda: all_answered(arena), WITHIN_S), "every command was answered")
     _see_all_turn(arena)
     led = arena.supervisor.events("controller_leads").total()
     arena.happened(led > 1, f"a controller was killed, and another one led ({led} led)")
@@ -48,7 +47,8 @@ def _disturb(arena: Arena, number: int) -> None:
         nemeses.kill_executor(arena)
 
 
-def _all_answered(arena: Arena) -> bool:
+def all_answered(arena: Arena) -> bool:
+    """Whether every command that was given has an answer that can be seen."""
     time.sleep(LOOK_EVERY_S)
     found = observe_models.answers(arena.broker.bootstrap, arena.cluster.catalogue)
     given = {row[0] for row in arena.ledger.rows("SELECT command_id FROM commands")}
