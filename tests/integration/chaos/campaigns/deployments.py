@@ -43,7 +43,7 @@ def _disturb(arena: Arena, number: int) -> None:
     nodes = arena.supervisor.nodes
     if number % 2:
         nemeses.kill(arena, nodes[number // 2 % len(nodes)])
-    elif number % 4 == 0:
+    elif number % 4 == 2:
         nemeses.kill_executor(arena)
 
 
