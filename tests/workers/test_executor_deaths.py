@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -370,12 +371,10 @@ def test_random_kills_lose_nothing_and_answer_nothing_twice(tmp_path: Path) -> N
                 rig.pool.submit(work(values[start : start + 500], start=start))
             seen = 0
             for deaths in range(1, kills + 1):
-                while not rig.pool.executors:
-                    await asyncio.sleep(0.05)
+                await rig.until(lambda: bool(rig.pool.executors))
                 await asyncio.sleep(0.3)  # it computes something
                 os.kill(rig.pool.executors[0].pid, signal.SIGKILL)
-                while len(rig.deaths) < deaths:
-                    await asyncio.sleep(0.05)
+                await rig.until(partial(has_died, rig, deaths))
                 seen = resubmit(rig, values, seen)
             while len(rig.codes) < total:
                 await asyncio.sleep(0.1)
@@ -384,6 +383,10 @@ def test_random_kills_lose_nothing_and_answer_nothing_twice(tmp_path: Path) -> N
             assert all(rig.number(at) == at + 1 for at in range(total))
 
     asyncio.run(scenario())
+
+
+def has_died(rig: Rig, times: int) -> bool:
+    return len(rig.deaths) >= times
 
 
 def resubmit(rig: Rig, values: list[bytes], seen: int) -> int:
