@@ -21,6 +21,7 @@ to hand out runs; the private names used here are pinned by `aiokafka<0.15` and
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import aiokafka
@@ -161,7 +162,7 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
             partition_assignment_strategy=[self._assignor],
             auto_offset_reset="earliest",
             max_poll_records=fetch.max_run_records,
-            max_poll_interval_ms=300_000,
+            max_poll_interval_ms=fetch.max_poll_interval_ms,
             max_partition_fetch_bytes=fetch.max_bytes,
             fetch_max_wait_ms=FETCH_WAIT_MS,
             session_timeout_ms=kafka.session_timeout_ms,
@@ -215,6 +216,12 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
                 self._waiter = waiter
                 await asyncio.wait((waiter,), timeout=timeout_s)
                 found = self._take(fetcher, active)
+        return found
+
+    def staying(self) -> AbstractContextManager[None]:
+        """Nothing may be read for now: in here that is no reason for aiokafka to leave the group."""
+        subscriptions: Any = self._ensure_consumer()._fetcher._subscriptions
+        found: AbstractContextManager[None] = subscriptions.fetch_context()
         return found
 
     def _take(self, fetcher: Any, active: set[TP]) -> dict[TP, Run]:
@@ -302,7 +309,8 @@ class Consumer(driver.Consumer):
         active = self._get_active_partitions()
         if not active:
             self._room.clear()
-            await self.wait(self._room, timeout=timeout)
+            with self._thread.staying():
+                await self.wait(self._room, timeout=timeout)
             return
         runs = await self._thread.runs(active, timeout)
         for tp, run in runs.items():

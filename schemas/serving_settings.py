@@ -191,3 +191,8 @@ class FetchSettings(Section):
         description="a run of so many goes to an executor as the broker stores it, unread by the "
         "node; fewer are better answered together with others",
     )
+    max_poll_interval_ms: int = Field(
+        default=300_000,
+        ge=1_000,
+        description="a node whose loop asks for no records for so long leaves its group",
+    )

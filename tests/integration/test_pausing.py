@@ -1,6 +1,8 @@
 """A paused model, on real nodes: its requests wait, whoever has them, and each is answered once."""
 
 import time
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -55,3 +57,36 @@ def test_paused_requests_wait_are_handed_over_and_answered_by_the_version_that_i
     finally:
         traffic.close()
         assert node.stop(30) == 0, (place.folder / "node.log").read_text()[-3000:]
+
+
+@pytest.mark.timeout(300)
+def test_node_whose_lanes_are_all_full_of_paused_requests_stays_in_its_group(
+    registry: tuple[Place, Registry],
+) -> None:
+    """It reads nothing for as long as its group lets a silent member be, and longer."""
+    place, controller = registry
+    small = {
+        "CHIMERA_FETCH__MAX_POLL_INTERVAL_MS": "2000",
+        "CHIMERA_SERVING__WINDOW_RECORDS": "64",
+        "CHIMERA_SERVING__RETRY_DELAYS_MS": "[]",
+    }
+    place = replace(place, environment={**place.environment, **small})
+    version = controller.compile("1")
+    controller.publish(version, paused=True)
+    traffic = Traffic(place)
+    node = place.node()
+    try:
+        for partition in PARTITIONS:
+            traffic.send("digits", partition, 300, f"full{partition}")
+        until(lambda: page(place).deferred.total() >= 2 * 64)
+        time.sleep(5)  # for longer than its group lets it
+        controller.publish(version)
+        for partition in PARTITIONS:
+            until(partial(are_answered, traffic, f"full{partition}"))
+    finally:
+        traffic.close()
+        assert node.stop(30) == 0, (place.folder / "node.log").read_text()[-3000:]
+
+
+def are_answered(traffic: Traffic, name: str) -> bool:
+    return traffic.answered(name) == ["1"] * 300
