@@ -220,8 +220,8 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
 
     def staying(self) -> AbstractContextManager[None]:
         """Nothing may be read for now: in here that is no reason for aiokafka to leave the group."""
-        subscriptions: Any = self._ensure_consumer()._fetcher._subscriptions
-        found: AbstractContextManager[None] = subscriptions.fetch_context()
+        consumer: Any = self._ensure_consumer()
+        found: AbstractContextManager[None] = consumer._fetcher._subscriptions.fetch_context()
         return found
 
     def _take(self, fetcher: Any, active: set[TP]) -> dict[TP, Run]:
