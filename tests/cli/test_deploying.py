@@ -164,10 +164,10 @@ def test_version_that_fails_is_rolled_back_by_itself_and_no_request_is_lost(
     quick = {"CHIMERA_CONTROLLER__JUDGE_MS": "200", "CHIMERA_SERVING__INLINE_RETRY_MS": "200"}
     place = replace(registry, environment={**registry.environment, **quick})
     model, log = f"digits-{place.environment['CHIMERA_KAFKA__GROUP']}", place.folder / "node.log"
-    register(place, model, "1")
-    register(place, model, "2", digits_model(is_faulty=True))
     node = place.node()
     try:
+        register(place, model, "1")
+        register(place, model, "2", digits_model(is_faulty=True))
         told(place, "models", "deploy", model, "1")
         until(lambda: answering(place, model) == "1", log)
         with traffic(place, model):
@@ -214,10 +214,10 @@ def test_shadow_computes_what_another_answers_and_is_seen_by_operators_alone(
 ) -> None:
     place, model = registry, f"digits-{registry.environment['CHIMERA_KAFKA__GROUP']}"
     log = place.folder / "node.log"
-    register(place, model, "1")
-    register(place, model, "2", digits_model(3, 7))
     node = place.node()
     try:
+        register(place, model, "1")
+        register(place, model, "2", digits_model(3, 7))
         told(place, "models", "deploy", model, "1")
         told(place, "models", "deploy", model, "2", "--shadow", "1")
         assert "1 serves 100 %, 2 shadows 100 %" in told(place, "models", "show", model)
