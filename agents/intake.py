@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from chimera.agents.outcomes import Case, plain_case
 from chimera.schemas.batches import ENVELOPE_BYTES
 from chimera.schemas.errors import Malformed, RequestError
+from chimera.schemas.serving_settings import ServingSettings
 from chimera.schemas.stored import Stored as Raw
 from chimera.schemas.work import Work
 from chimera.topics import dead_letters, request_headers
@@ -42,6 +43,13 @@ class Rules:
     is_retry: bool
     max_request_bytes: int
     deadline_tolerance_ms: int
+
+    @classmethod
+    def of(
+        cls, serving: ServingSettings, topic: str, partition: int, lane: int, *, is_retry: bool
+    ) -> "Rules":
+        limits = serving.max_request_bytes, serving.deadline_tolerance_ms
+        return cls(topic, partition, lane, is_retry, *limits)
 
 
 def take_in(

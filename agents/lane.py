@@ -18,7 +18,6 @@ import msgspec
 import structlog
 
 from chimera.agents.cases import Cases
-from chimera.agents.deferrals import Deferrals
 from chimera.agents.fetched import Run
 from chimera.agents.intake import Rules, take_in
 from chimera.agents.outcomes import Entry, Outcome, end_of
@@ -55,18 +54,11 @@ class Lane:
         self.decided = asyncio.Event()  # set when there is something to commit
         self._shared = shared
         self._serving = serving = shared.settings.serving
-        self._rules = Rules(
-            topic,
-            partition,
-            serial,
-            any(topic == rung.name for rung in shared.catalogue.retries),
-            serving.max_request_bytes,
-            serving.deadline_tolerance_ms,
-        )
+        is_retry = any(topic == rung.name for rung in shared.catalogue.retries)
+        self._rules = Rules.of(serving, topic, partition, serial, is_retry=is_retry)
         self._reading = Reading(shared, topic, partition)
         self._submitting = Submitting(shared, self._rules)
         self._cases = Cases(self._rules, retry.Policy.of(serving), serving.crash_limit)
-        self.deferrals = Deferrals()
         new_journal = shared.new_journal
         self.journal = new_journal(topic, partition, self._cases) if new_journal else None
         self.condemned = ""  # why it may go no further
@@ -79,6 +71,11 @@ class Lane:
 
     def __len__(self) -> int:
         return len(self._window) if self._window else 0
+
+    @property
+    def deferred(self) -> int:
+        """Requests that wait since no executor may compute them."""
+        return len(self._timers.deferrals)
 
     @property
     def position(self) -> int | None:
@@ -168,7 +165,7 @@ class Lane:
                 window.undecided_before(block.first),
                 accused,
                 self._cases.offsets,
-                self.deferrals.offsets,
+                self._timers.deferrals.offsets,
             )
             self._again(left)
 
@@ -249,7 +246,7 @@ class Lane:
         if not self.closed and window is not None:
             self._read_blocks_of(deferred.offsets)
             left = filter(window.is_undecided, deferred.offsets)
-            self.deferrals.add(deferred, left, _now_ms())
+            self._timers.deferrals.add(deferred, left, _now_ms())
 
     def answer_block(self, results: Results) -> None:
         """Take all results of a block."""
@@ -312,22 +309,16 @@ class Lane:
         for deadline_ms, offset in self._timers.expired(now_ms):
             if window.is_undecided(offset):
                 self._end(offset, DeadlineExceeded(f"the deadline {deadline_ms} has passed"))
-        if due := self._due(now_s, now_ms):
-            self._try(due)
-        if self._shared.executors.available:
+        executors = self._shared.executors
+        due = self._timers.due(now_s, now_ms, executors.paused, executors.turns)
+        self._cases.waited(due.waits_ms)
+        if due.offsets:
+            self._try(due.offsets)
+        if executors.available:
             self._answer_overdue(now_s - self._serving.decide_within_ms / 1000)
         else:
             self._timers.stand_still(elapsed_s)
         self._signal()
-
-    def _due(self, now_s: float, now_ms: int) -> set[int]:
-        """Offsets to be computed now; the age of those that had to wait begins anew."""
-        executors = self._shared.executors
-        waited = self.deferrals.due(now_ms, executors.paused, executors.turns)
-        if waited:
-            self._cases.waited(waited)
-            self._timers.renew(now_s, waited)
-        return {*self._timers.due(now_ms), *waited}
 
     def _answer_overdue(self, entered_before_s: float) -> None:
         assert self._window is not None
@@ -335,8 +326,7 @@ class Lane:
         if end is not None:
             for block in self._window.blocks_before(end):
                 self._read(block)
-            not_due = self._timers.not_due() | self.deferrals.offsets
-            not_due |= self._timers.renewed_since(entered_before_s)
+            not_due = self._timers.not_due(entered_before_s)
             for offset in list(self._window.undecided_before(end)):
                 if offset not in not_due:
                     self._end(offset, BackendUnavailable("no answer in time"))
@@ -353,7 +343,6 @@ class Lane:
         end = end_of(prefix[-1][0])
         finished = self._cases.close_below(end)
         self._timers.forget_below(end)
-        self.deferrals.forget_below(end)
         if self.journal is not None:
             self.journal.begin(end)
         self._reading.follow(rate)

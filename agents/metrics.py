@@ -1,10 +1,13 @@
-"""What a node counts, for Prometheus. Names end in their unit; labels are few and bounded."""
+"""What a node counts, for Prometheus. Names end in their unit; labels are few and bounded.
 
-from collections.abc import Mapping
+What it counts of requests stands here; of models, `model_metrics.py`, of shadows, `shadow_metrics.py`.
+"""
+
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from chimera.agents.model_metrics import ModelMetrics
 from chimera.agents.shadow_metrics import ShadowMetrics
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -59,9 +62,6 @@ class Metrics:
             "Records that no executor may compute now: paused, or no tier of their model works",
             ["topic", "partition"],
         )
-        self.model_paused = gauge(
-            "chimera_model_paused", "1 while a model's requests wait for a command", ["model"]
-        )
         self.lag_records = gauge(
             "chimera_consumer_lag_records",
             "Records on the broker that are not committed",
@@ -72,46 +72,10 @@ class Metrics:
             "1 while a lane waits for a command to resume",
             ["topic", "partition"],
         )
-        self.model_revision = gauge(
-            "chimera_model_revision",
-            "Of a model's state, the one that is served",
-            ["model"],
-        )
         self.fences = counter("chimera_fences", "Lanes whose producer was fenced")
         self.holes = counter("chimera_holes", "Runs that did not continue their lane")
-        self.breaker_state = gauge(
-            "chimera_breaker_state",
-            "Circuit breaker of a tier: 0 closed, 1 half-open, 2 open; none: it never opened",
-            ["model", "version", "tier", "executor"],
-        )
-        self.breaker_transitions = counter(
-            "chimera_breaker_transitions",
-            "What became of circuit breakers, by the state that they entered",
-            ["model", "version", "tier", "state"],
-        )
-        self.versions_refused = counter(
-            "chimera_versions_refused",
-            "Times that executors did not load a version",
-            ["model", "version"],
-        )
-        self.model_memory_bytes = gauge(
-            "chimera_model_memory_bytes",
-            "What a version takes of memory, in all executors together",
-            ["model", "version"],
-        )
-        self.model_memory_budget_bytes = gauge(
-            "chimera_model_memory_budget_bytes", "What versions may take of one device; 0: no limit"
-        )
-        self.model_evictions = counter(
-            "chimera_model_evictions", "Versions that made room for others", ["model"]
-        )
         self.executor_restarts = counter(
             "chimera_executor_restarts", "Executors replaced", ["reason"]
         )
+        self.models = ModelMetrics(self.registry)
         self.shadows = ShadowMetrics(self.registry)
-
-    def serve(self, revisions: Mapping[str, int]) -> None:
-        """The revisions of all models' states that are served now."""
-        self.model_revision.clear()
-        for model, revision in revisions.items():
-            self.model_revision.labels(model).set(revision)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from chimera.agents.announcing import Announcing
-from chimera.agents.metrics import Metrics
+from chimera.agents.model_metrics import ModelMetrics
 from chimera.agents.observing import Observing, States
 from chimera.agents.outcomes import Error
 from chimera.agents.tier_states import TierStates
@@ -29,7 +29,7 @@ class ModelNews:
         self,
         topics: Catalogue,
         client_arguments: Mapping[str, Any],
-        metrics: Metrics,
+        metrics: ModelMetrics,
         states: States | None,
     ) -> None:
         self._observing = Observing(topics.model_observed.name, client_arguments, states)
@@ -55,7 +55,7 @@ class ModelNews:
 
     def take_refusal(self, state: ModelState, one: Loaded, tries: int) -> None:
         """Executors did not load a version that the state wants."""
-        self._metrics.versions_refused.labels(one.model, one.version).inc()
+        self._metrics.refused.labels(one.model, one.version).inc()
         self._announcing.refused(state, one, tries)
 
     def measure(self, executors: Collection[Started], paused: Collection[str]) -> None:
@@ -63,4 +63,4 @@ class ModelNews:
         self._tier_states.keep(executors)
         self._paused.update(paused)
         for model in self._paused:
-            self._metrics.model_paused.labels(model).set(model in paused)
+            self._metrics.paused.labels(model).set(model in paused)

@@ -15,26 +15,23 @@ node holds nothing that Kafka does not have.
 import asyncio
 import itertools
 import os
-import socket
 import time
-from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
 import structlog
 from aiokafka.client import AIOKafkaClient
-from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from chimera.agents import failpoints, inference
 from chimera.agents.app import new_app
 from chimera.agents.attempts import Attempts
-from chimera.agents.cases import Cases
 from chimera.agents.commit_loop import ADVICE, CommitLoop
-from chimera.agents.committers import AtLeastOnce, Committer, ExactlyOnce, Partition
+from chimera.agents.committers import Partition
+from chimera.agents.committing import Committing
 from chimera.agents.fetched import Run
 from chimera.agents.following import Following
-from chimera.agents.journal import Journal
+from chimera.agents.journals import Journals
 from chimera.agents.lane import Lane
 from chimera.agents.metrics import Metrics
 from chimera.agents.model_news import ModelNews
@@ -45,18 +42,15 @@ from chimera.agents.seat import Seat, leave_for
 from chimera.agents.shared import Shared
 from chimera.agents.stages import Stages
 from chimera.schemas.errors import KafkaUnavailable
-from chimera.schemas.journal import SegmentHead
 from chimera.schemas.settings import Settings
 from chimera.schemas.stored import Damaged
 from chimera.schemas.work import BatchStory, Block, Deferred, Outcomes, Results
 from chimera.topics import clients, connections
 from chimera.topics.admin import topic_ids
 from chimera.topics.catalogue import catalogue
-from chimera.topics.producers import IdempotentProducer
-from chimera.topics.transactions import TransactionalProducer, require_features
+from chimera.topics.transactions import require_features
 from chimera.workers.pool import Pool
 from chimera.workers.reports import Report
-from chimera.workers.tenant_keys import TenantKeys
 
 log = structlog.get_logger(__name__)
 
@@ -85,15 +79,19 @@ class Node:
         self._attempts = Attempts(self.catalogue.attempts.name, self._arguments)
         self._stages = Stages(self.metrics, failpoints.from_environment())
         self.pool = Pool(settings, self)
-        self.metrics.model_memory_budget_bytes.set(settings.serving.model_memory_bytes or 0)
+        self.metrics.models.budget_bytes.set(settings.serving.model_memory_bytes or 0)
         self._following = self._new_following() if settings.serving.follow else None
-        self._news = ModelNews(self.catalogue, self._arguments, self.metrics, self._following)
+        self._news = ModelNews(
+            self.catalogue, self._arguments, self.metrics.models, self._following
+        )
         self.app = new_app(settings, bootstrap)
         self._inputs = [self.catalogue.requests, *self.catalogue.retries]
         inference.listen(self.app, [topic.name for topic in self._inputs], self._take)
         self.app.on_partitions_assigned.connect(self._on_assigned)  # type: ignore[arg-type]  # its parameter `signal` has no name here
         self.app.on_partitions_revoked.connect(self._on_revoked)  # type: ignore[arg-type]  # the same
-        self._tenant_keys = TenantKeys(settings.journal.keys_dir)
+        self._committing = Committing(
+            self._client, settings, self._stages, lambda noted: self._consumer.commit_offsets(noted)
+        )
         self._shared = Shared(
             settings,
             self.catalogue,
@@ -101,14 +99,13 @@ class Node:
             self,
             self.metrics,
             self._stages.visit,
-            self._journal if settings.journal.enabled else None,
+            Journals(settings, self.catalogue).new if settings.journal.enabled else None,
         )
         self._seat = Seat(settings.stack.dir / "members", settings.kafka.group)
         self._lanes: dict[TP, Lane] = {}
         self._by_serial: dict[int, Lane] = {}
         self._loops: dict[TP, tuple[CommitLoop, asyncio.Task[None]]] = {}
         self._serials = itertools.count(1)
-        self._noted: dict[Partition, int] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # Life.
@@ -161,7 +158,7 @@ class Node:
             {**self._consumer_arguments, "fetch_max_wait_ms": FOLLOWING_WAIT_MS},
             layout,
             Refusals(self.settings.serving.refused_again_ms / 1000),
-            self.metrics.serve,
+            self.metrics.models.serve,
         )
 
     def fatal(self, reason: str) -> None:
@@ -193,8 +190,7 @@ class Node:
             self._seat.note(self._consumer.member_id)
             for lane in self._lanes.values():
                 lane.tick(now_s, now_ms)
-            if self._noted:
-                await self._settle()
+            await self._committing.settle()
             if now_s - measured_s >= MEASURE_S:
                 measured_s = now_s
                 self._measure()
@@ -206,23 +202,11 @@ class Node:
         self.metrics.shadows.show_off(self.pool.dropped_shadows)
         for tp, lane in self._lanes.items():
             self.metrics.window_records.labels(*tp).set(len(lane))
-            self.metrics.deferred_records.labels(*tp).set(len(lane.deferrals))
+            self.metrics.deferred_records.labels(*tp).set(lane.deferred)
             end = consumer.end_of(tp)
             if end is not None and lane.position is not None:
                 self.metrics.lag_records.labels(*tp).set(max(0, end - lane.position))
-        self._measure_models()
-
-    def _measure_models(self) -> None:
-        memory = Counter[tuple[str, str]]()
-        for executor in self.pool.executors:
-            for one in executor.models:
-                if not one.refused:
-                    memory[one.model, one.version] += one.size_bytes
-        self.metrics.model_memory_bytes.clear()
-        for labels, size_bytes in memory.items():
-            self.metrics.model_memory_bytes.labels(*labels).set(size_bytes)
-        for evicted in self.pool.holdings.take_evicted():
-            self.metrics.model_evictions.labels(evicted.model).inc()
+        self.metrics.models.hold(self.pool.executors, self.pool.holdings.take_evicted())
 
     # Lanes.
 
@@ -284,7 +268,7 @@ class Node:
         commits = CommitLoop(
             lane,
             opening,
-            lambda: self._committer(where),
+            lambda: self._committing.new(where),
             Composer(self.catalogue, tp.partition, self.settings.commit.compression),
             settings=self.settings,
             metrics=self.metrics,
@@ -294,40 +278,6 @@ class Node:
         )
         self._lanes[tp] = self._by_serial[lane.serial] = lane
         self._loops[tp] = (commits, self._spawn(commits.run()))
-
-    def _journal(self, topic: str, partition: int, cases: Cases) -> Journal:
-        return Journal(
-            SegmentHead(
-                topic=topic,
-                partition=partition,
-                start=0,
-                next=0,
-                guarantee=self.settings.serving.guarantee,
-                node=f"{socket.gethostname()}:{os.getpid()}",
-            ),
-            self.catalogue.journal,
-            self._tenant_keys,
-            cases,
-            is_retry=topic != self.catalogue.requests.name,
-        )
-
-    def _committer(self, where: Partition) -> Committer:
-        kafka = self.settings.kafka
-        call_timeout_s = kafka.request_timeout_ms / 1000
-        if self.settings.serving.guarantee == "at_least_once":
-            producer = IdempotentProducer(self._client, kafka.group, call_timeout_s=call_timeout_s)
-            return AtLeastOnce(producer, where, self._note, self._settle)
-        return ExactlyOnce(
-            TransactionalProducer(
-                self._client,
-                f"{kafka.group}-{where.topic}-{where.number}",
-                kafka.group,
-                transaction_timeout_ms=self.settings.commit.transaction_timeout_ms,
-                call_timeout_s=call_timeout_s,
-                step=self._stages.new(),
-            ),
-            where,
-        )
 
     async def _on_revoked(self, _app: Any, *revoked: Any, **_: Any) -> None:
         """Lanes finish what is decided; Faust passes the set of partitions."""
@@ -419,17 +369,3 @@ class Node:
     def seek(self, topic: str, partition: int, offset: int) -> None:
         log.warning("lane_seeks_back", topic=topic, partition=partition, offset=offset)
         self._consumer.seek_to(topic, partition, offset)
-
-    # At least once: offsets follow their acknowledged results.
-
-    def _note(self, where: Partition, next_offset: int) -> None:
-        self._noted[where] = next_offset
-
-    async def _settle(self) -> None:
-        noted, self._noted = self._noted, {}
-        await self._consumer.commit_offsets(
-            {
-                TP(where.topic, where.number): OffsetAndMetadata(offset, where.topic_id)
-                for where, offset in noted.items()
-            }
-        )

@@ -7,7 +7,7 @@ what was known of the one before is dropped with it. `tests/agents/test_tier_sta
 
 from collections.abc import Collection
 
-from chimera.agents.metrics import Metrics
+from chimera.agents.model_metrics import ModelMetrics
 from chimera.schemas.model_events import BreakerState
 from chimera.schemas.work import Started
 from chimera.workers.reports import Report
@@ -20,7 +20,7 @@ Labels = tuple[str, str, str, str]  # model, version, tier, executor
 class TierStates:
     """Of one node."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: ModelMetrics) -> None:
         self._metrics = metrics
         self._by_pid: dict[int, dict[Labels, BreakerState]] = {}
 

@@ -98,7 +98,7 @@ def test_block_that_is_handed_back_is_read_and_waits_record_by_record() -> None:
     assert len(bench.executors.blocks) == 1
     bench.defer(*range(100))
     tick(bench, LONG_S)
-    assert bench.executors.submitted == [] and len(bench.lane.deferrals) == 100
+    assert bench.executors.submitted == [] and bench.lane.deferred == 100
     bench.executors.paused.clear()
     tick(bench, LONG_S)
     assert bench.executors.offsets() == [list(range(100))]
@@ -148,7 +148,7 @@ def test_full_window_of_paused_requests_pauses_its_partition() -> None:
     bench.put(*(Kafka(offset) for offset in range(100)))
     bench.defer(*range(100))
     tick(bench, LONG_S)
-    assert bench.flow.paused and len(bench.lane) == len(bench.lane.deferrals) == 100
+    assert bench.flow.paused and len(bench.lane) == bench.lane.deferred == 100
 
 
 def test_rollback_ends_the_wait_for_a_tier() -> None:

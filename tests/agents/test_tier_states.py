@@ -21,7 +21,7 @@ def state(metrics: Metrics, executor: str = "cpu:0:0") -> float | None:
 
 def test_state_is_the_last_one_and_each_executor_has_its_own() -> None:
     metrics = Metrics()
-    states = TierStates(metrics)
+    states = TierStates(metrics.models)
     assert state(metrics) is None
     states.take_report(report(1, "open", "half_open"))
     states.take_report(report(2, "open", slot="cpu:0:1"))
@@ -32,7 +32,7 @@ def test_state_is_the_last_one_and_each_executor_has_its_own() -> None:
 
 def test_transitions_are_counted_by_the_state_that_was_entered() -> None:
     metrics = Metrics()
-    TierStates(metrics).take_report(report(1, "open", "half_open", "open"))
+    TierStates(metrics.models).take_report(report(1, "open", "half_open", "open"))
     labels = {"model": "digits", "version": "1", "tier": "onnx-cpu"}
     found = {
         name: metrics.registry.get_sample_value(
@@ -45,7 +45,7 @@ def test_transitions_are_counted_by_the_state_that_was_entered() -> None:
 
 def test_state_goes_with_its_executor() -> None:
     metrics = Metrics()
-    states = TierStates(metrics)
+    states = TierStates(metrics.models)
     states.take_report(report(1, "open"))
     states.keep([Started("cpu:0:0", 1, 5)])
     assert state(metrics) == 2.0
@@ -55,7 +55,7 @@ def test_state_goes_with_its_executor() -> None:
 
 def test_state_of_a_successor_outlives_the_one_before() -> None:
     metrics = Metrics()
-    states = TierStates(metrics)
+    states = TierStates(metrics.models)
     states.take_report(report(1, "open"))
     states.take_report(report(2, "half_open"))
     states.keep([Started("cpu:0:0", 2, 5)])
