@@ -4,6 +4,9 @@ At least once, offsets follow their acknowledged results: lanes note them, and t
 them now and then as a member of its group. `tests/integration/test_node.py` runs both guarantees.
 """
 
+# pyright: reportMissingTypeStubs=false
+# (aiokafka ships no type information)
+
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiokafka.client import AIOKafkaClient

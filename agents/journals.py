@@ -8,6 +8,7 @@ import socket
 
 from chimera.agents.cases import Cases
 from chimera.agents.journal import Journal
+from chimera.schemas.guarantees import Guarantee
 from chimera.schemas.journal import SegmentHead
 from chimera.schemas.settings import Settings
 from chimera.topics.catalogue import Catalogue
@@ -18,7 +19,7 @@ class Journals:
     """Of one node."""
 
     def __init__(self, settings: Settings, topics: Catalogue) -> None:
-        self._guarantee = settings.serving.guarantee
+        self._guarantee: Guarantee = settings.serving.guarantee
         self._topics = topics
         self._keys = TenantKeys(settings.journal.keys_dir)
         self._node = f"{socket.gethostname()}:{os.getpid()}"

@@ -12,18 +12,18 @@ as `schemas/versioned.py` says; parts have a version of their own.
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
 from chimera.schemas.errors import Malformed, SchemaInvalid
+from chimera.schemas.guarantees import Guarantee
 from chimera.schemas.journal_rows import Rows, first_of, read_part
 from chimera.schemas.model_names import Count
 from chimera.schemas.versioned import Form
 
 SEGMENT_VERSION = 1
 
-Guarantee = Literal["exactly_once", "at_least_once"]
 _SIZE = struct.Struct("<I")
 
 

@@ -8,11 +8,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from chimera.schemas.guarantees import Guarantee
 from chimera.schemas.section import Section
 
 
 class ServingSettings(Section):
-    guarantee: Literal["exactly_once", "at_least_once"] = Field(
+    guarantee: Guarantee = Field(
         default="exactly_once",
         description="at_least_once answers sooner and may repeat an outcome after a crash",
     )

@@ -15,7 +15,7 @@ unpacked cannot be copied whole (`dead_letters.dead_letter` says what happens th
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 from chimera.schemas.batches import ENVELOPE_BYTES
 from chimera.schemas.errors import ConfigurationError
@@ -23,6 +23,7 @@ from chimera.schemas.settings import Settings
 
 DAY_MS = 86_400_000
 FOREVER = -1
+SMALL_BYTES = 1_048_576  # the largest batch of topics that are not ours to size
 
 Cleanup = Literal["delete", "compact"]
 
@@ -96,26 +97,36 @@ class Catalogue:
         return (*self.inputs, *inference)
 
 
-# One table: a topic's row is read as a whole, so it is not cut into functions.
 def catalogue(settings: Settings) -> Catalogue:
     """The catalogue that these settings describe.
 
     Raises:
         ConfigurationError: a prefix or a retry delay that cannot name a topic.
     """
-    lanes = settings.kafka.partitions
-    request_bytes = settings.serving.max_request_bytes
-    result_bytes = settings.serving.max_result_bytes
-    story_bytes = request_bytes + 2 * ENVELOPE_BYTES
-    small_bytes = 1_048_576
+    rows = _Rows(settings)
+    return Catalogue(
+        **_of_inference(rows, settings),
+        **_of_models(rows),
+        **_of_training(rows),
+        **_of_audit(rows, settings),
+    )
 
-    def topic(
+
+class _Rows:
+    """Makes topics of what is said of each."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._prefix = settings.kafka.topic_prefix
+        self._replication = settings.kafka.replication
+
+    def __call__(
+        self,
         name: str,
         key: str,
         record: str,
         *,
         partitions: int = 1,
-        size: int = small_bytes,
+        size: int = SMALL_BYTES,
         cleanup: Cleanup = "delete",
         days: int = FOREVER,
         dead_letters: Topic | None = None,
@@ -123,11 +134,11 @@ def catalogue(settings: Settings) -> Catalogue:
         in_use: bool = True,
     ) -> Topic:
         return Topic(
-            name=_checked(settings.kafka.topic_prefix + name),
+            name=_checked(self._prefix + name),
             key=key,
             record=record,
             partitions=partitions,
-            replication=settings.kafka.replication,
+            replication=self._replication,
             max_message_bytes=size,
             cleanup=cleanup,
             retention_ms=FOREVER if days == FOREVER else days * DAY_MS + delay_ms,
@@ -136,7 +147,12 @@ def catalogue(settings: Settings) -> Catalogue:
             in_use=in_use,
         )
 
-    dead = topic(
+
+def _of_inference(row: _Rows, settings: Settings) -> dict[str, Any]:
+    lanes, serving = settings.kafka.partitions, settings.serving
+    request_bytes, result_bytes = serving.max_request_bytes, serving.max_result_bytes
+    story_bytes = request_bytes + 2 * ENVELOPE_BYTES
+    dead = row(
         "inference.requests.dlq",
         "the request's",
         "the request's original bytes; why it failed, in headers",
@@ -144,15 +160,8 @@ def catalogue(settings: Settings) -> Catalogue:
         size=story_bytes,
         days=30,
     )
-    untrained = topic(
-        "training.triggers.dlq",
-        "the trigger's",
-        "the trigger's original bytes; why it was refused, in headers",
-        days=30,
-        in_use=False,
-    )
-    return Catalogue(
-        requests=topic(
+    return {
+        "requests": row(
             "inference.requests",
             "the caller's ordering key, or none",
             "a request of the Open Inference Protocol v2",
@@ -161,8 +170,8 @@ def catalogue(settings: Settings) -> Catalogue:
             days=7,
             dead_letters=dead,
         ),
-        retries=tuple(
-            topic(
+        "retries": tuple(
+            row(
                 f"inference.requests.retry.{delay_name(delay)}",
                 "the request's",
                 "the request's original bytes; why it failed and when it is due, in headers",
@@ -172,10 +181,10 @@ def catalogue(settings: Settings) -> Catalogue:
                 dead_letters=dead,
                 delay_ms=delay,
             )
-            for delay in _ascending(settings.serving.retry_delays_ms)
+            for delay in _ascending(serving.retry_delays_ms)
         ),
-        dead_letters=dead,
-        results=topic(
+        "dead_letters": dead,
+        "results": row(
             "inference.results",
             "the request's",
             "a response of the Open Inference Protocol v2, or an error outcome",
@@ -183,43 +192,60 @@ def catalogue(settings: Settings) -> Catalogue:
             size=result_bytes + 2 * ENVELOPE_BYTES,
             days=7,
         ),
-        attempts=topic(
+        "attempts": row(
             "inference.attempts",
             "<topic>:<partition>:<offset> of a request",
             "how many executors the request has killed; none: it is decided",
             partitions=lanes,
             cleanup="compact",
         ),
-        journal=topic(
+        "journal": row(
             "inference.journal",
             "<topic>:<partition> of the lane",
             "one committed window: a columnar segment, one row a request",
             partitions=lanes,
-            size=max(story_bytes, small_bytes),
+            size=max(story_bytes, SMALL_BYTES),
             days=30,
         ),
-        model_commands=topic(
+    }
+
+
+def _of_models(row: _Rows) -> dict[str, Any]:
+    return {
+        "model_commands": row(
             "models.commands",
             "<tenant>/<model>",
             "register, compile, deploy, promote, roll back, pause, resume",
             days=90,
         ),
-        model_events=topic(
+        "model_events": row(
             "models.events", "<tenant>/<model>", "what happened to a model", days=90
         ),
-        model_state=topic(
+        "model_state": row(
             "models.state",
             "<tenant>/<model>",
             "which versions serve, with weights, digests and tiers; none: the model is gone",
             cleanup="compact",
         ),
-        model_observed=topic(
+        "model_observed": row(
             "models.observed",
             "<tenant>/<model>",
             "what one node saw one version do, in about a second",
             days=7,
         ),
-        training_triggers=topic(
+    }
+
+
+def _of_training(row: _Rows) -> dict[str, Any]:
+    untrained = row(
+        "training.triggers.dlq",
+        "the trigger's",
+        "the trigger's original bytes; why it was refused, in headers",
+        days=30,
+        in_use=False,
+    )
+    return {
+        "training_triggers": row(
             "training.triggers",
             "the model's name",
             "an authorised request for a training run",
@@ -227,15 +253,21 @@ def catalogue(settings: Settings) -> Catalogue:
             dead_letters=untrained,
             in_use=False,
         ),
-        training_dead_letters=untrained,
-        training_events=topic(
+        "training_dead_letters": untrained,
+        "training_events": row(
             "training.events",
             "the run's id",
             "a run's progress, and its manifest at the end",
             days=90,
             in_use=False,
         ),
-        audit_events=topic(
+    }
+
+
+def _of_audit(row: _Rows, settings: Settings) -> dict[str, Any]:
+    lanes = settings.kafka.partitions
+    return {
+        "audit_events": row(
             "audit.events",
             "the acting party",
             "one action, to be sequenced into the log",
@@ -243,13 +275,13 @@ def catalogue(settings: Settings) -> Catalogue:
             days=30,
             in_use=False,
         ),
-        audit_log=topic(
+        "audit_log": row(
             "audit.log", "none", "one leaf of the Merkle log, in sequence", in_use=False
         ),
-        audit_checkpoints=topic(
+        "audit_checkpoints": row(
             "audit.checkpoints", "the log's origin", "a signed tree head", in_use=False
         ),
-    )
+    }
 
 
 def delay_name(delay_ms: int) -> str:

@@ -10,11 +10,12 @@ strings, because JSON has no 64-bit integers. Payloads are never in it, only key
 golden files of every version.
 """
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 import msgspec
 
 from chimera.schemas.errors import SchemaInvalid
+from chimera.schemas.guarantees import Guarantee
 from chimera.schemas.model_names import Actor, Name, Reason, Sha256
 from chimera.schemas.transparency.canonical import MAX_INTEGER
 from chimera.schemas.versioned import Form
@@ -24,7 +25,6 @@ SERVED = "ok"  # the outcome of a request with a response; else it is its error'
 
 _END = r"(?![\s\S])"  # `$` would let a line break pass
 
-Guarantee = Literal["exactly_once", "at_least_once"]
 Offset = Annotated[str, msgspec.Meta(pattern=rf"^(0|[1-9][0-9]{{0,18}}){_END}")]
 Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 Text = Annotated[str, msgspec.Meta(max_length=1_024)]
