@@ -51,8 +51,9 @@ class ObservedLog:
 
     async def read_from(self, at_ms: int) -> None:
         """Go to what was appended at that time, back or on; records may come again by it."""
+        end = await self._end()  # first: what comes while we ask is not passed over
         found = (await self._consumer.offsets_for_times({self._where: at_ms}))[self._where]
-        self._consumer.seek(self._where, await self._end() if found is None else found.offset)
+        self._consumer.seek(self._where, end if found is None else found.offset)
 
     async def unread(self) -> AsyncGenerator[Told]:
         """All up to the present end; what is no observation is passed over."""
