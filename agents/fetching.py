@@ -20,7 +20,7 @@ from aiokafka import TopicPartition
 from aiokafka import errors as kafka
 from aiokafka.errors import RecordTooLargeError
 
-from chimera.agents.fetched import Fetched
+from chimera.agents.lanes.fetched import Fetched
 from chimera.schemas import stored
 from chimera.schemas.errors import KafkaUnavailable
 from chimera.topics import protocol

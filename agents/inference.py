@@ -10,7 +10,7 @@ import faust
 from faust.serializers.codecs import Codec, register
 from faust.types import StreamT
 
-from chimera.agents.fetched import Run
+from chimera.agents.lanes.fetched import Run
 
 
 class AsItIs(Codec):

@@ -7,8 +7,8 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from chimera.agents.model_metrics import ModelMetrics
-from chimera.agents.shadow_metrics import ShadowMetrics
+from chimera.agents.following.model_metrics import ModelMetrics
+from chimera.agents.following.shadow_metrics import ShadowMetrics
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

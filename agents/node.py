@@ -23,24 +23,25 @@ import structlog
 from aiokafka.client import AIOKafkaClient
 from faust.types import TP
 
-from chimera.agents import failpoints, inference
+from chimera.agents import inference
 from chimera.agents.app import new_app
-from chimera.agents.attempts import Attempts
-from chimera.agents.commit_loop import ADVICE, CommitLoop
-from chimera.agents.committers import Partition
-from chimera.agents.committing import Committing
-from chimera.agents.fetched import Run
-from chimera.agents.following import Following
-from chimera.agents.journals import Journals
-from chimera.agents.lane import Lane
+from chimera.agents.following.following import Following
+from chimera.agents.following.model_news import ModelNews
+from chimera.agents.following.refusals import Refusals
+from chimera.agents.journaling.journals import Journals
+from chimera.agents.lanes import failpoints
+from chimera.agents.lanes.attempts import Attempts
+from chimera.agents.lanes.commit_loop import ADVICE, CommitLoop
+from chimera.agents.lanes.committers import Partition
+from chimera.agents.lanes.committing import Committing
+from chimera.agents.lanes.fetched import Run
+from chimera.agents.lanes.lane import Lane
+from chimera.agents.lanes.opening import Opening
+from chimera.agents.lanes.outcomes import Composer
+from chimera.agents.lanes.stages import Stages
 from chimera.agents.metrics import Metrics
-from chimera.agents.model_news import ModelNews
-from chimera.agents.opening import Opening
-from chimera.agents.outcomes import Composer
-from chimera.agents.refusals import Refusals
 from chimera.agents.seat import Seat, leave_for
 from chimera.agents.shared import Shared
-from chimera.agents.stages import Stages
 from chimera.schemas.errors import KafkaUnavailable
 from chimera.schemas.settings import Settings
 from chimera.schemas.stored import Damaged

@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from chimera.agents.cases import Cases
-from chimera.agents.journal import Journal
+from chimera.agents.journaling.journal import Journal
+from chimera.agents.lanes.cases import Cases
 from chimera.agents.metrics import Metrics
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import Block, Work

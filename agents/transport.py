@@ -36,8 +36,8 @@ from mode import Service
 from mode.utils.futures import maybe_async
 from mode.utils.locks import Event
 
-from chimera.agents.fetched import Run
 from chimera.agents.fetching import Fetching, Waiting
+from chimera.agents.lanes.fetched import Run
 from chimera.schemas.settings import Settings
 from chimera.topics import clients
 

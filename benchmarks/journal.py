@@ -23,7 +23,7 @@ from benchmarks.broker import Broker
 from benchmarks.contenders import Contender, node
 from benchmarks.load import Requests
 from benchmarks.sitting import Sitting
-from chimera.cli.kafka import EmbeddedKafka
+from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.schemas.columns import constant
 from chimera.schemas.commitments import KEY_BYTES, Commitments
 from chimera.schemas.journal_rows import read_part

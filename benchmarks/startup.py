@@ -33,8 +33,8 @@ from benchmarks.broker import QUIET, Broker
 from benchmarks.environments import ROOT
 from benchmarks.machine import describe, headline
 from benchmarks.tiers import ALLOWED, write_digits
-from chimera.cli.kafka import EmbeddedKafka
-from chimera.cli.stack import node_command, sync_topics
+from chimera.cli.kafka.server import EmbeddedKafka
+from chimera.cli.stack.stack import node_command, sync_topics
 from chimera.schemas.model_names import key
 from chimera.schemas.model_settings import ArtifactsSettings, CompilingSettings, KeysSettings
 from chimera.schemas.model_state import LiveVersion, ModelState, TierArtifact, encode_state

@@ -24,8 +24,8 @@ from torch import nn
 
 from benchmarks.environments import ROOT
 from benchmarks.machine import commit
-from chimera.cli import tier_table
 from chimera.cli.demoing import digits
+from chimera.cli.models import tier_table
 from chimera.schemas.compile_report import CompileReport, Step
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.model_settings import CompilingSettings

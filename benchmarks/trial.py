@@ -33,7 +33,7 @@ from benchmarks.environments import ROOT, NotRun
 from benchmarks.load import Requests, fill
 from benchmarks.reader import Reader
 from benchmarks.usage import Sampler
-from chimera.cli.child import Child
+from chimera.cli.stack.child import Child
 
 READY_S = 90.0  # a contender that answers no probe for so long is not running
 _serial = itertools.count(1)

@@ -207,7 +207,7 @@ def _leave(_number: int, _frame: object) -> None:
 
 
 def _embedded() -> Any:
-    from chimera.cli.kafka import EmbeddedKafka
+    from chimera.cli.kafka.server import EmbeddedKafka
 
     return EmbeddedKafka()
 

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
-from chimera.agents.controller import Controller
-from chimera.cli.postgres_address import find_postgres
+from chimera.agents.controlling.controller import Controller
+from chimera.cli.postgres.address import find_postgres
 from chimera.schemas.errors import ConfigurationError, PostgresUnavailable
 from chimera.schemas.settings import Settings
 from chimera.stores.postgres import Database

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Never, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from chimera.cli.postgres_address import Address
+    from chimera.cli.postgres.address import Address
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ def _run(work: "Callable[[Address], Awaitable[T]]") -> T:
     """`work` on the database of the settings; an error is told and ends the command."""
     import asyncio
 
-    from chimera.cli.postgres_address import administered
+    from chimera.cli.postgres.address import administered
     from chimera.schemas.errors import ChimeraError
     from chimera.schemas.settings import load
 

@@ -13,7 +13,8 @@ _KILL_WITHIN_S = 5.0
 
 def down() -> None:
     """End the local stack that runs in the background, or in another terminal; its data stays."""
-    from chimera.cli import locks, stack_state
+    from chimera.cli.stack import locks
+    from chimera.cli.stack import state as stack_state
     from chimera.schemas.errors import ChimeraError
     from chimera.schemas.settings import load
 
@@ -43,8 +44,8 @@ def end(lock_file: "Path", keeper: int, within_s: float = _WITHIN_S) -> bool:
     import signal
     import time
 
-    from chimera.cli import locks
     from chimera.cli.progress import waiting
+    from chimera.cli.stack import locks
 
     with waiting("stopping the nodes, then the servers"):
         for number, wait_s in ((signal.SIGTERM, within_s), (signal.SIGKILL, _KILL_WITHIN_S)):

@@ -2,28 +2,16 @@
 
 import typer
 
-from chimera.cli import (
-    audit,
-    bench,
-    db,
-    demo,
-    doctor,
-    down,
-    infer,
-    keys,
-    models,
-    node,
-    offsets,
-    settings,
-    sql,
-    status,
-    topics,
-    train,
-    up,
-    warehouse,
-    watch,
-    witness,
-)
+from chimera.cli import bench, db, demo, down, keys, node, settings, status, topics, up
+from chimera.cli.asking import infer
+from chimera.cli.audit import app as audit
+from chimera.cli.audit import witness
+from chimera.cli.checkup import doctor
+from chimera.cli.models import app as models
+from chimera.cli.offsets import app as offsets
+from chimera.cli.training import app as train
+from chimera.cli.warehousing import sql, warehouse
+from chimera.cli.watching import watch
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -51,7 +51,7 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     from prometheus_client import start_http_server
 
     from chimera.agents.node import Node
-    from chimera.cli.stack import find_bootstrap
+    from chimera.cli.stack.stack import find_bootstrap
     from chimera.schemas.errors import ConfigurationError
 
     where = bootstrap or find_bootstrap(settings)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from chimera.cli import stack_state
+    from chimera.cli.stack import state as stack_state
 
 
 def status(
@@ -15,7 +15,7 @@ def status(
     import json
     from dataclasses import asdict
 
-    from chimera.cli import stack_state
+    from chimera.cli.stack import state as stack_state
     from chimera.schemas.errors import ChimeraError
     from chimera.schemas.settings import load
 

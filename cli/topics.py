@@ -91,7 +91,7 @@ async def _sync(
     from chimera.topics import admin
 
     if bootstrap is None:
-        from chimera.cli.stack import find_bootstrap
+        from chimera.cli.stack.stack import find_bootstrap
 
         bootstrap = find_bootstrap(settings)
     async with admin.connected(settings.kafka, bootstrap) as client:

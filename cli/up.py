@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chimera.cli.stack_state import StackState
+    from chimera.cli.stack.state import StackState
     from chimera.schemas.settings import Settings
 
 _WAIT_S = 120
@@ -44,7 +44,7 @@ def up(
 def _in_foreground(settings: "Settings", nodes: int) -> None:
     from chimera.cli import logs
     from chimera.cli.progress import waiting
-    from chimera.cli.stack import Stack
+    from chimera.cli.stack.stack import Stack
 
     logs.configure(settings.observability)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -69,8 +69,9 @@ def _in_background(settings: "Settings", nodes: int) -> None:
     import sys
     import time
 
-    from chimera.cli import locks, stack_state
     from chimera.cli.progress import waiting
+    from chimera.cli.stack import locks
+    from chimera.cli.stack import state as stack_state
     from chimera.schemas.errors import ConfigurationError
 
     folder = settings.stack.dir.expanduser().absolute()
@@ -109,7 +110,7 @@ def _in_background(settings: "Settings", nodes: int) -> None:
 
 def _fetch(settings: "Settings") -> None:
     """Kafka's jars, the first time; a bar shows it."""
-    from chimera.cli import kafka_jars
+    from chimera.cli.kafka import jars as kafka_jars
     from chimera.cli.progress import fetching
 
     if settings.kafka.bootstrap is None:

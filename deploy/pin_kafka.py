@@ -1,4 +1,4 @@
-"""Writes `cli/kafka_jars.json`: what one version of Kafka needs, as Maven resolves it, with hashes.
+"""Writes `cli/kafka/jars.json`: what one version of Kafka needs, as Maven resolves it, with hashes.
 
     uv run python deploy/pin_kafka.py 4.1.2
 
@@ -15,7 +15,7 @@ import jgo
 from jgo.maven import MavenContext
 
 LOGGING = "org.slf4j:slf4j-simple:1.7.36"  # of the slf4j-api that Kafka 4.1 asks for
-TARGET = Path(__file__).resolve().parent.parent / "cli" / "kafka_jars.json"
+TARGET = Path(__file__).resolve().parent.parent / "cli" / "kafka" / "jars.json"
 
 
 def rows(version: str, scratch: Path) -> list[dict[str, str | int]]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from chimera.cli.kafka import EmbeddedKafka
-from chimera.cli.postgres import EmbeddedPostgres
-from chimera.cli.postgres_config import APPLICATION
+from chimera.cli.kafka.server import EmbeddedKafka
+from chimera.cli.postgres.config import APPLICATION
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.stores import schema
 
 hypothesis.settings.register_profile("chimera", deadline=None)  # a busy machine is no failure

@@ -13,11 +13,12 @@ import asyncpg
 import pytest
 import yaml
 
-from chimera.cli import kafka_jars, postgres_cluster
 from chimera.cli import settings as command
-from chimera.cli.child import Child
-from chimera.cli.ports import HOST, free_port
-from chimera.cli.postgres_config import APPLICATION, DATABASE, OWNER
+from chimera.cli.kafka import jars as kafka_jars
+from chimera.cli.postgres import cluster as postgres_cluster
+from chimera.cli.postgres.config import APPLICATION, DATABASE, OWNER
+from chimera.cli.stack.child import Child
+from chimera.cli.stack.ports import HOST, free_port
 from chimera.stores import schema
 from chimera.stores.postgres import Database
 

@@ -23,8 +23,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, for_code
 
-from chimera.agents.fetched import Fetched
 from chimera.agents.fetching import MOVED, OFFSET_OUT_OF_RANGE, SESSION_NONE
+from chimera.agents.lanes.fetched import Fetched
 from chimera.schemas.errors import KafkaUnavailable
 from chimera.schemas.settings import Settings
 from chimera.schemas.stored import Stored, is_whole

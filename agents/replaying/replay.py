@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
-from chimera.agents.intake import Rules, take_in
+from chimera.agents.lanes.intake import Rules, take_in
 from chimera.agents.replaying.history import History
 from chimera.agents.replaying.joining import Pair
 from chimera.agents.replaying.partition import Partition, Spans

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from chimera.cli.ports import free_port
+from chimera.cli.stack.ports import free_port
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.settings import UNSET, Settings
 from chimera.schemas.tiers import BY_NAME

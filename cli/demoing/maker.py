@@ -10,10 +10,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from chimera.cli.child import Child
 from chimera.cli.demoing.failure import DemoFailed, tail
 from chimera.cli.demoing.requests import GOOD, WORSE
 from chimera.cli.demoing.stages import Stage, Stages
+from chimera.cli.stack.child import Child
 
 READY_FILE = "registry.ready"  # in the demo's folder: there is a registry to write to
 WITHIN_S = 240.0

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
-from chimera.cli.actor import actor
 from chimera.cli.demoing import digits
 from chimera.cli.demoing.maker import READY_FILE, REGISTERED, TRAINED, line
 from chimera.cli.demoing.requests import GOOD, WORSE
-from chimera.cli.registering import register
+from chimera.cli.models.actor import actor
+from chimera.cli.models.registering import register
 from chimera.schemas.errors import ChimeraError, PostgresUnavailable
 from chimera.schemas.settings import Settings, load
 from chimera.workers.definitions.mlp import Mlp

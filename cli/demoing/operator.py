@@ -8,11 +8,11 @@ import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from chimera.cli.actor import actor
-from chimera.cli.commanding import give
-from chimera.cli.compiling import compile_registered
 from chimera.cli.demoing.failure import DemoFailed
 from chimera.cli.demoing.requests import MODEL
+from chimera.cli.models.actor import actor
+from chimera.cli.models.commanding import give
+from chimera.cli.models.compiling import compile_registered
 from chimera.schemas.compile_report import CompileReport, Step
 from chimera.schemas.model_commands import (
     Command,

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from chimera.cli.asking.results import Coordinates
 from chimera.cli.demoing.failure import DemoFailed
 from chimera.cli.demoing.operator import Operator
 from chimera.cli.demoing.publisher import Acknowledged, Publisher
@@ -21,7 +22,6 @@ from chimera.cli.demoing.requests import GOOD, WORSE, Digits, Request, endless
 from chimera.cli.demoing.served import Served
 from chimera.cli.demoing.stages import Stages
 from chimera.cli.demoing.traffic import by_the_clock, coordinates
-from chimera.cli.results import Coordinates
 from chimera.schemas.model_events import ModelRolledBack, WatchJudged
 
 RATE = 100  # requests a second

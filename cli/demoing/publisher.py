@@ -15,8 +15,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from chimera.cli.asking.results import Coordinates
 from chimera.cli.demoing.requests import Request
-from chimera.cli.results import Coordinates
 from chimera.schemas.settings import Settings
 from chimera.topics import clients
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 
-from chimera.cli import results
+from chimera.cli.asking import results
 from chimera.schemas.model_events import Event, decode_event
 from chimera.schemas.settings import Settings
 from chimera.topics.catalogue import Catalogue

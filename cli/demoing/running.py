@@ -10,6 +10,7 @@ import asyncio
 
 import uvloop
 
+from chimera.cli.asking.results import DEAD_LETTER
 from chimera.cli.demoing import promotion, requests, traffic
 from chimera.cli.demoing.configuration import QUICK
 from chimera.cli.demoing.maker import REGISTERED
@@ -23,7 +24,6 @@ from chimera.cli.demoing.stack import DemoStack
 from chimera.cli.demoing.stages import Stages
 from chimera.cli.demoing.traffic import Traffic
 from chimera.cli.demoing.verdict import Verdict, judge
-from chimera.cli.results import DEAD_LETTER
 from chimera.schemas.compile_report import CompileReport, Step
 from chimera.topics.catalogue import catalogue
 

@@ -6,7 +6,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from chimera.cli.results import Record
+from chimera.cli.asking.results import Record
 from chimera.schemas import headers as names
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from aiokafka.protocol.admin import DeleteTopicsRequest
 
-from chimera.cli import kafka_jars
 from chimera.cli.demoing.stages import Stage, Stages
-from chimera.cli.kafka import EmbeddedKafka
-from chimera.cli.stack import sync_topics
-from chimera.cli.stack_registry import StackRegistry
+from chimera.cli.kafka import jars as kafka_jars
+from chimera.cli.kafka.server import EmbeddedKafka
+from chimera.cli.stack.registry import StackRegistry
+from chimera.cli.stack.stack import sync_topics
 from chimera.schemas.settings import Settings
 from chimera.topics import admin
 from chimera.topics.catalogue import catalogue

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from chimera.cli.child import Child
 from chimera.cli.demoing import configuration
 from chimera.cli.demoing.failure import DemoFailed, tail
 from chimera.cli.demoing.maker import READY_FILE, Maker, command
 from chimera.cli.demoing.stages import Stages
+from chimera.cli.stack.child import Child
 from chimera.schemas.settings import Settings
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class DemoStack:
         Raises:
             DemoFailed: it has ended, or takes too long.
         """
-        from chimera.cli import scrape
+        from chimera.cli.watching import scrape
 
         until_s = time.monotonic() + SERVED_WITHIN_S
         while scrape.pages([self.metrics])[0].revisions.get(model, 0) < revision:
@@ -149,7 +149,7 @@ class DemoStack:
         Raises:
             DemoFailed: it did not end well.
         """
-        from chimera.cli.stack import NODE_STOP_WITHIN_S
+        from chimera.cli.stack.stack import NODE_STOP_WITHIN_S
 
         if self._node is not None and (status := self._node.stop(NODE_STOP_WITHIN_S)):
             log = tail(self.folder / "node.log")
@@ -171,7 +171,7 @@ class DemoStack:
         self._await(child, "`chimera up`", log_file, HAND_OVER_WITHIN_S, lambda: False)
 
     def _start_node(self) -> None:
-        from chimera.cli.stack import node_command
+        from chimera.cli.stack.stack import node_command
 
         ready_file, log_file = self.folder / "node.ready", self.folder / "node.log"
         node = node_command(self.bootstrap, ready_file)

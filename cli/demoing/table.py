@@ -6,11 +6,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from chimera.cli import tier_table
 from chimera.cli.demoing.promotion import Promotion
 from chimera.cli.demoing.report import Report
 from chimera.cli.demoing.requests import GOOD, WORSE
 from chimera.cli.demoing.traffic import RATE
+from chimera.cli.models import tier_table
 
 PAGE = 160  # columns where there is no terminal to ask
 LEARNED = {GOOD: "the digits", WORSE: "shuffled labels"}

@@ -11,11 +11,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from chimera.cli import results
+from chimera.cli.asking import results
+from chimera.cli.asking.results import Coordinates, Record
 from chimera.cli.demoing.publisher import Acknowledged, Publisher
 from chimera.cli.demoing.recording import Recording
 from chimera.cli.demoing.requests import Request
-from chimera.cli.results import Coordinates, Record
 
 RATE = 300  # paced requests a second: well below what two busy cores serve
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from chimera.cli import results
+from chimera.cli.asking import results
+from chimera.cli.asking.results import Coordinates, Record
 from chimera.cli.demoing.requests import BROKEN, Digits, Request
-from chimera.cli.results import Coordinates, Record
 from chimera.schemas import headers as names
 from chimera.schemas.errors import RequestError
 from chimera.schemas.tensors import Array

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import msgspec
 
-from chimera.agents.cases import Cases
-from chimera.agents.fetched import Fetched, Run
-from chimera.agents.journal import Journal
-from chimera.agents.lane import Lane
+from chimera.agents.journaling.journal import Journal
+from chimera.agents.lanes.cases import Cases
+from chimera.agents.lanes.fetched import Fetched, Run
+from chimera.agents.lanes.lane import Lane
+from chimera.agents.lanes.outcomes import end_of
 from chimera.agents.metrics import Metrics
-from chimera.agents.outcomes import end_of
 from chimera.agents.shared import Shared
 from chimera.schemas.batches import Encoded, encode
 from chimera.schemas.errors import REQUEST_ERRORS, RequestError

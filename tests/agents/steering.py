@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from chimera.agents.controller import Controller
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.agents.controlling.controller import Controller
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.model_commands import Command, encode_command
 from chimera.schemas.model_events import CommandAnswered, Event, decode_event
 from chimera.schemas.model_names import key

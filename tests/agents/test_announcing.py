@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chimera.agents import announcing as announcing_module
-from chimera.agents.announcing import MAX_WAITING, Announcing
+from chimera.agents.following import announcing as announcing_module
+from chimera.agents.following.announcing import MAX_WAITING, Announcing
 from chimera.schemas.model_events import Event, TierChanged, VersionRefused
 from chimera.schemas.model_state import ModelState
 from chimera.schemas.work import Loaded

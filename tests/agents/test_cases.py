@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from chimera.agents.cases import Cases
-from chimera.agents.intake import Rules
-from chimera.agents.outcomes import Error, Later
+from chimera.agents.lanes.cases import Cases
+from chimera.agents.lanes.intake import Rules
+from chimera.agents.lanes.outcomes import Error, Later
 from chimera.schemas.errors import DeadlineExceeded, ModelFailed, SchemaInvalid, TooLarge
 from chimera.schemas.serving_settings import ServingSettings
 from chimera.schemas.work import Failure

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from chimera.agents.commit_loop import CommitLoop
-from chimera.agents.committers import Committer
-from chimera.agents.outcomes import Composer, Error
+from chimera.agents.lanes.commit_loop import CommitLoop
+from chimera.agents.lanes.committers import Committer
+from chimera.agents.lanes.outcomes import Composer, Error
 from chimera.schemas.errors import ModelFailed, SchemaInvalid
 from chimera.schemas.server_settings import KafkaSettings
 from chimera.schemas.settings import Settings

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from onnx import TensorProto, helper
 
-from chimera.agents.commands import Commands
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.agents.controlling.commands import Commands
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.compile_report import decode
 from chimera.schemas.model_commands import CompileModel
 from chimera.schemas.model_events import CommandAnswered, CompileStepped, Event, ModelCompiled

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from chimera.agents.command_log import CommandLog
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.agents.controlling.command_log import CommandLog
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.deployments import Change
 from chimera.schemas.model_commands import (
     Command,

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chimera.agents.deferrals import Deferrals
+from chimera.agents.lanes.deferrals import Deferrals
 from chimera.schemas.work import Deferred
 
 OFFSETS = st.sets(st.integers(0, 50))

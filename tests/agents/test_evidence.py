@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chimera.agents.evidence import Evidence
+from chimera.agents.controlling.evidence import Evidence
 from chimera.schemas.deployments import Placed, Watch
 from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.model_observed import ModelObserved, Seen

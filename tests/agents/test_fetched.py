@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from chimera.agents.fetched import Fetched, Run
+from chimera.agents.lanes.fetched import Fetched, Run
 from chimera.schemas import headers, stored
 from chimera.schemas.batches import Compression, encode
 

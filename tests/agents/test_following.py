@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import cast
 
-from chimera.agents.following import Following
-from chimera.agents.refusals import Refusals
+from chimera.agents.following.following import Following
+from chimera.agents.following.refusals import Refusals
 from chimera.schemas.model_state import LiveVersion, ModelState, ShadowVersion, TierArtifact
 from chimera.schemas.placements import Placement, Shadow, Shadows, Traffic
 from chimera.schemas.work import Loaded

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chimera.agents.intake import Intake, Rules, take_in
+from chimera.agents.lanes.intake import Intake, Rules, take_in
 from tests.agents.lanes import Kafka
 
 RULES = Rules("inference.requests", 3, 7, False, 1_000, 100)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatch
 
-from chimera.agents.outcomes import Composer
+from chimera.agents.lanes.outcomes import Composer
 from chimera.schemas import headers
 from chimera.schemas.errors import ModelFailed, SchemaInvalid
 from chimera.schemas.journal import SegmentHead, decode_segment, framed

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.deployments import Change, watches
 from chimera.schemas.model_commands import (
     DeployModel,

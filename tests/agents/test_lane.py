@@ -2,7 +2,7 @@
 
 import time
 
-from chimera.agents.outcomes import Error, Later
+from chimera.agents.lanes.outcomes import Error, Later
 from chimera.schemas.errors import ModelFailed, SchemaInvalid
 from tests.agents.lanes import Bench, Kafka
 

@@ -2,8 +2,8 @@
 
 import time
 
-from chimera.agents.outcomes import Error, count_of, end_of
-from chimera.agents.reading import READ_HERE
+from chimera.agents.lanes.outcomes import Error, count_of, end_of
+from chimera.agents.lanes.reading import READ_HERE
 from chimera.schemas.errors import Malformed, ModelFailed
 from chimera.schemas.headers import DEADLINE, header
 from chimera.schemas.work import Results

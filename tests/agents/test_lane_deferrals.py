@@ -2,7 +2,7 @@
 
 import time
 
-from chimera.agents.outcomes import Error
+from chimera.agents.lanes.outcomes import Error
 from chimera.schemas.errors import ModelFailed
 from tests.agents.lanes import Bench, Kafka
 

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry
 
-from chimera.agents.model_metrics import ModelMetrics
+from chimera.agents.following.model_metrics import ModelMetrics
 from chimera.schemas.placements import Placement
 from chimera.schemas.work import Loaded, Started
 

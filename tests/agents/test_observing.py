@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import pytest
 import structlog
 
-from chimera.agents.observing import HOLD_S, Observing
-from chimera.agents.outcomes import Case, Error
+from chimera.agents.following.observing import HOLD_S, Observing
+from chimera.agents.lanes.outcomes import Case, Error
 from chimera.schemas.model_observed import ModelObserved, Seen
 from chimera.schemas.model_state import LiveVersion, ModelState, TierArtifact
 from chimera.schemas.work import Deferred

@@ -5,7 +5,7 @@
 
 from aiokafka.record.default_records import DefaultRecordBatch
 
-from chimera.agents.outcomes import Composer
+from chimera.agents.lanes.outcomes import Composer
 from chimera.schemas.headers import tail
 from chimera.schemas.serving_settings import ServingSettings
 from chimera.schemas.settings import Settings

@@ -1,6 +1,6 @@
 import pytest
 
-from chimera.agents.refusals import AWAY_S, LONGEST, TRIES, Refusals
+from chimera.agents.following.refusals import AWAY_S, LONGEST, TRIES, Refusals
 from chimera.schemas.model_state import ModelState
 
 

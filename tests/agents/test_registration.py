@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chimera.agents.commands import Commands
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.agents.controlling.commands import Commands
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.errors import UnknownModel
 from chimera.schemas.model_commands import RegisterModel
 from chimera.schemas.model_events import CommandAnswered

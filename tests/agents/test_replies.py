@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chimera.agents.replies import change_of, read_command, refusal_of
+from chimera.agents.controlling.replies import change_of, read_command, refusal_of
 from chimera.schemas.errors import DeploymentRefused, SchemaInvalid
 from chimera.schemas.model_commands import (
     DeployModel,

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from chimera.agents.shadow_metrics import ShadowMetrics
+from chimera.agents.following.shadow_metrics import ShadowMetrics
 from chimera.workers.reports import ShadowSeen
 
 DIGITS = 'model="digits",version="2"'

@@ -1,7 +1,7 @@
 """A node's metrics of circuit breakers: the executor's that has them, and no longer than it lives."""
 
+from chimera.agents.following.tier_states import TierStates
 from chimera.agents.metrics import Metrics
-from chimera.agents.tier_states import TierStates
 from chimera.schemas.model_events import BreakerState
 from chimera.schemas.work import Started
 from chimera.workers.reports import Report, TierTransition

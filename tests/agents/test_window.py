@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chimera.agents.window import Hole, Window
+from chimera.agents.lanes.window import Hole, Window
 
 
 @dataclass(frozen=True)

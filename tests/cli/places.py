@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from chimera.cli.child import Child
-from chimera.cli.ports import free_port
-from chimera.cli.stack import node_command
+from chimera.cli.stack.child import Child
+from chimera.cli.stack.ports import free_port
+from chimera.cli.stack.stack import node_command
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.tensors import Array
 from chimera.workers.models import write_model

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from chimera.cli.account import Account, account_of
+from chimera.cli.postgres.account import Account, account_of
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another account")
 
@@ -66,7 +66,7 @@ def test_an_account_that_cannot_reach_its_files_may_read_and_no_more(tmp_path: P
 PARENT = """
 import subprocess, sys, time
 from pathlib import Path
-from chimera.cli.account import Account
+from chimera.cli.postgres.account import Account
 user = int(sys.argv[1])
 sleep = ["/bin/sh", "-c", "echo awake; sleep 60; echo"]
 child = subprocess.Popen(Account(user, user).command(sleep, []), stdout=subprocess.PIPE, text=True)

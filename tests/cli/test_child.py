@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from chimera.cli.child import Child
+from chimera.cli.stack.child import Child
 
 SLEEP = [sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(60)"]
 DEAF = [*SLEEP[:2], "import signal; signal.signal(15, signal.SIG_IGN);" + SLEEP[2]]
@@ -73,7 +73,7 @@ def test_child_with_a_log_that_cannot_be_opened_is_refused(tmp_path: Path) -> No
 
 PARENT = """
 import sys, time
-from chimera.cli.child import Child
+from chimera.cli.stack.child import Child
 child = Child([sys.executable, "-c", "import time; time.sleep(60)"])
 print(child.pid, flush=True)
 time.sleep(60)

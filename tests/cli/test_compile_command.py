@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from chimera.cli.main import app
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.registry.states import tiers_of
 from tests.agents.steering import Stage, staged, steered

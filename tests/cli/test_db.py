@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from chimera.cli.postgres import EmbeddedPostgres
-from chimera.cli.postgres_address import administered, find_postgres
+from chimera.cli.postgres.address import administered, find_postgres
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.server_settings import PostgresSettings
 from chimera.stores.migrations import HEAD

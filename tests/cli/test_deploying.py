@@ -20,8 +20,8 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from msgspec import structs
 
-from chimera.cli.postgres import EmbeddedPostgres
-from chimera.cli.scrape import pages
+from chimera.cli.postgres.server import EmbeddedPostgres
+from chimera.cli.watching.scrape import pages
 from chimera.workers.packing import write_folder
 from tests.cli.places import FAULT, MANIFEST, Place, digits_model, image
 

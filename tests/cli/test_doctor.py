@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from chimera.cli import doctor_devices, doctor_host
-from chimera.cli.findings import Finding
-from chimera.cli.ports import HOST
+from chimera.cli.checkup import devices as doctor_devices
+from chimera.cli.checkup import host as doctor_host
+from chimera.cli.checkup.findings import Finding
+from chimera.cli.stack.ports import HOST
 from chimera.schemas.server_settings import KafkaSettings, StackSettings
 from chimera.schemas.serving_settings import ServingSettings
 from chimera.schemas.settings import Settings

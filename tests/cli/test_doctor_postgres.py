@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from chimera.cli import doctor_postgres, postgres_cluster
-from chimera.cli.findings import Finding
-from chimera.cli.postgres import EmbeddedPostgres
-from chimera.cli.postgres_config import APPLICATION
+from chimera.cli.checkup import postgres as doctor_postgres
+from chimera.cli.checkup.findings import Finding
+from chimera.cli.postgres import cluster as postgres_cluster
+from chimera.cli.postgres.config import APPLICATION
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.server_settings import PostgresSettings
 from chimera.stores import schema
 

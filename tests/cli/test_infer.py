@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chimera.cli import results
-from chimera.cli.question import question
+from chimera.cli.asking import results
+from chimera.cli.asking.question import question
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.serving_settings import ServingSettings
 from chimera.schemas.settings import Settings

@@ -22,8 +22,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
-from chimera.cli import kafka_config
-from chimera.cli.kafka import EmbeddedKafka
+from chimera.cli.kafka import config as kafka_config
+from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.schemas.errors import ConfigurationError, KafkaUnavailable
 
 ROOT = Path(__file__).parents[2]
@@ -161,7 +161,7 @@ def test_a_temporary_folder_is_removed_by_stop() -> None:
 PARENT = """
 import sys, time
 from pathlib import Path
-from chimera.cli.kafka import EmbeddedKafka
+from chimera.cli.kafka.server import EmbeddedKafka
 
 broker = EmbeddedKafka(Path(sys.argv[1]))
 broker.start()

@@ -3,7 +3,7 @@
 import base64
 from pathlib import Path
 
-from chimera.cli import kafka_config
+from chimera.cli.kafka import config as kafka_config
 
 
 def test_ports_of_reads_what_properties_wrote() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chimera.cli.kafka_jars import Jar, Pinned, class_path, pinned
+from chimera.cli.kafka.jars import Jar, Pinned, class_path, pinned
 from chimera.schemas.errors import ConfigurationError, KafkaUnavailable
 
 CONTENT = {"one": b"first jar" * 1000, "two": b"second jar" * 5000}

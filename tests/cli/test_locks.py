@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from chimera.cli import locks
+from chimera.cli.stack import locks
 
 
 def test_take_of_a_free_file_makes_us_its_holder(tmp_path: Path) -> None:

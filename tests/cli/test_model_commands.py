@@ -9,8 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from chimera.cli import model_commands
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.models import commands as model_commands
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.model_commands import WatchPolicy
 from tests.agents.steering import Stage, staged, steered
 from tests.stores.places import compiled

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from chimera.cli.main import app
-from chimera.cli.tier_table import chosen
+from chimera.cli.models.tier_table import chosen
 from chimera.schemas.compile_report import REPORT_FILE, decode, encode
 from chimera.workers.models import write_model
 from tests.schemas.test_compile_report import REPORT
@@ -101,7 +101,7 @@ def test_bench_without_a_report_says_what_makes_one(tmp_path: Path) -> None:
 def test_bench_without_matplotlib_names_the_extra(
     compiled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "chimera.cli.tier_plot", None)
+    monkeypatch.setitem(sys.modules, "chimera.cli.models.tier_plot", None)
     status, out, error = run("bench", compiled)
     assert status == 1
     assert "0.010/0.020" in out

@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from chimera.cli.main import app
-from chimera.cli.postgres import EmbeddedPostgres
-from chimera.cli.postgres_config import APPLICATION
-from chimera.cli.registry import opened
+from chimera.cli.models.registry import opened
+from chimera.cli.postgres.config import APPLICATION
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.deployments import Change
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.model_commands import WatchPolicy

@@ -16,8 +16,9 @@ from msgspec import structs
 from onnx import numpy_helper
 
 from chimera.agents.replaying import history
-from chimera.cli import registering, results
-from chimera.cli.registry import opened
+from chimera.cli.asking import results
+from chimera.cli.models import registering
+from chimera.cli.models.registry import opened
 from chimera.schemas.server_settings import KafkaSettings
 from chimera.schemas.settings import Settings, load
 from chimera.stores.artifacts import Artifacts

@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from chimera.cli.moments import moment_ms, seconds
+from chimera.cli.models.moments import moment_ms, seconds
 
 NOW_MS = 1_800_000_000_000
 

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from chimera.cli.positions import Desk, Position, opened
+from chimera.cli.offsets.positions import Desk, Position, opened
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.settings import Settings
 from chimera.topics.producers import Committed

@@ -14,9 +14,9 @@ import asyncpg
 import psutil
 import pytest
 
-from chimera.cli import postgres_cluster
-from chimera.cli.account import account_of
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres import cluster as postgres_cluster
+from chimera.cli.postgres.account import account_of
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.errors import ConfigurationError, PostgresUnavailable
 
 
@@ -241,7 +241,7 @@ def test_a_temporary_folder_is_removed_by_stop() -> None:
 PARENT = """
 import sys, time
 from pathlib import Path
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres.server import EmbeddedPostgres
 
 server = EmbeddedPostgres(Path(sys.argv[1]), extra={"fsync": "off"})
 server.start()

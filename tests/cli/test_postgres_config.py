@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chimera.cli import postgres_config
-from chimera.cli.postgres_config import Access, new_access, read_access
+from chimera.cli.postgres import config as postgres_config
+from chimera.cli.postgres.config import Access, new_access, read_access
 from chimera.schemas.errors import ConfigurationError
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chimera.cli import locks
-from chimera.cli.server_folder import ServerFolder, sweep, temporary_prefix
+from chimera.cli.stack import locks
+from chimera.cli.stack.server_folder import ServerFolder, sweep, temporary_prefix
 from chimera.schemas.errors import ConfigurationError
 
 

@@ -14,11 +14,11 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
-from chimera.cli import stack_state
-from chimera.cli.postgres import EmbeddedPostgres
-from chimera.cli.postgres_address import find_postgres
-from chimera.cli.postgres_config import APPLICATION
-from chimera.cli.stack import Stack, find_bootstrap, sync_topics
+from chimera.cli.postgres.address import find_postgres
+from chimera.cli.postgres.config import APPLICATION
+from chimera.cli.postgres.server import EmbeddedPostgres
+from chimera.cli.stack import state as stack_state
+from chimera.cli.stack.stack import Stack, find_bootstrap, sync_topics
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.server_settings import KafkaSettings, PostgresSettings, StackSettings
 from chimera.schemas.settings import Settings

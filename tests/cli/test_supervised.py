@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chimera.cli.supervised import LONGEST_DELAY_S, NodeFailed, Supervised, delay_s
+from chimera.cli.stack.supervised import LONGEST_DELAY_S, NodeFailed, Supervised, delay_s
 
 
 def command(ready_file: Path, then: str) -> list[str]:

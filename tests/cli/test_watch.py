@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from chimera.cli.positions import Position
-from chimera.cli.scrape import Page
-from chimera.cli.watch_table import Look, table
+from chimera.cli.offsets.positions import Position
+from chimera.cli.watching.scrape import Page
+from chimera.cli.watching.table import Look, table
 from chimera.topics.producers import Committed
 from tests.cli.places import Place, image
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chimera.cli.ports import HOST
+from chimera.cli.stack.ports import HOST
 from tests.integration.chaos.proxy import END_TXN, PRODUCE, Proxy, Rule
 
 

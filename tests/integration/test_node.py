@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from chimera.agents.node import EX_SOFTWARE
-from chimera.cli.kafka import EmbeddedKafka
+from chimera.cli.kafka.server import EmbeddedKafka
 
 
 @contextmanager

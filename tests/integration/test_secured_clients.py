@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.conn import AIOKafkaConnection
 from confluent_kafka import admin as confluent_admin
 
-from chimera.cli.kafka import EmbeddedKafka
+from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.schemas.errors import KafkaUnavailable
 from chimera.schemas.server_settings import KafkaSettings
 from chimera.schemas.settings import Settings

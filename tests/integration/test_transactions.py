@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.client import AIOKafkaClient
 
-from chimera.cli.kafka import EmbeddedKafka
+from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.schemas import headers
 from chimera.schemas.batches import encode, encode_all
 from chimera.topics.producers import (

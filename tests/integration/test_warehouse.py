@@ -12,7 +12,7 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
-from chimera.cli import engine
+from chimera.cli.warehousing import engine
 from chimera.schemas.history_settings import ClickHouseSettings
 from chimera.stores import warehouse_tables
 from tests.stores.sink_records import record

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from chimera.cli import scrape
+from chimera.cli.watching import scrape
 from tests.cli.places import Place, image
 
 WITHIN_S = 90.0

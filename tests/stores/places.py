@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.compile_report import Steady, TierReport, Timings
 from chimera.schemas.manifest import File, Manifest, TensorSpec, encode
 from chimera.schemas.server_settings import PostgresSettings

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chimera.cli.postgres import EmbeddedPostgres
-from chimera.cli.postgres_config import APPLICATION
+from chimera.cli.postgres.config import APPLICATION
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.errors import PostgresUnavailable
 from chimera.schemas.server_settings import PostgresSettings
 from chimera.stores import schema

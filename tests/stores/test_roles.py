@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from chimera.cli.postgres import EmbeddedPostgres
-from chimera.cli.postgres_config import APPLICATION, HBA, OWNER
+from chimera.cli.postgres.config import APPLICATION, HBA, OWNER
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.errors import ConfigurationError
 from chimera.stores import schema
 from chimera.stores.postgres import Database

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from chimera.cli.postgres import EmbeddedPostgres
-from chimera.cli.postgres_cluster import programs
-from chimera.cli.postgres_config import APPLICATION
+from chimera.cli.postgres.cluster import programs
+from chimera.cli.postgres.config import APPLICATION
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.deployments import Change
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.model_commands import WatchPolicy

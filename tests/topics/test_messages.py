@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
 
-from chimera.agents import outcomes
+from chimera.agents.lanes import outcomes
 from chimera.schemas import inference, internal
 from chimera.schemas.batches import encode
 from chimera.schemas.errors import BY_CODE, RequestError

@@ -7,7 +7,7 @@ tier is open the caller waits for a probe (DESIGN 5.4): an outage of all is no f
 A batch that every tier failed is not made to wait before the breakers say so: runtimes raise one error
 for a request that they refuse and for a library that is broken (a lost device or a hang ends the
 executor instead), and poison that waits would stop its lane. Its requests are tried again meanwhile,
-and their waits count for none of their limits (`agents/deferrals.py`), so an outage costs them little.
+and their waits count for none of their limits (`agents/lanes/deferrals.py`), so an outage costs them little.
 What one attempt has tried is the caller's to remember; after a `Wait` an attempt begins anew.
 `tests/workers/dispatching/test_dispatch.py` holds its promises as properties.
 """

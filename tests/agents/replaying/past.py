@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from onnx import TensorProto, helper, numpy_helper
 
-from chimera.agents.outcomes import Case, Error, error_tail
+from chimera.agents.lanes.outcomes import Case, Error, error_tail
 from chimera.agents.replaying.history import History, opened
 from chimera.agents.replaying.replay import Replay, Wanted
 from chimera.schemas import inference, responses, stored

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from chimera.cli.asking.results import Coordinates
 from chimera.cli.demoing.requests import GOOD, WORSE, Plan, Request
-from chimera.cli.results import Coordinates
 
 DIGESTS = {GOOD: "a" * 64, WORSE: "b" * 64}
 

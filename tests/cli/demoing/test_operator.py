@@ -7,7 +7,7 @@ import pytest
 
 from chimera.cli.demoing.failure import DemoFailed
 from chimera.cli.demoing.operator import Operator
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.compile_report import Step
 from tests.agents.steering import staged, steered
 

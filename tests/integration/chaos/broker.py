@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from chimera.cli.kafka import EmbeddedKafka
-from chimera.cli.ports import HOST, free_port
+from chimera.cli.kafka.server import EmbeddedKafka
+from chimera.cli.stack.ports import HOST, free_port
 from tests.integration.chaos.proxy import Proxy, listening
 
 

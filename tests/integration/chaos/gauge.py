@@ -5,7 +5,7 @@ import urllib.request
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from chimera.cli.ports import HOST
+from chimera.cli.stack.ports import HOST
 from tests.integration.chaos.background import Background
 from tests.integration.chaos.nodes import Node
 

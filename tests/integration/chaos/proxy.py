@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from chimera.cli.ports import HOST, free_port
+from chimera.cli.stack.ports import HOST, free_port
 from tests.integration.chaos.background import Background
 
 PRODUCE, FETCH, HEARTBEAT, INIT_PRODUCER_ID, END_TXN, TXN_OFFSET_COMMIT = 0, 1, 12, 22, 26, 28

@@ -16,11 +16,11 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 from pydantic import SecretStr
 
-from chimera.agents.controller import Controller
-from chimera.cli.postgres import EmbeddedPostgres
-from chimera.cli.postgres_config import APPLICATION
-from chimera.cli.registering import register
-from chimera.cli.registry import opened
+from chimera.agents.controlling.controller import Controller
+from chimera.cli.models.registering import register
+from chimera.cli.models.registry import opened
+from chimera.cli.postgres.config import APPLICATION
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.deployments import Live
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.model_settings import ArtifactsSettings, CompilingSettings, KeysSettings

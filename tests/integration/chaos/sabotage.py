@@ -16,8 +16,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from chimera.agents.committers import ExactlyOnce
-from chimera.agents.following import Executors, Following
+from chimera.agents.following.following import Executors, Following
+from chimera.agents.lanes.committers import ExactlyOnce
 from chimera.agents.transport import LoopConsumer
 from chimera.cli.main import main
 from chimera.topics.producers import Produced

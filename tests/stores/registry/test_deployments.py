@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.deployments import Change, Live
 from chimera.schemas.errors import DeploymentRefused, UnknownModel
 from chimera.schemas.model_commands import WatchPolicy

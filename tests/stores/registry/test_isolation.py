@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from msgspec import structs
 
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.deployments import Change
 from chimera.schemas.errors import ConfigurationError, UnknownModel
 from chimera.schemas.replay_report import ReplayReport

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from asyncpg import InsufficientPrivilegeError
 
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.stores.registry import outbox
 from chimera.stores.registry.outbox import Outbox
 from chimera.stores.registry.records import OutboxRecord

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import pytest
 
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.errors import ModelRefused, UnknownModel, VersionTaken
 from chimera.schemas.manifest import File, encode
 from chimera.stores.registry.records import Artifact

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.deployments import Change
 from chimera.schemas.errors import DeploymentRefused, SchemaInvalid, UnknownModel
 from chimera.schemas.promotion_policy import PromotionPolicy, ReplayRequirement, policy_name

@@ -6,7 +6,7 @@ import uuid
 import asyncpg
 import pytest
 
-from chimera.cli.postgres import EmbeddedPostgres
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.model_names import DEFAULT_TENANT
 from chimera.stores.postgres import Database

@@ -3,7 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from chimera.agents.failpoints import STEPS
+from chimera.agents.lanes.failpoints import STEPS
 from tests.integration.chaos import nemeses
 from tests.integration.chaos.arena import Arena
 from tests.integration.chaos.campaigns.size import Size

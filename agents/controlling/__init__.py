@@ -1,0 +1,1 @@
+"""The controller: commands done, versions judged, and all of it told once."""

@@ -1,0 +1,1 @@
+"""Models as a node follows them: their states, and what it tells of them."""

@@ -1,0 +1,1 @@
+"""A lane's journal: rows beside results, in the same transaction."""

@@ -1,0 +1,125 @@
+"""From a run of records to the work of executors: header checks, before anything is decoded. Pure.
+
+Most records have no headers that matter and cost little here. A record that cannot be served is
+returned as refused, with the error that its caller will read.
+`tests/agents/test_intake.py` holds each refusal.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chimera.agents.lanes.outcomes import Case, plain_case
+from chimera.schemas.batches import ENVELOPE_BYTES
+from chimera.schemas.errors import Malformed, RequestError
+from chimera.schemas.serving_settings import ServingSettings
+from chimera.schemas.stored import Stored as Raw
+from chimera.schemas.work import Work
+from chimera.topics import dead_letters, request_headers
+from chimera.topics.request_headers import RequestHeaders
+
+
+@dataclass(slots=True)
+class Intake:
+    """A run, sorted: what goes to executors, what is refused, what has a deadline."""
+
+    work: Work
+    refused: list[tuple[int, RequestError]] = field(default_factory=list[tuple[int, RequestError]])
+    deadlines: list[tuple[int, int]] = field(
+        default_factory=list[tuple[int, int]]
+    )  # (epoch ms, offset)
+    cases: dict[int, Case] = field(
+        default_factory=dict[int, Case]
+    )  # of retry topics' records, and refused
+    due_ms: int = 0  # retry topics: the latest time before which none may be tried
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Of one lane; see the settings of the same names."""
+
+    topic: str
+    partition: int
+    lane: int
+    is_retry: bool
+    max_request_bytes: int
+    deadline_tolerance_ms: int
+
+    @classmethod
+    def of(
+        cls, serving: ServingSettings, topic: str, partition: int, lane: int, *, is_retry: bool
+    ) -> "Rules":
+        limits = serving.max_request_bytes, serving.deadline_tolerance_ms
+        return cls(topic, partition, lane, is_retry, *limits)
+
+
+def take_in(
+    rules: Rules, records: Sequence[Raw], *, now_ms: int, entered_ns: int, isolate: bool = False
+) -> Intake:
+    """Sort `records` of one partition, in offset order.
+
+    A request that expired before the broker appended it, or since, is left in the work: the
+    executor answers it without computing, unless the lane's own clock is first.
+    """
+    offsets: list[int] = []
+    values: list[bytes] = []
+    heads: list[int] = []
+    deadlines: list[int] = []
+    work = Work(
+        rules.lane,
+        rules.topic,
+        rules.partition,
+        offsets,
+        values,
+        heads,
+        deadlines,
+        {},
+        entered_ns,
+        isolate,
+    )
+    taken = Intake(work)
+    limit = rules.max_request_bytes
+    for record in records:
+        value = record.value
+        head, deadline_ms = -1, 0
+        plain = value is not None and len(value) <= limit and not rules.is_retry
+        if not plain or record.headers or len(record.key or b"") > ENVELOPE_BYTES:
+            try:
+                found, extras = _examine(rules, record, taken)
+            except RequestError as error:
+                taken.refused.append((record.offset, error))
+                continue
+            head = found.head_length
+            deadline_ms = request_headers.expires_ms(found.deadline_ms, rules.deadline_tolerance_ms)
+            if deadline_ms:
+                taken.deadlines.append((deadline_ms, record.offset))
+            if extras:
+                work.extras[len(offsets)] = extras
+        offsets.append(record.offset)
+        values.append(value or b"")
+        heads.append(head)
+        deadlines.append(deadline_ms)
+    return taken
+
+
+def _examine(rules: Rules, record: Raw, taken: Intake) -> tuple[RequestHeaders, dict[str, str]]:
+    headers = record.headers
+    extras: dict[str, str] = {}
+    if rules.is_retry:
+        original, story = dead_letters.split(headers)
+        taken.cases[record.offset] = Case(
+            story.origin, original, story.failure.attempt, story.failure.first_failure_ms
+        )
+        taken.due_ms = max(taken.due_ms, story.not_before_ms)
+        origin = story.origin
+        extras["origin"] = f"{origin.topic}:{origin.partition}:{origin.offset}"
+        headers = original
+    found = request_headers.parse(headers)
+    request_headers.require_size(record.key, record.value, headers, rules.max_request_bytes)
+    if record.value is None:
+        raise Malformed("the record has no value")
+    return found, extras | (found.extras or {})
+
+
+def case_of(rules: Rules, record: Raw) -> Case:
+    """The case of a record for which none was kept: a plain request."""
+    return plain_case(rules.topic, rules.partition, record)

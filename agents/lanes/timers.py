@@ -1,0 +1,93 @@
+"""What a lane waits for: deadlines, tries that are due later, executors, and the age of each run. Pure.
+
+Milliseconds are since the epoch, as callers and brokers count; seconds are monotonic, for ages.
+`tests/agents/test_lane.py` drives it through the lane.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from chimera.agents.lanes.deferrals import Deferrals
+
+
+class Due(NamedTuple):
+    """What is to be computed now, and how long those of it waited that no executor might compute."""
+
+    offsets: set[int]
+    waits_ms: Mapping[int, int]
+
+
+class Timers:
+    """Of one lane. An offset may stand in several; the lane knows which of them are decided."""
+
+    def __init__(self) -> None:
+        self._deadlines: list[tuple[int, int]] = []  # (ms, offset), a heap
+        self._again: list[tuple[int, int]] = []  # (ms, offset), a heap
+        self._waiting: deque[tuple[int, Sequence[int]]] = deque()  # retry topics: (ms, offsets)
+        self._entered: deque[tuple[float, int]] = deque()  # (s, first offset after the run)
+        self._renewed: dict[int, float] = {}  # offset -> s: had to wait, and are so much younger
+        self.deferrals = Deferrals()
+
+    def enter(self, at_s: float, end: int) -> None:
+        """A run entered the window; its offsets lie below `end`."""
+        self._entered.append((at_s, end))
+
+    def expire_at(self, deadlines: Iterable[tuple[int, int]]) -> None:
+        for deadline in deadlines:
+            heapq.heappush(self._deadlines, deadline)
+
+    def try_at(self, at_ms: int, offset: int) -> None:
+        """A failed request is to be computed again."""
+        heapq.heappush(self._again, (at_ms, offset))
+
+    def wait_until(self, due_ms: int, offsets: Sequence[int]) -> None:
+        """Records of a retry topic are not due yet; all of one topic wait equally long."""
+        self._waiting.append((due_ms, offsets))
+
+    def expired(self, now_ms: int) -> list[tuple[int, int]]:
+        """Deadlines that have passed, each told once."""
+        found: list[tuple[int, int]] = []
+        while self._deadlines and self._deadlines[0][0] < now_ms:
+            found.append(heapq.heappop(self._deadlines))
+        return found
+
+    def due(self, now_s: float, now_ms: int, paused: Collection[str], turns: int) -> Due:
+        """Each is told once; the age of those that no executor might compute begins anew."""
+        waits_ms = self.deferrals.due(now_ms, paused, turns)
+        if waits_ms:
+            self._renewed.update(dict.fromkeys(waits_ms, now_s))
+            self.enter(now_s, max(waits_ms) + 1)
+        found = set(waits_ms)
+        while self._again and self._again[0][0] <= now_ms:
+            found.add(heapq.heappop(self._again)[1])
+        while self._waiting and self._waiting[0][0] <= now_ms:
+            found.update(self._waiting.popleft()[1])
+        return Due(found, waits_ms)
+
+    def overdue(self, entered_before_s: float) -> int | None:
+        """Below it all that have entered are too old, told once; None where nobody is."""
+        end: int | None = None
+        while self._entered and self._entered[0][0] < entered_before_s:
+            end = max(end or 0, self._entered.popleft()[1])
+        return end
+
+    def stand_still(self, for_s: float) -> None:
+        """That much time does not count for anybody's age."""
+        self._entered = deque((entered + for_s, end) for entered, end in self._entered)
+        self._renewed = {offset: at_s + for_s for offset, at_s in self._renewed.items()}
+
+    def not_due(self, entered_before_s: float) -> set[int]:
+        """Offsets that nobody is late with: they wait, or did so later than that."""
+        retried = {offset for _, offsets in self._waiting for offset in offsets}
+        renewed = {at for at, since_s in self._renewed.items() if since_s >= entered_before_s}
+        return retried | renewed | self.deferrals.offsets
+
+    def forget_below(self, offset: int) -> None:
+        """Runs that ended at or below `offset` are committed."""
+        while self._entered and self._entered[0][1] <= offset:
+            self._entered.popleft()
+        self.deferrals.forget_below(offset)
+        if self._renewed:
+            self._renewed = {at: since_s for at, since_s in self._renewed.items() if at >= offset}

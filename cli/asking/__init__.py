@@ -1,0 +1,1 @@
+"""`chimera infer`: one request as a person gives it, and its answer."""

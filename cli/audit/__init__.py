@@ -1,0 +1,1 @@
+"""`chimera audit` and `chimera witness`: the log verified, and watched from outside."""

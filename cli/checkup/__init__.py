@@ -1,0 +1,1 @@
+"""`chimera doctor`: what is looked at, and what was found."""

@@ -1,0 +1,1 @@
+"""`chimera models`: what the registry holds, and how it gets there."""

@@ -1,0 +1,1 @@
+"""`chimera offsets`: where a group stands, and moved elsewhere."""

@@ -1,0 +1,1 @@
+"""The embedded Postgres: its cluster, its configuration, its process."""

@@ -1,0 +1,77 @@
+"""What a running local stack leaves for others: who runs, where, and whether it is ready.
+
+One process keeps a stack: it holds `stack.lock` and writes `stack.json`, each time as a whole. The
+lock says whether the file is true: it is free the moment that process is gone.
+`tests/cli/test_stack.py` proves it.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from chimera.cli.stack import locks
+from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    pid: int
+    ready: bool
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class StackState:
+    pid: int  # of the process that keeps the stack
+    bootstrap: str  # host:port of Kafka
+    kafka_pid: int | None  # None: a cluster of the user's own
+    postgres: str | None  # host:port/database of the registry; None: there is none
+    postgres_pid: int | None  # None: a server of the user's own
+    nodes: tuple[NodeState, ...]
+    ready: bool  # the servers serve, topics are in order, each node is ready
+
+    def write(self, folder: Path) -> None:
+        scratch = _file(folder).with_suffix(".new")
+        scratch.write_text(json.dumps(asdict(self)), "utf-8")
+        os.replace(scratch, _file(folder))
+
+
+def read(folder: Path) -> StackState | None:
+    """The state of the stack that runs in this folder; None when none does."""
+    if locks.holder(lock_file(folder)) is None or not _file(folder).exists():
+        return None
+    found = json.loads(_file(folder).read_text("utf-8"))
+    nodes = tuple(NodeState(**node) for node in found.pop("nodes"))
+    return StackState(nodes=nodes, **found)
+
+
+def lock_file(folder: Path) -> Path:
+    return folder / "stack.lock"
+
+
+def forget(folder: Path) -> None:
+    """Remove the state that an earlier stack left; only the lock's holder may."""
+    _file(folder).unlink(missing_ok=True)
+
+
+def find_bootstrap(settings: Settings) -> str:
+    """The Kafka to speak to: the cluster of the settings, else that of the running stack.
+
+    Raises:
+        ConfigurationError: neither is there.
+    """
+    if settings.kafka.bootstrap is not None:
+        return settings.kafka.bootstrap
+    running = read(settings.stack.dir)
+    if running is None:
+        raise ConfigurationError(
+            f"no Kafka: no stack runs in {settings.stack.dir.absolute()}; start one with "
+            "`chimera up`, or set CHIMERA_KAFKA__BOOTSTRAP to a cluster of your own"
+        )
+    return running.bootstrap
+
+
+def _file(folder: Path) -> Path:
+    return folder / "stack.json"

@@ -1,0 +1,1 @@
+"""`chimera train`: runs, their progress, and what came of them."""

@@ -1,0 +1,1 @@
+"""`chimera warehouse` and `chimera sql`: ClickHouse filled, and asked."""

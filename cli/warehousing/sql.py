@@ -1,0 +1,55 @@
+"""`chimera sql`: a question to the warehouse, answered as a table, tab-separated or as JSON lines."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from chimera.stores.clickhouse import Answer
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="For example: SELECT count() FROM inference_log")],
+    form: Annotated[
+        Literal["table", "tsv", "json"], typer.Option("--format", help="How rows are written.")
+    ] = "table",
+) -> None:
+    """Ask ClickHouse; nothing can be changed, and no file or address be read.
+
+    The embedded engine is asked while no warehouse runs; a server at any time.
+    """
+    from chimera.cli.warehousing.engine import opened
+    from chimera.schemas.errors import ChimeraError
+    from chimera.schemas.settings import load
+
+    try:
+        with opened(load().clickhouse) as clickhouse:
+            clickhouse.read_only()
+            found = clickhouse.ask(query)
+    except ChimeraError as error:
+        typer.echo(f"chimera sql: {error}", err=True)
+        raise typer.Exit(1) from None
+    _write(found, form)
+
+
+def _write(found: "Answer", form: str) -> None:
+    if form == "json":
+        for row in found.rows:
+            print(json.dumps(dict(zip(found.names, row, strict=True)), default=_text))
+    elif form == "tsv" or not found.names:
+        for row in found.rows:
+            print(*map(_text, row), sep="\t")
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*found.names)
+        for row in found.rows:
+            table.add_row(*map(_text, row))
+        Console(file=sys.stdout).print(table)
+
+
+def _text(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

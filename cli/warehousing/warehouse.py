@@ -1,0 +1,100 @@
+"""`chimera warehouse`: what happened, from Kafka into ClickHouse, until it is told to stop.
+
+One process owns the embedded engine's folder: a lock in it says who. A server of one's own is named
+by `CHIMERA_CLICKHOUSE__DSN`; one warehouse at a time there, too.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from chimera.agents.warehouse import Warehouse
+    from chimera.schemas.settings import Settings
+    from chimera.stores.clickhouse import ClickHouse
+
+
+def warehouse(
+    bootstrap: str | None = typer.Option(None, help="Kafka's host:port; wins over the setting."),
+    ready_file: Path | None = typer.Option(None, help="Written once it reads."),
+) -> None:
+    """Write what happened to ClickHouse: a row for each request, and for each event of a model."""
+    import asyncio
+
+    from chimera.cli import logs
+    from chimera.cli.warehousing.engine import opened
+    from chimera.schemas.errors import ChimeraError
+    from chimera.schemas.settings import load
+
+    try:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)  # an earlier run's
+        settings = load()
+        logs.configure(settings.observability)
+        with opened(settings.clickhouse) as clickhouse:
+            asyncio.run(_serve(settings, bootstrap, ready_file, clickhouse))
+    except ChimeraError as error:
+        typer.echo(f"chimera warehouse: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+async def _serve(
+    settings: "Settings", bootstrap: str | None, ready_file: Path | None, clickhouse: "ClickHouse"
+) -> None:
+    import asyncio
+    import signal
+
+    from chimera.stores import warehouse_tables
+
+    await asyncio.to_thread(warehouse_tables.migrate, clickhouse)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    readers = list(_readers(settings, bootstrap, clickhouse))
+    reading = asyncio.ensure_future(_read(readers, ready_file))
+    told = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((reading, told), return_when="FIRST_COMPLETED")
+        if reading.done():
+            reading.result()
+    finally:
+        for task in (reading, told):
+            task.cancel()
+        await asyncio.gather(reading, told, return_exceptions=True)
+        for reader in readers:
+            await reader.stop()
+
+
+async def _read(readers: "Sequence[Warehouse]", ready_file: Path | None) -> None:
+    import asyncio
+
+    for reader in readers:
+        await reader.start()
+    if ready_file is not None:
+        ready_file.touch()  # noqa: ASYNC240  # one empty file, once
+    await asyncio.gather(*(reader.run() for reader in readers))
+
+
+def _readers(
+    settings: "Settings", bootstrap: str | None, clickhouse: "ClickHouse"
+) -> "Iterator[Warehouse]":
+    """One for each topic; they share a handle, whose calls take turns."""
+    from chimera.agents.warehouse import Warehouse
+    from chimera.cli.stack.stack import find_bootstrap
+    from chimera.stores import inference_log, model_log
+    from chimera.stores.sink import Limits, Sink
+    from chimera.topics import clients
+    from chimera.topics.catalogue import catalogue
+
+    topics, of = catalogue(settings), settings.clickhouse
+    limits = Limits(of.batch_rows, of.batch_bytes, of.batch_ms / 1000)
+    where = bootstrap or find_bootstrap(settings)
+    arguments = {
+        **clients.consumer_arguments(settings.kafka, where, "chimera-warehouse"),
+        "group_id": f"{settings.kafka.group}.warehouse",
+    }
+    for topic, log in ((topics.journal, inference_log.LOG), (topics.model_events, model_log.LOG)):
+        yield Warehouse(topic.name, topic.partitions, Sink(clickhouse, log, limits), arguments)

@@ -1,0 +1,1 @@
+"""`chimera watch`: what brokers and nodes tell, as a live table."""
