@@ -1,4 +1,4 @@
-"""Named steps of a lane where a test may kill or freeze the node, to see what survives.
+"""Named steps of a lane, or of the sequencer, where a test may kill or freeze the node, to see what survives.
 
 `CHIMERA_CRASH_AT=<step>:<n>` ends the process with SIGKILL when `step` is reached for the n-th
 time; `CHIMERA_STALL_AT=<step>:<n>:<seconds>` freezes it there, event loop and all, as a long
@@ -21,6 +21,8 @@ STEPS = (
     "after_send_offsets",
     "before_commit",
     "after_commit",
+    "before_checkpoint",
+    "after_checkpoint",
 )
 
 
