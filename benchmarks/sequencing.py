@@ -9,6 +9,9 @@ spine's figure is that of docs/results/throughput.json unless another one is giv
 of one machine only.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# (aiokafka ships no type information)
+
 import asyncio
 import os
 import secrets
@@ -62,7 +65,7 @@ def run(sitting: Sitting, requests: int, spine_rps: float | None) -> Report:
     rounds: list[dict[str, float]] = []
     for number in range(sitting.rounds):
         sitting.say(f"round {number + 1} of {sitting.rounds}: {requests:,} requests are sequenced")
-        rounds.append(asyncio.run(_sequenced(sitting.broker.bootstrap, sitting.work, requests)))
+        rounds.append(_sequenced(sitting.broker.bootstrap, sitting.work, requests))
     found: dict[str, Any] = {
         name: statistics.median(one[name] for one in rounds) for name in rounds[0]
     }
@@ -85,15 +88,13 @@ def _spine() -> float:
     return float(report["contenders"]["exactly_once"]["rps"]["median"])
 
 
-async def _sequenced(bootstrap: str, work: Path, requests: int) -> dict[str, float]:
+def _sequenced(bootstrap: str, work: Path, requests: int) -> dict[str, float]:
     """Leaves a second from the first committed one to the last, and the processor's share."""
     prefix = f"a{secrets.token_hex(4)}."
     kafka = KafkaSettings(bootstrap=bootstrap, group=prefix, topic_prefix=prefix, partitions=1)
     settings = Settings(kafka=kafka)
     topics = catalogue(settings)
-    async with admin.connected(kafka) as client:
-        await admin.apply(client, topics, await admin.plan(client, topics))
-        await _journal(client, topics, requests)
+    asyncio.run(_journal(kafka, topics, requests))
     folder = Path(tempfile.mkdtemp(dir=work))
     environment = {
         "CHIMERA_KAFKA__BOOTSTRAP": bootstrap,
@@ -106,12 +107,12 @@ async def _sequenced(bootstrap: str, work: Path, requests: int) -> dict[str, flo
     command = [sys.executable, "-m", "chimera.cli", "sequencer", "--ready-file", str(folder / "ok")]
     with subprocess.Popen(command, env=os.environ | environment, cwd=ROOT) as process:
         try:
-            return await _timed(process, folder / "ok", settings, topics, requests)
+            return _timed(process, folder / "ok", settings, topics, requests)
         finally:
             process.terminate()
 
 
-async def _timed(
+def _timed(
     process: subprocess.Popen[bytes],
     ready: Path,
     settings: Settings,
@@ -121,17 +122,9 @@ async def _timed(
     watched = psutil.Process(process.pid)
     while not ready.exists():
         assert process.poll() is None
-        await asyncio.sleep(0.01)
+        time.sleep(0.01)
     began_s, cpu = time.perf_counter(), watched.cpu_times()
-    arguments = clients.consumer_arguments(settings.kafka)
-    async with log_reader.reading(arguments, topics.audit_checkpoints.name) as reader:
-        while True:
-            last = await reader.last()
-            if last is not None and head_of(last[0]).size >= requests:
-                break
-            if time.perf_counter() - began_s > WITHIN_S:
-                raise TimeoutError(f"{requests:,} requests were not sequenced")
-            await asyncio.sleep(0.02)
+    asyncio.run(_until_signed(settings, topics, requests))
     took_s, after = time.perf_counter() - began_s, watched.cpu_times()
     used_s = after.user + after.system - cpu.user - cpu.system
     return {
@@ -142,16 +135,33 @@ async def _timed(
     }
 
 
-async def _journal(client: Any, topics: Catalogue, requests: int) -> None:
+async def _until_signed(settings: Settings, topics: Catalogue, requests: int) -> None:
+    """Until a checkpoint covers them all."""
+    arguments = clients.consumer_arguments(settings.kafka)
+    async with (
+        asyncio.timeout(WITHIN_S),
+        log_reader.reading(arguments, topics.audit_checkpoints.name) as reader,
+    ):
+        while True:
+            last = await reader.last()
+            if last is not None and head_of(last[0]).size >= requests:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def _journal(kafka: KafkaSettings, topics: Catalogue, requests: int) -> None:
+    """The topics, and the backlog in one of them."""
     name = topics.journal.name
-    await client.set_topics([name])
-    producer = IdempotentProducer(client, "none", call_timeout_s=30)
-    await producer.open()
-    for start in range(0, requests, WINDOW):
-        value = _segment(topics.requests.name, start, min(requests, start + WINDOW))
-        records = encode([key(topics.requests.name, 0)], [tail(value, 0, b"")])
-        await producer.produce([Produced(name, 0, records)])
-    await producer.close()
+    async with admin.connected(kafka) as client:
+        await admin.apply(client, topics, await admin.plan(client, topics))
+        await client.set_topics([name])
+        producer = IdempotentProducer(client, "none", call_timeout_s=30)
+        await producer.open()
+        for start in range(0, requests, WINDOW):
+            value = _segment(topics.requests.name, start, min(requests, start + WINDOW))
+            records = encode([key(topics.requests.name, 0)], [tail(value, 0, b"")])
+            await producer.produce([Produced(name, 0, records)])
+        await producer.close()
 
 
 def _segment(topic: str, start: int, end: int) -> bytes:

@@ -5,13 +5,18 @@ A request is found by going over the log; a warehouse's table knows by its index
 when reading begins is what is read. `tests/integration/test_audit_from_kafka.py`.
 """
 
+# pyright: reportMissingTypeStubs=false
+# (aiokafka ships no type information)
+
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, TypeVar
 
 import msgspec
+from aiokafka.errors import KafkaError
 
+from chimera.schemas.errors import KafkaUnavailable
 from chimera.schemas.transparency.leaves import RequestServed, decode_leaf
 from chimera.schemas.transparency.log_records import Indexed
 from chimera.topics import log_reader
@@ -59,7 +64,7 @@ def opened(arguments: Mapping[str, Any], topics: Catalogue) -> Generator[AuditLo
     """`arguments`: of a consumer, see `clients.consumer_arguments`.
 
     Raises:
-        KafkaError: nobody answers.
+        KafkaUnavailable: nobody answers, or not any more.
     """
     stack = AsyncExitStack()
 
@@ -73,5 +78,7 @@ def opened(arguments: Mapping[str, Any], topics: Catalogue) -> Generator[AuditLo
     with asyncio.Runner() as runner:
         try:
             yield AuditLog(runner, *runner.run(open_both()))
+        except KafkaError as error:
+            raise KafkaUnavailable(str(error) or repr(error)) from error
         finally:
             runner.run(stack.aclose())

@@ -118,7 +118,13 @@ class AuditLog:
             for part, records in found.items():
                 is_event = part.topic == self.topics.audit_events.name
                 self._waiting.extend(
-                    Read(tuple(part), one.offset, one.timestamp, one.value or b"", is_event)
+                    Read(
+                        (part.topic, part.partition),
+                        one.offset,
+                        one.timestamp,
+                        one.value or b"",
+                        is_event,
+                    )
                     for one in records
                 )
         return self._waiting

@@ -9,12 +9,17 @@ was not committed is made again, the same bytes in the same order, by whoever op
 `tests/integration/test_sequencer.py` kills it at each step and runs two at once.
 """
 
+# pyright: reportMissingTypeStubs=false
+# (aiokafka ships no type information)
+
 import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from chimera.agents.sequencing import checkpointing
 from chimera.agents.sequencing.audit_log import AuditLog
@@ -22,6 +27,7 @@ from chimera.agents.sequencing.checkpointing import Checkpointing
 from chimera.agents.sequencing.reconciling import Reconciling, reconcile
 from chimera.agents.sequencing.sequence import Chunk, Draft, Read, State
 from chimera.agents.sequencing.witnesses import Witnesses, read_witnesses, tree_at
+from chimera.schemas.errors import KafkaUnavailable
 from chimera.schemas.settings import Settings
 from chimera.schemas.signing import SigningKey
 from chimera.schemas.transparency.notes import Note
@@ -66,10 +72,21 @@ class Sequencer:
         """Until `stopping` is set; what was read and is not committed is the next one's.
 
         Raises:
-            ProducerError, KafkaError, KafkaUnavailable: open it anew; of a group of exceptions.
+            ProducerError, KafkaUnavailable: open the log anew.
             Malformed, SchemaInvalid, EvidenceMalformed, HistoryConflict, ConfigurationError.
         """
         connections.install()
+        try:
+            await self._run(stopping, ready)
+        except KafkaError as error:
+            raise KafkaUnavailable(str(error) or repr(error)) from error
+        except ExceptionGroup as group:
+            error = _first(cast("ExceptionGroup[Exception]", group))
+            if isinstance(error, KafkaError):
+                raise KafkaUnavailable(str(error) or repr(error)) from error
+            raise error from None
+
+    async def _run(self, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
         async with self._records.opened() as records:
             await self._go_on_from_the_last(records)
             log.info("sequencer_opened", leaves=records.state.tree.size)
@@ -161,3 +178,10 @@ class Sequencer:
                 await asyncio.to_thread(self._checkpoints.keep, last)
         size = head_of(last).size if last else 0
         self._checkpoints.begin(size, time.monotonic())
+
+
+def _first(failure: Exception) -> Exception:
+    """What went wrong first: the others follow from it."""
+    while isinstance(failure, ExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure

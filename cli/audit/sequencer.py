@@ -86,8 +86,6 @@ async def _serve(sequencer: "Sequencer", ready_file: Path | None) -> None:
     import asyncio
     import signal
 
-    from aiokafka.errors import KafkaError
-
     from chimera.schemas.errors import KafkaUnavailable
     from chimera.topics.producers import ProducerError
 
@@ -101,16 +99,6 @@ async def _serve(sequencer: "Sequencer", ready_file: Path | None) -> None:
 
     try:
         await sequencer.run(stop, ready)
-    except Exception as failure:  # noqa: BLE001  # what it is decides how the process ends
-        error = _first(failure)
-        if not isinstance(error, ProducerError | KafkaError | KafkaUnavailable):
-            raise error from None
+    except (ProducerError, KafkaUnavailable) as error:
         typer.echo(f"chimera sequencer: {error}", err=True)
         raise typer.Exit(START_AGAIN) from None
-
-
-def _first(failure: Exception) -> Exception:
-    """What went wrong first: the others follow from it."""
-    while isinstance(failure, ExceptionGroup):
-        failure = failure.exceptions[0]
-    return failure

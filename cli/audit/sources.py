@@ -13,20 +13,14 @@ if TYPE_CHECKING:
 @contextmanager
 def kafka(settings: "Settings", bootstrap: str | None) -> "Generator[AuditLog]":
     """Raises KafkaUnavailable: nobody answers. ConfigurationError: no address."""
-    from aiokafka.errors import KafkaError
-
     from chimera.cli.stack.state import find_bootstrap
-    from chimera.schemas.errors import KafkaUnavailable
     from chimera.topics import audit_log, clients
     from chimera.topics.catalogue import catalogue
 
     where = bootstrap or find_bootstrap(settings)
     arguments = clients.consumer_arguments(settings.kafka, where, "chimera-auditor")
-    try:
-        with audit_log.opened(arguments, catalogue(settings)) as opened:
-            yield opened
-    except KafkaError as error:
-        raise KafkaUnavailable(f"{where}: {error or repr(error)}") from error
+    with audit_log.opened(arguments, catalogue(settings)) as opened:
+        yield opened
 
 
 def policy_of(settings: "Settings", file: Path | None) -> bytes:
