@@ -61,6 +61,10 @@ class Checkpointing:
         self._size = size
         self._at_s = now_s - self._cadence.seconds
 
+    def is_behind(self, size: int) -> bool:
+        """Whether leaves are not covered yet."""
+        return size > self._size
+
     def is_due(self, size: int, now_s: float) -> bool:
         return self._cadence.is_due(size - self._size, now_s - self._at_s)
 

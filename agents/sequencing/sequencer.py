@@ -69,7 +69,7 @@ class Sequencer:
         self._signing: asyncio.Task[None] | None = None
 
     async def run(self, stopping: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
-        """Until `stopping` is set; what was read and is not committed is the next one's.
+        """Until `stopping` is set, and then a last checkpoint covers all that is committed.
 
         Raises:
             ProducerError, KafkaUnavailable: open the log anew.
@@ -96,6 +96,8 @@ class Sequencer:
                 await self._sequence(records, reconciling, tasks, stopping)
                 if self._signing is not None:
                     await self._signing
+            if self._checkpoints.is_behind(records.state.tree.size):
+                await self._sign(records.state, time.monotonic())
             await self._commit(records, None)
 
     async def _sequence(
