@@ -81,7 +81,7 @@ class Sequencer:
         except KafkaError as error:
             raise KafkaUnavailable(str(error) or repr(error)) from error
         except ExceptionGroup as group:
-            error = _first(cast("ExceptionGroup[Exception]", group))
+            error = _first(group)
             if isinstance(error, KafkaError):
                 raise KafkaUnavailable(str(error) or repr(error)) from error
             raise error from None
@@ -185,5 +185,5 @@ class Sequencer:
 def _first(failure: Exception) -> Exception:
     """What went wrong first: the others follow from it."""
     while isinstance(failure, ExceptionGroup):
-        failure = failure.exceptions[0]
+        failure = cast("ExceptionGroup[Exception]", failure).exceptions[0]
     return failure

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from chimera.agents.sequencing.sequencer import Sequencer
     from chimera.schemas.settings import Settings
 
+SETTING = "CHIMERA_AUDIT__KEY"
 START_AGAIN = 70
 
 
@@ -26,8 +27,6 @@ def sequencer(
     ),
 ) -> None:
     """Write the audit log: a leaf for each request and each action, and signed checkpoints."""
-    import asyncio
-
     from chimera.cli import logs
     from chimera.cli.refusals import told
 
@@ -36,21 +35,33 @@ def sequencer(
 
         settings = load()
         if make_key:
-            _make_key(settings)
+            typer.echo(_make_key(settings))
             return
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)  # an earlier run's
         logs.configure(settings.observability)
-        asyncio.run(_serve(_opened(settings, bootstrap), ready_file))
+        opened = _opened(settings, bootstrap)
+        import uvloop
+
+        uvloop.run(_serve(opened, ready_file))
 
 
-def _make_key(settings: "Settings") -> None:
+def require_key(settings: "Settings") -> None:
+    """Make the log's key, unless there is one. Raises ConfigurationError."""
+    from chimera.stores.keys import find_key
+
+    if find_key(settings.audit.key_file, settings.audit.key, SETTING) is None:
+        _make_key(settings)
+
+
+def _make_key(settings: "Settings") -> str:
+    """Its public half."""
     from chimera.schemas.transparency.checkpoints import log_key
     from chimera.stores.keys import create_key
 
     origin = _origin(settings)
     key = create_key(settings.audit.key_file, lambda made: log_key(origin, made).text)
-    typer.echo(log_key(origin, key).text)
+    return log_key(origin, key).text
 
 
 def _origin(settings: "Settings") -> str:
@@ -66,19 +77,20 @@ def _origin(settings: "Settings") -> str:
 
 def _opened(settings: "Settings", bootstrap: str | None) -> "Sequencer":
     """Raises ConfigurationError: a setting is missing or wrong."""
-    from chimera.agents.lanes import failpoints
-    from chimera.agents.sequencing.sequencer import Sequencer
     from chimera.cli.stack.state import find_bootstrap
     from chimera.schemas.errors import ConfigurationError
     from chimera.stores.keys import find_key
 
     _origin(settings)
-    key = find_key(settings.audit.key_file, settings.audit.key, "CHIMERA_AUDIT__KEY")
+    key = find_key(settings.audit.key_file, settings.audit.key, SETTING)
     if key is None:
         raise ConfigurationError(
             f"{settings.audit.key_file}: no key to sign with; make one with `chimera sequencer --make-key`"
         )
     where = bootstrap or find_bootstrap(settings)
+    from chimera.agents.lanes import failpoints
+    from chimera.agents.sequencing.sequencer import Sequencer
+
     return Sequencer(settings, where, key, failpoints.from_environment())
 
 
