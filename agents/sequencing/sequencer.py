@@ -81,10 +81,10 @@ class Sequencer:
         except KafkaError as error:
             raise KafkaUnavailable(str(error) or repr(error)) from error
         except ExceptionGroup as group:
-            error = _first(group)
-            if isinstance(error, KafkaError):
-                raise KafkaUnavailable(str(error) or repr(error)) from error
-            raise error from None
+            first = _first(group)
+            if isinstance(first, KafkaError):
+                raise KafkaUnavailable(str(first) or repr(first)) from first
+            raise first from None
 
     async def _run(self, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
         async with self._records.opened() as records:

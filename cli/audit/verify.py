@@ -88,6 +88,10 @@ def _told(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
     for span in verdict.spans:
         repeats = f", {span.repeats:,} computed again" if span.repeats else ""
         lines.append(f"  leaves {span.first:,} to {span.last:,}: {span.guarantee}{repeats}")
+    for one in verdict.unreconciled:
+        lane = f"{one.topic}-{one.partition}, offsets {one.first_offset} to {one.end_offset}"
+        counts = f"{one.missing:,} without a leaf, {one.repeated:,} leaves too many"
+        lines.append(f"  leaf {one.index:,}: reconciliation of {lane}: {counts}")
     if verdict.unreadable:
         lines.append(f"  {verdict.unreadable:,} leaves are of no kind that this release knows")
     if is_own_policy:
@@ -111,12 +115,15 @@ def _json(verdict: "Verdict", is_own_policy: bool) -> str:
     import json
     from dataclasses import asdict
 
+    import msgspec
+
     from chimera.schemas.transparency.notes import encode_base64
 
     fields = {
         **asdict(verdict),
         "root": encode_base64(verdict.root),
         "spans": [span._asdict() for span in verdict.spans],
+        "unreconciled": [msgspec.structs.asdict(one) for one in verdict.unreconciled],
     }
     believed = "the export's own" if is_own_policy else "the auditor's"
     return json.dumps({"ok": verdict.is_good, "policy": believed, **fields}, indent=2)

@@ -142,6 +142,10 @@ def test_log_in_kafka_is_verified_exported_and_proved(
     verified = audit(settings, tmp_path, "verify", "--policy", policy)
     assert verified.exit_code == 0, verified.output
     assert verified.stdout.splitlines()[0].endswith(", signed, witnessed")
+    lane = f"{prefix}inference.requests-0, offsets 0 to {LEAVES + 7}"
+    assert f"reconciliation of {lane}: 8 without a leaf, 0 leaves too many" in verified.stdout
+    told = json.loads(audit(settings, tmp_path, "verify", "--policy", policy, "--json").stdout)
+    assert [one["missing"] for one in told["unreconciled"]] == [8]
     own = audit(settings, tmp_path, "verify")
     assert (own.exit_code, "forged" in own.stdout) == (2, True)  # the other key's checkpoints
 
