@@ -9,13 +9,15 @@ The last two stand in the last record of each transaction: who sequences starts 
 and from nothing else. `tests/schemas/transparency/test_log_records.py`.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from chimera.schemas import headers as names
-from chimera.schemas.batches import Encoded, encode_all
+from chimera.schemas.batches import Encoded, encode_keyless
 from chimera.schemas.errors import EvidenceMalformed
-from chimera.schemas.headers import SMALL, VARINTS, header, tail, varint
+from chimera.schemas.headers import VARINTS, header, varint
 from chimera.schemas.transparency import chain
 from chimera.schemas.transparency.checkpoints import decode_decimal
 from chimera.schemas.transparency.compact_range import CompactRange
@@ -25,7 +27,7 @@ from chimera.schemas.transparency.row import Row
 LOG_INDEX = "chimera-log-index"
 COMPACT_RANGE = "chimera-compact-range"
 COVERED = "chimera-covered"
-BATCH_BYTES = 900_000  # before compression; the topic takes a MiB
+BATCH_BYTES = 800_000  # of leaves, before compression; the topic takes a MiB
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -41,16 +43,24 @@ def encode_records(
     first: int, bodies: Sequence[bytes], tree: CompactRange, covered: bytes
 ) -> list[Encoded]:
     """Batches of leaves `first` and following, at least one; `tree` is the log's after the last."""
-    opening = header(LOG_INDEX, b"")[:-1]  # without the length of its value
-    tails: list[bytes] = []
-    for number, body in enumerate(bodies[:-1], first):
-        size, digits = len(body), b"%d" % number
-        length = VARINTS[size] if size < SMALL else varint(size)
-        tails.append(b"%b%b\2%b%b%b" % (length, body, opening, VARINTS[len(digits)], digits))
-    last = first + len(bodies) - 1
-    told = ((LOG_INDEX, b"%d" % last), (COMPACT_RANGE, tree.encode()), (COVERED, covered))
-    tails.append(tail(bodies[-1], len(told), names.headers(told)))
-    return encode_all([None] * len(tails), tails, BATCH_BYTES, "snappy")
+    opening = b"\2" + header(LOG_INDEX, b"")[:-1]  # of one header, without the length of its value
+    digits = [b"%d" % number for number in range(first, first + len(bodies))]
+    ends = [opening + VARINTS[len(one)] + one for one in digits]
+    told = ((LOG_INDEX, digits[-1]), (COMPACT_RANGE, tree.encode()), (COVERED, covered))
+    ends[-1] = varint(len(told)) + names.headers(told)
+    return [
+        encode_keyless(bodies[start:stop], ends[start:stop], "snappy")
+        for start, stop in pairwise([*_cuts(bodies), len(bodies)])
+    ]
+
+
+def _cuts(bodies: Sequence[bytes]) -> list[int]:
+    """Where a batch begins, so that none has more than its bytes, unless one leaf has."""
+    ends, found, before = list(accumulate(map(len, bodies))), [0], 0
+    while (cut := bisect_right(ends, before + BATCH_BYTES)) < len(bodies):
+        found.append(max(cut, found[-1] + 1))
+        before = ends[found[-1] - 1]
+    return found
 
 
 def index_of(headers: Headers) -> int:

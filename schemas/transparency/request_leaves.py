@@ -130,8 +130,8 @@ def _commitments(raw: bytes, count: int) -> Iterable[bytes]:
     """As JSON; null for a row that has none."""
     if not raw:
         return [_NULL] * count
-    digits, width = raw.hex().encode(), 2 * COMMITMENT_BYTES
-    found = [b'"%b"' % digits[at : at + width] for at in range(0, len(digits), width)]
+    digits = raw.hex("|", COMMITMENT_BYTES).replace("|", '"|"')
+    found = f'"{digits}"'.encode().split(b"|")
     if NO_COMMITMENT not in raw:
         return found
     none = b'"%b"' % NO_COMMITMENT.hex().encode()
@@ -149,6 +149,10 @@ def _names(head: SegmentHead, rows: Rows, offsets: Sequence[int]) -> list[bytes]
             for name, origin, offset in zip(ids, origins, offsets, strict=True)
         ]
     joined = b"".join(ids)
-    if joined.isascii() and joined.decode().isprintable() and not {34, 92} & set(joined):
+    if (
+        joined.isascii()
+        and joined.decode().isprintable()
+        and not (b'"' in joined or b"\\" in joined)
+    ):
         return [b'"%b"' % name for name in ids]
     return [_encode(name.decode("utf-8", "replace")) for name in ids]
