@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from chimera.schemas.transparency.log_records import Headers, Indexed, index_of
 
-READ_TIMEOUT_MS = 1_000
+READ_TIMEOUT_MS = 50  # markers at the end bring no records, and would be waited for
 NEAR = 64  # offsets: from here on records are read rather than looked for
 FIRST_STEP = 16
 
