@@ -21,9 +21,8 @@ STEPS = (
     "after_send_offsets",
     "before_commit",
     "after_commit",
-    "before_checkpoint",
-    "after_checkpoint",
 )
+CHECKPOINT_STEPS = ("before_checkpoint", "after_checkpoint")  # of the sequencer alone
 
 
 def _ignore(_step: str) -> None:
@@ -55,6 +54,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Callable[[s
 
 def _parse(text: str, parts: int) -> tuple[str, list[str]]:
     step, *rest = text.split(":")
-    if step not in STEPS or len(rest) != parts - 1:
-        raise ValueError(f"a fail-point is <step>:<n>[:<seconds>] with a step of {STEPS}: {text!r}")
+    known = (*STEPS, *CHECKPOINT_STEPS)
+    if step not in known or len(rest) != parts - 1:
+        raise ValueError(f"a fail-point is <step>:<n>[:<seconds>] with a step of {known}: {text!r}")
     return step, rest

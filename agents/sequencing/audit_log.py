@@ -19,7 +19,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 
-from chimera.agents.sequencing.sequence import Chunk, Read, State
+from chimera.agents.sequencing.sequence import Chunk, Kind, Read, State
 from chimera.schemas import headers
 from chimera.schemas.batches import Encoded, encode
 from chimera.schemas.errors import EvidenceMalformed, KafkaUnavailable
@@ -27,7 +27,7 @@ from chimera.schemas.settings import Settings
 from chimera.schemas.transparency import compact_range, coverage
 from chimera.schemas.transparency.log_records import COMPACT_RANGE, COVERED, Headers
 from chimera.topics import admin, clients, log_reader
-from chimera.topics.catalogue import catalogue
+from chimera.topics.catalogue import Topic, catalogue
 from chimera.topics.producers import Committed, Produced, Producer, Where
 from chimera.topics.transactions import TransactionalProducer, require_features
 
@@ -49,9 +49,16 @@ class AuditLog:
         self.arguments = clients.consumer_arguments(kafka, bootstrap, CLIENT)
         self._settings, self._bootstrap, self._step = settings, bootstrap, step
         self._waiting: deque[Read] = deque()
-        topics = (self.topics.journal, self.topics.audit_events)
+        inputs: tuple[tuple[Topic, Kind], ...] = (
+            (self.topics.journal, "segment"),
+            (self.topics.audit_events, "event"),
+            (self.topics.model_commands, "command"),
+        )
+        self._kinds: dict[str, Kind] = {topic.name: kind for topic, kind in inputs}
         self._parts = [
-            TopicPartition(one.name, number) for one in topics for number in range(one.partitions)
+            TopicPartition(one.name, number)
+            for one, _ in inputs
+            for number in range(one.partitions)
         ]
 
     @asynccontextmanager
@@ -64,8 +71,7 @@ class AuditLog:
         """
         topics, kafka = self.topics, self._settings.kafka
         async with admin.connected(kafka, self._bootstrap, CLIENT) as client:
-            used = (topics.journal, topics.audit_events, topics.audit_log, topics.audit_checkpoints)
-            needed = [one.name for one in used]
+            needed = [*self._kinds, topics.audit_log.name, topics.audit_checkpoints.name]
             self._ids = await admin.topic_ids(client, needed)
             if missing := sorted(set(needed) - set(self._ids)):
                 raise KafkaUnavailable(f"no topic {missing[0]}: `chimera topics sync --apply`")
@@ -116,14 +122,14 @@ class AuditLog:
         if not self._waiting:
             found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=POLL_RECORDS)
             for part, records in found.items():
-                is_event = part.topic == self.topics.audit_events.name
+                kind = self._kinds[part.topic]
                 self._waiting.extend(
                     Read(
                         (part.topic, part.partition),
                         one.offset,
                         one.timestamp,
                         one.value or b"",
-                        is_event,
+                        kind,
                     )
                     for one in records
                 )

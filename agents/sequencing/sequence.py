@@ -1,7 +1,10 @@
 """What the log becomes when some records are put into it: leaves, tree and counts. Pure.
 
     inference.journal   a leaf for each row of a segment
-    audit.events        a leaf for each event; one that cannot be read is a leaf that says so
+    audit.events        a leaf for each event
+    models.commands     a leaf for each command: who wanted what, whether it was done or not
+
+An event or a command that cannot be read is a leaf that says so.
 
 A segment that cannot be read stops whoever sequences: a hole that nobody sees would be worse.
 `tests/agents/sequencing/test_sequence.py`.
@@ -10,13 +13,15 @@ A segment that cannot be read stops whoever sequences: a hole that nobody sees w
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import msgspec
 import structlog
 
 from chimera.schemas.batches import Encoded
-from chimera.schemas.errors import RequestError
+from chimera.schemas.errors import RequestError, SchemaInvalid
 from chimera.schemas.journal import decode_segment
+from chimera.schemas.model_commands import decode_command
 from chimera.schemas.model_names import DEFAULT_TENANT
 from chimera.schemas.transparency.compact_range import CompactRange
 from chimera.schemas.transparency.coverage import Covered, encode_lanes
@@ -29,6 +34,10 @@ log = structlog.get_logger(__name__)
 
 UNREADABLE = "audit.unreadable"
 UNKNOWN_ACTOR = "unknown"
+_SAID = {"action", "command_id", "tenant", "model", "actor", "reason", "v"}  # beside details
+
+
+Kind = Literal["segment", "event", "command"]
 
 
 class Read(NamedTuple):
@@ -38,7 +47,7 @@ class Read(NamedTuple):
     offset: int
     at_ms: int
     value: bytes
-    is_event: bool
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +91,10 @@ class Draft:
         Raises:
             Malformed, SchemaInvalid: a segment that cannot be read.
         """
-        if record.is_event:
-            self._bodies.append(_event(record))
-        else:
+        if record.kind == "segment":
             self._segment(record)
+        else:
+            self._bodies.append(encode_leaf(_action(record)))
         self._positions[record.where] = record.offset + 1
 
     def add(self, body: bytes, key: str, covered: Covered) -> None:
@@ -113,27 +122,54 @@ class Draft:
         self._lanes[key] = covered.up_to(head.next)
 
 
-def _event(record: Read) -> bytes:
+def _action(record: Read) -> ActionTaken:
     try:
-        leaf = decode_leaf(record.value)
-        if isinstance(leaf, ActionTaken):
-            return encode_leaf(leaf)
-        reason = "it is no action"
+        action = _event(record.value) if record.kind == "event" else _command(record)
+        encode_leaf(action)
+        return action
     except RequestError as error:
-        reason = str(error)
+        return _unreadable(record, str(error))
+
+
+def _event(value: bytes) -> ActionTaken:
+    """Raises Malformed, SchemaInvalid."""
+    leaf = decode_leaf(value)
+    if not isinstance(leaf, ActionTaken):
+        raise SchemaInvalid("it is no action")
+    return leaf
+
+
+def _command(record: Read) -> ActionTaken:
+    """Raises Malformed, SchemaInvalid."""
+    command = decode_command(record.value)
+    fields: dict[str, Any] = msgspec.to_builtins(command)
+    return ActionTaken(
+        at_ms=record.at_ms,
+        tenant=command.tenant,
+        event_id=command.command_id,
+        actor=command.actor,
+        action=f"models.{fields['action']}",
+        object=f"{command.tenant}/{command.model}",
+        reason=command.reason,
+        details={
+            name: (value if isinstance(value, str) else msgspec.json.encode(value).decode())[:1_024]
+            for name, value in fields.items()
+            if name not in _SAID and value is not None
+        },
+    )
+
+
+def _unreadable(record: Read, reason: str) -> ActionTaken:
     (topic, partition), offset = record.where, record.offset
     coordinates = f"{topic}:{partition}:{offset}"
     log.error("audit_event_unreadable", record=coordinates, reason=reason)
-    digest = hashlib.sha256(record.value).hexdigest()
-    return encode_leaf(
-        ActionTaken(
-            at_ms=record.at_ms,
-            tenant=DEFAULT_TENANT,
-            event_id=coordinates,
-            actor=UNKNOWN_ACTOR,
-            action=UNREADABLE,
-            object=coordinates,
-            reason=reason[:1_000],
-            details={"sha256": digest},
-        )
+    return ActionTaken(
+        at_ms=record.at_ms,
+        tenant=DEFAULT_TENANT,
+        event_id=coordinates,
+        actor=UNKNOWN_ACTOR,
+        action=UNREADABLE,
+        object=coordinates,
+        reason=reason[:1_000],
+        details={"sha256": hashlib.sha256(record.value).hexdigest()},
     )

@@ -1,9 +1,7 @@
 """The sequencer on a real broker: every request one leaf, one root a size, through its deaths."""
 
 import asyncio
-import multiprocessing
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -14,30 +12,19 @@ from typer.testing import CliRunner
 
 from chimera.cli.main import app
 from chimera.schemas.settings import Settings
-from chimera.schemas.transparency import checkpoints, policy_file
-from chimera.schemas.transparency.leaves import RequestServed, decode_leaf
-from chimera.stores.checkpoint_file import CheckpointFile, head_of
+from chimera.schemas.transparency import policy_file
+from chimera.stores.checkpoint_file import head_of
 from chimera.topics.producers import Fenced
+from tests.agents.sequencing.killing import offsets, require_whole, survive
 from tests.agents.sequencing.places import (
     WITHIN_S,
     Place,
-    die_at,
     play,
     sequencing,
     settings_of,
 )
 from tests.schemas.transparency.logs import ORIGIN
 
-STEPS = (
-    "before_begin",
-    "after_produce",
-    "after_send_offsets",
-    "before_commit",
-    "after_commit",
-    "before_checkpoint",
-    "after_checkpoint",
-)
-KILLS = 10
 SPAN = 50  # requests of a segment
 
 
@@ -54,49 +41,8 @@ def variables(settings: Settings, folder: Path) -> dict[str, str]:
     }
 
 
-async def offsets(place: Place) -> list[tuple[int, int]]:
-    """Of requests with a leaf, in the log's order."""
-    leaves = [decode_leaf(one.body) for one in await place.leaves()]
-    return [(one.partition, int(one.offset)) for one in leaves if isinstance(one, RequestServed)]
-
-
-async def require_whole(place: Place, folder: Path, requests: int) -> None:
-    """No leaf is missing, none is there twice, and each size has one root."""
-    found = await offsets(place)
-    assert len(found) == len(set(found)) == requests
-    assert [one.log_index for one in await place.leaves()] == list(range(requests))
-    verdict = await place.verdict()
-    assert verdict.is_good, verdict.faults
-    kept = checkpoints.split(CheckpointFile(folder / "checkpoints.txt").path.read_bytes())
-    heads = [head_of(note) for note in (*kept, *await place.notes())]
-    assert len({head.size for head in heads}) == len({(head.size, head.root) for head in heads})
-
-
 def test_requests_become_leaves_once_through_kills(kafka: str, prefix: str, tmp_path: Path) -> None:
-    settings = settings_of(kafka, prefix, tmp_path)
-    context = multiprocessing.get_context("forkserver")  # what they import is imported once
-    context.set_forkserver_preload([die_at.__module__])
-    chance = random.Random(7)
-
-    async def work(place: Place) -> None:
-        for life in range(KILLS):
-            start = life * 2 * SPAN
-            for partition in (0, 1):
-                spans = [(start, start + SPAN), (start + SPAN, start + 2 * SPAN)]
-                await place.journal(partition, *spans)
-            step, visit = STEPS[life % len(STEPS)], chance.randint(1, 2)
-            child = context.Process(
-                target=die_at, args=(settings.model_dump_json().encode(), step, visit)
-            )
-            child.start()
-            await asyncio.to_thread(child.join, WITHIN_S)
-            assert child.exitcode == -signal.SIGKILL, step
-        requests = KILLS * 4 * SPAN
-        async with sequencing(settings):
-            await place.signed(requests)
-        await require_whole(place, tmp_path, requests)
-
-    play(settings, work)
+    survive(settings_of(kafka, prefix, tmp_path), tmp_path, kills=10, seed=7)
 
 
 def test_sequencer_as_a_process_signs_what_is_left_when_it_is_told_to_stop(

@@ -8,6 +8,7 @@ import pytest
 
 from chimera.agents.sequencing.sequence import Chunk, Draft, Read, State
 from chimera.schemas.errors import Malformed
+from chimera.schemas.model_commands import PromoteModel, encode_command
 from chimera.schemas.stored import Stored, parse
 from chimera.schemas.transparency.coverage import Covered
 from chimera.schemas.transparency.leaves import ActionTaken, encode_leaf
@@ -28,11 +29,11 @@ ACTION = ActionTaken(
 
 def segment(number: int) -> Read:
     found = record(0, number)
-    return Read(("journal", 0), found.offset, found.at_ms, found.value, is_event=False)
+    return Read(("journal", 0), found.offset, found.at_ms, found.value, "segment")
 
 
 def event(value: bytes, offset: int = 0) -> Read:
-    return Read(("events", 0), offset, 5, value, is_event=True)
+    return Read(("events", 0), offset, 5, value, "event")
 
 
 def sequenced(state: State, *records: Read) -> Chunk:
@@ -81,6 +82,20 @@ def test_event_that_cannot_be_read_is_a_leaf_that_says_so() -> None:
         )
         assert leaf["details"] == {"sha256": hashlib.sha256(value).hexdigest()}
         assert leaf["reason"]
+
+
+def test_commands_become_actions_of_who_gave_them() -> None:
+    command = PromoteModel(
+        command_id="c-1", tenant="acme", model="digits", actor="ada", reason="better", version="7"
+    )
+    read = Read(("commands", 0), 3, 9, encode_command(command), "command")
+    (leaf,) = said(sequenced(State(), read))
+    assert (leaf["event_id"], leaf["actor"], leaf["action"]) == ("c-1", "ada", "models.promote")
+    assert (leaf["object"], leaf["reason"], leaf["at_ms"]) == ("acme/digits", "better", 9)
+    assert leaf["details"]["version"] == "7"
+    assert json.loads(leaf["details"]["watch"])["window_s"] == 300
+    (leaf,) = said(sequenced(State(), read._replace(value=b"{}")))
+    assert (leaf["action"], leaf["object"]) == ("audit.unreadable", "commands:0:3")
 
 
 def test_segment_that_cannot_be_read_stops() -> None:
