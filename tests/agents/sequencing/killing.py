@@ -35,7 +35,7 @@ SPAN = 50  # requests of a segment
 
 
 def survive(settings: Settings, folder: Path, kills: int, seed: int) -> Counter[str]:
-    """Kill so many, each at a step; then let one finish, and look. The kills by their step."""
+    """Kill so many, each at a step; then let one finish, and look. Returns the kills of each step."""
     context = multiprocessing.get_context("forkserver")  # what they import is imported once
     context.set_forkserver_preload([die_at.__module__])
     chance, done = random.Random(seed), Counter[str]()
