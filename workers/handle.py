@@ -170,6 +170,7 @@ class Handle(asyncio.Protocol):
     def send(self, given: Work | Block) -> None:
         serial = self._next_serial
         self._next_serial += 1
+        frame: tuple[bytes | memoryview, ...]
         if isinstance(given, Block):
             count, size = given.count, len(given.raw)
             frame = block_frames.frame_block(serial, given)
