@@ -20,6 +20,7 @@ from chimera.schemas.model_events import EVENTS, Event
 from chimera.schemas.model_observed import ModelObserved
 from chimera.schemas.model_state import ModelState
 from chimera.schemas.tensors import DATATYPES
+from chimera.schemas.training_sample import TrainingSample
 from chimera.topics.dead_letters import CONNECT, VALUE_BYTES, VALUE_SHA256
 
 Schema = dict[str, Any]
@@ -120,7 +121,7 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "ErrorCode": {"type": "string", "enum": list(BY_CODE)},
     **msgspec.json.schema_components(
-        (Attempt, *COMMANDS, *EVENTS, ModelState, ModelObserved),
+        (Attempt, *COMMANDS, *EVENTS, ModelState, ModelObserved, TrainingSample),
         ref_template="#/components/schemas/{name}",
     )[1],
 }
@@ -238,7 +239,9 @@ SEGMENT = Message(
 )
 
 
-def _record(kind: type[Command | Event | ModelState | ModelObserved], summary: str = "") -> Message:
+def _record(
+    kind: type[Command | Event | ModelState | ModelObserved | TrainingSample], summary: str = ""
+) -> Message:
     """A record of a struct of ours, by the struct's own name and first line."""
     name = kind.__name__
     return Message(
@@ -252,6 +255,7 @@ MODEL_COMMANDS = tuple(_record(kind) for kind in COMMANDS)
 MODEL_EVENTS = tuple(_record(kind) for kind in EVENTS)
 MODEL_STATE = _record(ModelState, "which versions serve now; a null value: the model is gone")
 MODEL_OBSERVED = _record(ModelObserved)
+TRAINING_SAMPLE = _record(TrainingSample, "what was right, told afterwards")
 RESERVED = Message(
     name="Reserved", summary="nothing is written here yet", content_type="application/octet-stream"
 )

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from chimera.workers.training.preparation import Rows
 
-FORGET_BATCHES = 64  # then mapped pages are given back: memory stays flat over any data set
+RESIDENT_BYTES = 1 << 28
+FAULT_BYTES = 1 << 16  # a row read at random brings so much with it: the kernel maps around a fault
 
 
 class Batch(NamedTuple):
@@ -51,10 +52,12 @@ class Loader:
         *,
         place: Place = Place(),  # frozen
         device: torch.device | None = None,
+        resident_bytes: int = RESIDENT_BYTES,
     ) -> None:
-        """`seed` None: as the rows lie."""
+        """`seed` None: as the rows lie. `resident_bytes`: of its files, before pages are given back."""
         self._rows, self._batch_size, self._seed = rows, batch_size, seed
         self._place, self._device = place, device or torch.device("cpu")
+        self._forget_every = _forget_every(rows, batch_size, resident_bytes)
 
     def __len__(self) -> int:
         """Batches of an epoch; the last may be smaller."""
@@ -73,7 +76,7 @@ class Loader:
                 len(whole),
                 self._rows.ids[mine],
             )
-            if number % FORGET_BATCHES == FORGET_BATCHES - 1:
+            if self._forget_every and number % self._forget_every == 0:
                 _forget(self._rows)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
@@ -84,6 +87,13 @@ class Loader:
 
     def _tensor(self, array: NDArray[Any], rows: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(np.asarray(array[rows])).to(self._device, non_blocking=True)
+
+
+def _forget_every(rows: Rows, batch_size: int, resident_bytes: int) -> int:
+    """Batches after which mapped pages are given back; 0: they may all stay."""
+    if sum(array.nbytes for array in (rows.features, rows.target, rows.ids)) <= resident_bytes:
+        return 0
+    return max(1, resident_bytes // FAULT_BYTES // batch_size)
 
 
 def _forget(rows: Rows) -> None:

@@ -186,10 +186,8 @@ class Training:
 
     def _end_epoch(self, validation: Loader) -> Epoch:
         progress, evaluation = self.progress, self._config.evaluation
-        found = outputs_of(self.best_module, validation, self._objective)
-        values = {name: one(found.outputs, found.targets) for name, one in self._metrics.items()}
         train_loss = progress.loss_sum / progress.losses if progress.losses else math.nan
-        values |= {"val_loss": found.loss, "train_loss": train_loss}
+        values = self._evaluated(validation) | {"train_loss": train_loss}
         value = values.get(evaluation.best, math.nan)
         is_best = _is_better(value, progress.best, evaluation.direction, 0.0)
         if is_best:
@@ -199,6 +197,19 @@ class Training:
         progress.epoch, progress.batch = progress.epoch + 1, 0
         progress.loss_sum, progress.losses = 0.0, 0
         return told
+
+    def _evaluated(self, validation: Loader) -> dict[str, float]:
+        """By the first process, and told to all: they have to decide alike what comes next."""
+        names = (*self._metrics, "val_loss")
+        told = torch.zeros(len(names), dtype=torch.float64)
+        if self._place.rank == 0:
+            found = outputs_of(self.best_module, validation, self._objective)
+            values = [one(found.outputs, found.targets) for one in self._metrics.values()]
+            told = torch.tensor([*values, found.loss], dtype=torch.float64)
+        if self._place.world > 1:
+            told = told.to(self._device)
+            torch.distributed.broadcast(told, 0)
+        return dict(zip(names, told.tolist(), strict=True))
 
     def _stop_early(self, values: dict[str, float]) -> None:
         wanted, progress = self._config.loop.early_stopping, self.progress

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-METRICS = "metrics.jsonl"
+from chimera.workers.training.folder import METRICS
 
 Listener = Callable[[dict[str, Any]], None]
 
