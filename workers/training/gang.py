@@ -10,12 +10,10 @@ between GPUs is written and was never run. `tests/workers/training/test_gang.py`
 compares with one process.
 """
 
-import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,11 +24,15 @@ from chimera.schemas.signing import SigningKey
 from chimera.schemas.training_config import TrainingConfig
 from chimera.schemas.training_manifest import TrainingManifest, decode_manifest
 from chimera.workers.training import recording
-from chimera.workers.training.folder import CONFIG, MANIFEST, METRICS
+from chimera.workers.training.folder import CONFIG, MANIFEST
+from chimera.workers.training.tail import Tail
 from chimera.workers.training.tracking import Listener
 
 MEMBER = "chimera.workers.training.member"
 ORDER, REFUSAL = "gang.json", "refusal.json"
+FRESH_STORE = {  # else members that were started again read where those before them had listened
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"
+}
 LOOK_EVERY_S = 0.2
 ENDED = {one.__name__: one for one in (TrainingRefused, TrainingAborted)}
 
@@ -60,7 +62,7 @@ def launch(
     restarts: int = 3,
     resume: bool = False,
     key: SigningKey | None = None,
-    listeners: Iterable[Listener] = (),
+    listeners: Sequence[Listener] = (),
 ) -> TrainingManifest:
     """Do all of a run, or the rest of it; `listeners` hear what the first member tells.
 
@@ -76,14 +78,16 @@ def launch(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / REFUSAL).unlink(missing_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
+    tail = Tail(folder)
     (folder / ORDER).write_bytes(msgspec.json.encode(order))
     with (folder / "members.log").open("ab") as log:
         command = _command(folder / ORDER, processes, restarts)
+        environment = inheritable() | FRESH_STORE
         running = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=inheritable()
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
         )
         try:
-            _listen(running, folder / METRICS, tuple(listeners))
+            _listen(running, tail, listeners)
         finally:
             running.terminate()  # torchrun ends its members
             running.wait()
@@ -95,26 +99,14 @@ def _command(order: Path, processes: int, restarts: int) -> list[str]:
     return [sys.executable, "-m", "torch.distributed.run", *torchrun, "-m", MEMBER, str(order)]
 
 
-def _listen(
-    running: "subprocess.Popen[bytes]", path: Path, listeners: tuple[Listener, ...]
-) -> None:
-    """Tell whole lines of the growing file, until the processes end."""
-    at, inode = (path.stat().st_size, path.stat().st_ino) if path.exists() else (0, 0)
+def _listen(running: "subprocess.Popen[bytes]", tail: Tail, listeners: Sequence[Listener]) -> None:
+    """Until the processes end."""
     is_running = True
     while is_running:
         is_running = running.poll() is None
-        if path.exists() and listeners:
-            with path.open("rb") as file:
-                now = os.fstat(file.fileno())
-                if now.st_ino != inode and inode:  # written anew by a restart: told already
-                    at = min(at, now.st_size)
-                inode = now.st_ino
-                file.seek(at)
-                whole = file.read().rpartition(b"\n")[0]
-            for line in whole.splitlines():
-                for listener in listeners:
-                    listener(json.loads(line))
-            at += len(whole) + 1 if whole else 0
+        for line in tail.read():
+            for listener in listeners:
+                listener(line)
         if is_running:
             time.sleep(LOOK_EVERY_S)
 

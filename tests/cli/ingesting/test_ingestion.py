@@ -63,16 +63,22 @@ async def ingest(at: Past, **wanted: Any) -> dict[str, int]:
         return samples.counts()
 
 
-async def serve(at: Past, *ids: str, error: str | None = None) -> list[int]:
-    """Requests of these ids and their results."""
-    values = [asked(float(number), id=id) for number, id in enumerate(ids)]
-    offsets = await at.ask(values)
+async def serve(
+    at: Past, count: int = 1, *, partition: int = 0, error: str = "", meanwhile: Any = ()
+) -> list[str]:
+    """Requests, what is said meanwhile, and their results; the ids that they have."""
+    values = [asked(float(number)) for number in range(count)]
+    offsets = await at.ask(values, partition=partition)
+    await say(at, *meanwhile)
     tails = [
-        at.error(offset, error) if error else at.response(offset, value, y=number + 1.0)
+        at.error(offset, error, partition=partition)
+        if error
+        else at.response(offset, value, number + 1.0, partition=partition)
         for number, (offset, value) in enumerate(zip(offsets, values, strict=True))
     ]
-    await at.serve(tails)
-    return offsets
+    await at.serve(tails, partition=partition)
+    where = f"{at.topics.requests.name}:{partition}"
+    return [f"{where}:{offset}" if error else f"r{offset}" for offset in offsets]
 
 
 def label(id: str, value: float = 1.0, observed_ms: int | None = None) -> TrainingSample:
@@ -83,42 +89,43 @@ def test_served_traffic_and_labels_are_joined_by_the_rules(
     kafka: str, prefix: str, tmp_path: Path
 ) -> None:
     async def play() -> None:
-        async with past(kafka, prefix, tmp_path) as at:
+        async with past(kafka, prefix, tmp_path, partitions=2) as at:
             folder = tmp_path / "samples"
-            await say(at, label("early", 7.0), b"no sample")
-            await serve(at, "a", "b", "twin", "leak", "late", "early")
-            await serve(at, "twin")
+            before = (label("r1", 7.0), b"no sample")
+            ids = await serve(at, 6, meanwhile=before)
+            twin, early, good, several, leaking, late = ids
+            assert [twin] == await serve(at, partition=1)
             await ingest(at)
-            assert rows(folder).keys() == {"early"}
-            now_ms = rows(folder)["early"]["requested_ms"]
+            assert rows(folder).keys() == {early}
+            now_ms = rows(folder)[early]["requested_ms"]
             await say(
                 at,
-                label("a", 5.0),
-                label("a", 5.0),
-                label("a", 6.0),
-                label("twin"),
-                label("leak", observed_ms=now_ms - HOUR_MS),
-                label("leak", 9.0),
-                label("late", observed_ms=now_ms + 2 * HOUR_MS),
-                TrainingSample(id="b", label=(1.0, 2.0)),
+                label(good, 5.0),
+                label(good, 5.0),
+                label(good, 6.0),
+                label(twin),
+                label(leaking, observed_ms=now_ms - HOUR_MS),
+                label(leaking, 9.0),
+                label(late, observed_ms=now_ms + 2 * HOUR_MS),
+                TrainingSample(id=several, label=(1.0, 2.0, 3.0)),
                 label("nobody"),
             )
             counts = await ingest(at)
             found = rows(folder)
-            assert found.keys() == {"early", "a", "leak"}
-            assert (found["a"]["label"], found["leak"]["label"]) == (5.0, 9.0)
-            assert found["a"]["input_x"] == [0.0, 1.0]
-            assert found["a"]["output_y"] == [1.0]
-            assert found["a"]["model_digest"] == "5" * 64
+            assert found.keys() == {early, good, leaking}
+            assert (found[good]["label"], found[leaking]["label"]) == (5.0, 9.0)
+            assert found[good]["input_x"] == [2.0, 1.0]
+            assert found[good]["output_y"] == [3.0]
+            assert found[good]["model_digest"] == "5" * 64
             told = reasons(folder)
             assert told == {
                 ("", "malformed"): 1,
-                ("a", "duplicate"): 1,
-                ("a", "conflict"): 1,
-                ("twin", "ambiguous"): 1,
-                ("leak", "leaking"): 1,
-                ("late", "late"): 1,
-                ("b", "misfit"): 1,
+                (good, "duplicate"): 1,
+                (good, "conflict"): 1,
+                (twin, "ambiguous"): 1,
+                (leaking, "leaking"): 1,
+                (late, "late"): 1,
+                (several, "misfit"): 1,
             }
             assert counts == {"joined": 3} | dict.fromkeys({one for _, one in told}, 1)
             assert await ingest(at) == counts
@@ -131,13 +138,13 @@ def test_error_and_request_that_is_gone_and_label_of_nobody_give_no_row(
 ) -> None:
     async def play() -> None:
         async with past(kafka, prefix, tmp_path) as at:
-            await serve(at, "failed", error="model_error")
-            (offset,) = await serve(at, "gone")
-            await at.forget(at.topics.requests.name, offset + 1)
-            await say(at, label("failed"), label("gone"), label("nobody"))
+            (failed,) = await serve(at, error="model_error")
+            (gone,) = await serve(at)
+            await at.forget(at.topics.requests.name, 2)
+            await say(at, label(failed), label(gone), label("nobody"))
             assert await ingest(at) == {"failed": 1, "gone": 1}
             await asyncio.sleep(2.1)  # the window, twice: the broker's clock decides
-            await serve(at, "later")
+            await serve(at)
             counts = await ingest(at, window_s=1)
             assert counts == {"failed": 1, "gone": 1, "unknown": 1}
             assert reasons(tmp_path / "samples")["nobody", "unknown"] == 1

@@ -16,6 +16,7 @@ from chimera.workers.training.run import train
 from tests.workers.training.places import ALLOWED, config, where
 
 STEADY: dict[str, Any] = {"inputs": 4, "dropout": 0.0}
+pytestmark = pytest.mark.timeout(300)  # each start imports torch several times
 TOLERANCE = 1e-5  # sums over rows in another order, float32, after 24 updates
 
 
