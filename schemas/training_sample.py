@@ -5,7 +5,7 @@ one for a request of one row; a list has one for each row of the request.
 `tests/schemas/test_training_sample.py` reads the first form.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -15,6 +15,7 @@ from chimera.schemas.versioned import Form
 SAMPLE_VERSION = 1
 
 Label = float | str
+Labels = Label | Annotated[tuple[Label, ...], msgspec.Meta(min_length=1)]
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)]
 
 
@@ -22,7 +23,7 @@ class TrainingSample(msgspec.Struct, frozen=True, kw_only=True):
     """What was right."""
 
     id: Id  # the request's, or <topic>:<partition>:<offset> of one that had none
-    label: Label | Annotated[tuple[Label, ...], msgspec.Meta(min_length=1)]
+    label: Labels
     observed_ms: Milliseconds | None = None  # when it was known; unset: when the record came
     source: Annotated[str, msgspec.Meta(max_length=255)] = ""  # who says so
     v: int = SAMPLE_VERSION
@@ -31,3 +32,11 @@ class TrainingSample(msgspec.Struct, frozen=True, kw_only=True):
 _FORM = Form[TrainingSample]("training sample", TrainingSample, SAMPLE_VERSION)
 encode_sample = _FORM.encode
 decode_sample = _FORM.decode
+
+_LABELS: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Labels)  # pyright: ignore[reportArgumentType]  # a union is a type to msgspec
+
+
+def each(label: str) -> tuple[Label, ...]:
+    """One for each row of the request, of a label as JSON."""
+    found: Labels = _LABELS.decode(label)
+    return found if isinstance(found, tuple) else (found,)

@@ -6,7 +6,7 @@
 `tests/cli/ingesting/test_ingestion.py`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +18,7 @@ from chimera.schemas.inference import Request
 from chimera.schemas.manifest import is_name
 from chimera.schemas.request_heads import Named
 from chimera.schemas.stored import Stored
-from chimera.schemas.training_sample import decode_sample
+from chimera.schemas.training_sample import decode_sample, each
 from chimera.stores.samples import Commit, Rejected, Sample, Samples
 from chimera.workers.claims import Claims
 from chimera.workers.training import labelling
@@ -168,10 +168,8 @@ def _rows(label: Given, request: Stored, asked: Request, result: Stored) -> list
     answer = request_heads.identify(outcome.value, outcome.head)
     if not is_name(answer.model_name):
         raise SchemaInvalid(f"{answer.model_name!r} is no model's name")
-    given = msgspec.json.decode(label.label)
-    labels: Sequence[float | str] = given if isinstance(given, list) else [given]
     about = _about(label, request, answer, outcome.digest)
-    rows = labelling.rows(asked, outcomes.outputs(outcome.value, outcome.head), labels)
+    rows = labelling.rows(asked, outcomes.outputs(outcome.value, outcome.head), each(label.label))
     where = (answer.model_name, request.timestamp, label.partition, label.offset)
     return [Sample(*where, about | row) for row in rows]
 

@@ -69,8 +69,8 @@ def _section(field: Schema, parts: dict[str, Schema]) -> Schema | None:
 
 def _values(field: Schema, parts: dict[str, Schema]) -> Schema | None:
     """What each value of a mapping is, where it is a section."""
-    more = field.get("additionalProperties")
-    return _section(more, parts) if isinstance(more, dict) else None
+    more: Schema | bool = field.get("additionalProperties", False)
+    return None if isinstance(more, bool) else _section(more, parts)
 
 
 def _choices(field: Schema) -> list[Schema]:

@@ -7,8 +7,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +30,11 @@ work(Path(sys.argv[1]), reached)
 DAY_MS = 86_400_000
 
 
-def work(folder: Path, reached: Any = lambda _: None) -> None:
+def nothing(_step: str) -> None:
+    return
+
+
+def work(folder: Path, reached: Callable[[str], None] = nothing) -> None:
     """Rows of all offsets up to `LAST`, each third one refused, `PIECE` a commit."""
     with Samples(folder, reached) as samples:
         while (start := position(samples)) < LAST:
@@ -55,7 +59,7 @@ def offsets(folder: Path) -> list[int]:
     """As a reader finds them, who looks at nothing but the files."""
     found: list[int] = []
     for path in folder.glob("model=*/date=*/*.parquet"):
-        found += parquet.read_table(path, partitioning=None)["offset"].to_pylist()
+        found += parquet.ParquetFile(path).read()["offset"].to_pylist()
     for path in (folder / "rejected").glob("*.jsonl"):
         found += [json.loads(line)["offset"] for line in path.read_text().splitlines()]
     return sorted(found)
@@ -76,7 +80,7 @@ def test_rows_are_there_once_after_a_kill(tmp_path: Path, step: str) -> None:
 def test_rows_lie_by_model_and_day_and_are_named_by_their_offsets(tmp_path: Path) -> None:
     work(tmp_path)
     path = tmp_path / "model=m" / "date=1970-01-05" / "samples-0-000000000004-000000000004.parquet"
-    table = parquet.read_table(path, partitioning=None)
+    table = parquet.ParquetFile(path).read()
     assert table["input_x"].to_pylist() == [[1.0, 1.0]]
     assert str(table.schema.field("label").type) == "double"
 
@@ -86,7 +90,7 @@ def test_numbers_of_several_types_share_a_column(tmp_path: Path) -> None:
     with Samples(tmp_path) as samples, samples.commit() as commit:
         commit.samples += [Sample("m", 0, 0, at, row) for at, row in enumerate(rows)]
     (path,) = tmp_path.glob("model=m/*/*.parquet")
-    table = parquet.read_table(path, partitioning=None)
+    table = parquet.ParquetFile(path).read()
     assert table["input_x"].to_pylist() == [[1.0], [1.0]]
     assert table["label"].to_pylist() == [1.0, None]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from chimera.schemas.errors import TrainingRefused
 from chimera.workers.training.folder import CONFIG, METRICS
@@ -19,6 +19,7 @@ from chimera.workers.training.folder import CONFIG, METRICS
 LOSS = "loss"
 ABSENT = None
 
+Fields = Mapping[str, Any]
 Points = list[tuple[int, float]]  # update, value
 
 
@@ -53,9 +54,10 @@ def read(runs: Path, run_id: str) -> Run:
 def differences(first: Any, second: Any, field: str = "") -> Iterator[Difference]:
     """Every field in which two configurations differ, in the order of the first."""
     if isinstance(first, Mapping) and isinstance(second, Mapping):
-        for name in dict.fromkeys((*first, *second)):
-            inside = f"{field}.{name}" if field else str(name)
-            yield from differences(first.get(name, ABSENT), second.get(name, ABSENT), inside)
+        one, other = cast(Fields, first), cast(Fields, second)
+        for name in dict.fromkeys((*one, *other)):
+            inside = f"{field}.{name}" if field else name
+            yield from differences(one.get(name, ABSENT), other.get(name, ABSENT), inside)
     elif first != second:
         yield Difference(field, first, second)
 

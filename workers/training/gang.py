@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from chimera.schemas.errors import TrainingAborted, TrainingRefused
+from chimera.schemas.errors import ConfigurationError, TrainingAborted, TrainingRefused
 from chimera.schemas.settings import inheritable
 from chimera.schemas.signing import SigningKey
 from chimera.schemas.training_config import TrainingConfig
@@ -34,7 +34,7 @@ FRESH_STORE = {  # else members that were started again read where those before 
     "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"
 }
 LOOK_EVERY_S = 0.2
-ENDED = {one.__name__: one for one in (TrainingRefused, TrainingAborted)}
+ENDED = {one.__name__: one for one in (TrainingRefused, TrainingAborted, ConfigurationError)}
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +67,7 @@ def launch(
     """Do all of a run, or the rest of it; `listeners` hear what the first member tells.
 
     Raises:
-        TrainingRefused: the order, its data, or what is left of the run.
+        TrainingRefused, ConfigurationError: the order, its data, or what is left of the run.
         TrainingAborted: the loss is no number too often, or members died more than `restarts` times.
     """
     folder = Path(order.runs) / order.run_id

@@ -13,9 +13,9 @@ import msgspec
 import torch
 from torch import distributed
 
-from chimera.schemas.errors import TrainingAborted, TrainingRefused
+from chimera.schemas.errors import ConfigurationError, TrainingAborted, TrainingRefused
 from chimera.workers.training.folder import CONFIG
-from chimera.workers.training.gang import ENDED, REFUSAL, Order, Refusal
+from chimera.workers.training.gang import REFUSAL, Order, Refusal
 from chimera.workers.training.loaders import Place
 from chimera.workers.training.run import Where, train
 
@@ -37,9 +37,8 @@ def main(path: Path) -> int:
     refusal = where.folder / REFUSAL
     try:
         train(order.config, where, resume=_has_begun(where))
-    except (TrainingRefused, TrainingAborted) as error:
-        kind = next(name for name, one in ENDED.items() if isinstance(error, one))
-        refusal.write_bytes(msgspec.json.encode(Refusal(kind, str(error))))
+    except (TrainingRefused, TrainingAborted, ConfigurationError) as error:
+        refusal.write_bytes(msgspec.json.encode(Refusal(type(error).__name__, str(error))))
     except RuntimeError:
         if not refusal.exists():  # else another member has left, and said why
             raise
