@@ -7,7 +7,7 @@
     memory       resident, while a data set of ten times the limit is prepared and trained on
 
 Times of loop and loaders are processor time of one thread, medians of rounds in turns, so that others
-on the machine count less. `tests/benchmarks/test_training.py` runs all of it, small.
+on the machine count less. `tests/benchmarks/test_training.py` runs some of it, small.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false

@@ -9,8 +9,9 @@ takes every n-th row of each batch. `tests/workers/training/test_loaders.py`.
 # (torch's functions are typed in part)
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -30,7 +31,11 @@ class Batch(NamedTuple):
     features: Tensor
     targets: Tensor
     rows: int  # of all processes together
-    ids: NDArray[np.int64]  # of this process' rows, as in `Rows.ids`
+    rows_of: Callable[[], NDArray[np.int64]]  # ids of this process' rows, as in `Rows.ids`
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        return self.rows_of()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Loader:
     ) -> None:
         """`seed` None: as the rows lie. `resident_bytes`: of its files, before pages are given back."""
         self._rows, self._batch_size, self._seed = rows, batch_size, seed
+        self._features, self._target = np.asarray(rows.features), np.asarray(rows.target)
         self._place, self._device = place, device or torch.device("cpu")
         self._forget_every = _forget_every(rows, batch_size, resident_bytes)
 
@@ -71,10 +77,10 @@ class Loader:
             mine = whole[self._place.rank :: self._place.world]
             yield Batch(
                 number,
-                self._tensor(self._rows.features, mine),
-                self._tensor(self._rows.target, mine),
+                self._tensor(self._features, mine),
+                self._tensor(self._target, mine),
                 len(whole),
-                self._rows.ids[mine],
+                partial(_ids, self._rows, mine),
             )
             if self._forget_every and number % self._forget_every == 0:
                 _forget(self._rows)
@@ -86,7 +92,12 @@ class Loader:
         return np.random.default_rng((self._seed, epoch)).permutation(count)
 
     def _tensor(self, array: NDArray[Any], rows: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(np.asarray(array[rows])).to(self._device, non_blocking=True)
+        return torch.from_numpy(array[rows]).to(self._device, non_blocking=True)
+
+
+def _ids(rows: Rows, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Only looked up where somebody asks: a bad batch."""
+    return np.asarray(rows.ids[chosen])
 
 
 def _forget_every(rows: Rows, batch_size: int, resident_bytes: int) -> int:
