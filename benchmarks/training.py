@@ -225,7 +225,7 @@ def checkpoint(folder: Path, sizes: Sizes) -> Report:
     for name, hidden in widths.items():
         module = Mlp(FEATURES, hidden, 1)
         optimizer = torch.optim.AdamW(module.parameters())
-        module.logits(torch.zeros(2, FEATURES)).sum().backward()
+        torch.autograd.backward(module.logits(torch.zeros(2, FEATURES)).sum())
         optimizer.step()
         state = {"model": module.state_dict(), "optimizer": optimizer.state_dict()}
         saver = CheckpointSaver(folder / name)
@@ -270,7 +270,8 @@ def _rows_s(lines: list[dict[str, Any]], batch_size: int) -> float:
     epochs = {epoch for epoch, _ in at_ms}
     spans = [[at for number, at in at_ms if number == epoch] for epoch in epochs]
     updates = sum(len(span) - 1 for span in spans)
-    return batch_size * updates / sum(span[-1] - span[0] for span in spans) * 1_000
+    spent_ms: float = sum(span[-1] - span[0] for span in spans)
+    return batch_size * updates / spent_ms * 1_000
 
 
 def memory(folder: Path, sizes: Sizes) -> Report:

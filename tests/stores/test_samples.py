@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,10 @@ def test_rows_lie_by_model_and_day_and_are_named_by_their_offsets(tmp_path: Path
 
 
 def test_numbers_of_several_types_share_a_column(tmp_path: Path) -> None:
-    rows = [{"input_x": np.ones(1, "f4"), "label": 1.0}, {"input_x": np.ones(1, "i8")}]
+    rows: list[dict[str, Any]] = [
+        {"input_x": np.ones(1, "f4"), "label": 1.0},
+        {"input_x": np.ones(1, "i8")},
+    ]
     with Samples(tmp_path) as samples, samples.commit() as commit:
         commit.samples += [Sample("m", 0, 0, at, row) for at, row in enumerate(rows)]
     (path,) = tmp_path.glob("model=m/*/*.parquet")
