@@ -35,8 +35,8 @@ class Kind(Enum):
     """What a signature is of; its value is signed with the record and never changes."""
 
     MANIFEST = "manifest"  # the stored bytes of manifest.json
-    TRAINING = "training manifest"  # RFC 8785 of a run's manifest, its signature left out
     PROGRAM = "program"  # the 32 bytes of a program's SHA-256: native or exported code made here
+    TRAINING = "training manifest"  # RFC 8785 of a run's manifest, its signature left out
 
 
 @dataclass(frozen=True, slots=True)
