@@ -12,8 +12,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from pyarrow import parquet  # type: ignore[import-untyped]  # ships no type information
+from typer.testing import CliRunner
 
 from chimera.cli.ingesting.ingestion import NEAR, near, opened_ingestion
+from chimera.cli.main import app
 from chimera.schemas.ingest_settings import IngestSettings
 from chimera.schemas.settings import Settings
 from chimera.schemas.training_sample import TrainingSample, encode_sample
@@ -150,6 +152,25 @@ def test_error_and_request_that_is_gone_and_label_of_nobody_give_no_row(
             assert reasons(tmp_path / "samples")["nobody", "unknown"] == 1
 
     asyncio.run(play())
+
+
+def test_command_tells_what_it_joined(kafka: str, prefix: str, tmp_path: Path) -> None:
+    async def play() -> None:
+        async with past(kafka, prefix, tmp_path) as at:
+            (id,) = await serve(at)
+            await say(at, label(id))
+
+    asyncio.run(play())
+    folder = tmp_path / "samples"
+    environment = {
+        "CHIMERA_KAFKA__TOPIC_PREFIX": prefix,
+        "CHIMERA_KAFKA__PARTITIONS": "1",
+        "CHIMERA_INGEST__DIR": str(folder),
+    }
+    result = CliRunner().invoke(app, ["ingest", "--bootstrap", kafka], env=environment)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{folder}: joined 1\n"
+    assert rows(folder).keys() == {"r0"}
 
 
 def test_wanted_offsets_that_lie_near_are_read_in_one_go() -> None:
