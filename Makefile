@@ -69,6 +69,7 @@ bench: $(UV) ## Throughput and latency beside the rivals; ARGS="--rounds 5"
 docs: $(UV) ## Write the pages that are made of the code
 	$(RUN) chimera settings --markdown > docs/settings.md
 	$(RUN) chimera topics asyncapi > docs/asyncapi.json
+	$(RUN) chimera train reference > docs/training-config.md
 pin-kafka: $(UV) ## Choose the embedded Kafka's version; ARGS="4.1.2"
 	$(RUN) python deploy/pin_kafka.py $(ARGS)
 

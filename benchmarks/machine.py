@@ -24,7 +24,7 @@ LIBRARIES = (
 )
 
 
-def describe(broker: Broker) -> dict[str, Any]:
+def describe(broker: Broker | None) -> dict[str, Any]:
     """For the head of a report and for its JSON; names no host."""
     return {
         "processor": _processor(),
@@ -32,20 +32,20 @@ def describe(broker: Broker) -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "kafka": broker.version(),
-        "kafka_settings": broker.settings(),
         "libraries": _versions(),
         "commit": commit(),
         "load_average": [round(one, 2) for one in os.getloadavg()],
+        **({"kafka": broker.version(), "kafka_settings": broker.settings()} if broker else {}),
     }
 
 
 def headline(machine: dict[str, Any]) -> str:
     """One line of it."""
+    kafka = f", Kafka {machine['kafka']} on the same machine" if "kafka" in machine else ""
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
-        f"{machine['kernel']}, Python {machine['python']}, Kafka {machine['kafka']} "
-        f"on the same machine, commit {machine['commit']}"
+        f"{machine['kernel']}, Python {machine['python']}{kafka}, "
+        f"commit {machine['commit']}"
     )
 
 

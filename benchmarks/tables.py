@@ -1,5 +1,6 @@
 """Reports as tables for a person: the machine, who promises what, figures, the rivals beside us."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich import box
@@ -25,6 +26,7 @@ def show(report: Report, console: Console) -> None:
         "scaling": _scaling,
         "transactions": _transactions,
         "audit": _audit,
+        "training": _training,
     }[report["kind"]](report, console)
     for name, reason in report.get("not_run", {}).items():
         console.print(f"{name}: {reason}", highlight=False)
@@ -173,6 +175,37 @@ def _transactions(report: Report, console: Console) -> None:
             f"{figures['broker_cpu_ms']:.2f}",
         )
     console.print(table)
+
+
+def _training(report: Report, console: Console) -> None:
+    table = Table(
+        "what",
+        *(_right(name) for name in ("figure", "beside it", "ratio", "limit")),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        title=f"Training, medians of {report['rounds']} rounds, one thread a process",
+    )
+    for row in training_rows(report):
+        table.add_row(*row)
+    console.print(table)
+
+
+def training_rows(report: Report) -> Iterator[tuple[str, str, str, str, str]]:
+    """What was measured, the figure, its rival's, one over the other, what it may be."""
+    loop, share = report["loop"], report["checkpoint"]["large"]
+    ours, bare = (f"{loop[name]['median']:.0f} us" for name in ("ours_us", "bare_us"))
+    yield "loop, an update", ours, f"{bare} bare", f"{loop['overhead_pct']:+.1f} %", "<= 3 %"
+    for name, rate in report["loaders"]["rows_s"].items():
+        yield name, f"{rate['median']:,.0f} rows/s", "", "", ""
+    size = f"{share['bytes'] / 1e6:.0f} MB"
+    took, part = f"{share['ms']['median']:.0f} ms", f"{share['share_pct']:.3f} %"
+    yield "checkpoint", took, size, f"{part} of ten minutes", "<= 1 %"
+    both = report["processes"]
+    one, two = (f"{both[name]['median']:,.0f} rows/s" for name in ("one_rows_s", "two_rows_s"))
+    yield "two processes", two, f"{one} in one", f"{both['efficiency_pct']:.0f} %", ""
+    memory = report["memory"]
+    peak, data = f"{memory['training_peak_mb']:.0f} MB", f"{memory['data_mb']:.0f} MB of data"
+    yield "resident, training", peak, data, f"{memory['growth_pct']:+.1f} %", "flat"
 
 
 def _right(name: str) -> Column:

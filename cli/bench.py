@@ -160,6 +160,26 @@ def audit(
 
 
 @app.command()
+def training(
+    rounds: Rounds = 5,
+    json: JsonTo = None,
+    save: Save = False,
+) -> None:
+    """Training beside bare torch, pandas and pyarrow; checkpoints, two processes, memory."""
+    root = _require_checkout()
+    import tempfile
+
+    from rich.console import Console
+
+    from benchmarks.training import Sizes, run
+
+    say = Console(stderr=True, highlight=False, style="dim").print
+    with tempfile.TemporaryDirectory(prefix="chimera-bench-") as folder:
+        report = run(Path(folder), Sizes(rounds=rounds), say)
+    _write(report, root, json, save)
+
+
+@app.command()
 def show(
     report: Annotated[Path, typer.Argument(help="A saved report, for example of --save.")],
 ) -> None:
@@ -194,10 +214,9 @@ def _sit(
     import tempfile
     from contextlib import ExitStack
 
-    import orjson
     from rich.console import Console
 
-    from benchmarks import model, tables
+    from benchmarks import model
     from benchmarks.broker import Broker
     from benchmarks.environments import NotRun
     from benchmarks.sitting import Sitting
@@ -213,6 +232,16 @@ def _sit(
         except NotRun as error:
             typer.echo(f"chimera bench: not run: {error}", err=True)
             raise typer.Exit(1) from None
+    _write(report, root, json_to, save)
+
+
+def _write(report: "dict[str, Any]", root: Path, json_to: str | None, save: bool) -> None:
+    """Where it was asked for, and as a table."""
+    import orjson
+    from rich.console import Console
+
+    from benchmarks import tables
+
     encoded = orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n"
     if save:
         (root / "docs" / "results" / f"{report['kind']}.json").write_bytes(encoded)

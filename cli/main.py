@@ -7,6 +7,7 @@ from chimera.cli.asking import infer
 from chimera.cli.audit import app as audit
 from chimera.cli.audit import sequencer, witness
 from chimera.cli.checkup import doctor
+from chimera.cli.ingesting import ingest
 from chimera.cli.models import app as models
 from chimera.cli.offsets import app as offsets
 from chimera.cli.training import app as train
@@ -27,6 +28,7 @@ app.command()(doctor.doctor)
 app.command()(node.node)
 app.command()(warehouse.warehouse)
 app.command()(sql.sql)
+app.command()(ingest.ingest)
 app.command()(status.status)
 app.command()(down.down)
 app.command()(settings.settings)

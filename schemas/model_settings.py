@@ -114,6 +114,12 @@ class TrainingSettings(Section):
         " package.module:name, or package.module:* for all of a module; importing one runs its code",
     )
     device: str = Field(default="cpu", description="of a run: cpu, or cuda:0")
+    resident_bytes: int = Field(
+        default=268_435_456,
+        ge=1 << 20,
+        description="pages of a larger data set are given back after so much was read of it: a run's"
+        " memory stays flat whatever its rows",
+    )
 
 
 class ControllerSettings(Section):

@@ -26,6 +26,7 @@ from pydantic_settings import (
 from chimera.schemas.audit_settings import AuditSettings, WitnessSettings
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.history_settings import ClickHouseSettings, JournalSettings
+from chimera.schemas.ingest_settings import IngestSettings
 from chimera.schemas.model_settings import (
     ArtifactsSettings,
     CompilingSettings,
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     compiling: CompilingSettings = CompilingSettings()
     training: TrainingSettings = TrainingSettings()
+    ingest: IngestSettings = IngestSettings()
     controller: ControllerSettings = ControllerSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     stack: StackSettings = StackSettings()

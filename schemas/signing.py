@@ -36,6 +36,7 @@ class Kind(Enum):
 
     MANIFEST = "manifest"  # the stored bytes of manifest.json
     PROGRAM = "program"  # the 32 bytes of a program's SHA-256: native or exported code made here
+    TRAINING = "training manifest"  # RFC 8785 of a run's manifest, its signature left out
 
 
 @dataclass(frozen=True, slots=True)

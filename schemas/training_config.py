@@ -7,7 +7,8 @@
 
 Unknown names are refused. `hash_config` is SHA-256 over the canonical JSON (RFC 8785) of the
 configuration with all defaults filled in, so two files that order the same run have one hash; where
-data lie is not part of it, their digest is told apart. `tests/schemas/test_training_config.py`.
+data lie is not part of it, their digest is told apart. Fields' descriptions are their documentation.
+`tests/schemas/test_training_config.py`.
 """
 
 import hashlib
@@ -30,6 +31,11 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 Arguments = dict[str, Any]
 
 
+def about(text: str) -> msgspec.Meta:
+    """What a field means; `docs/training-config.md` is made of these."""
+    return msgspec.Meta(description=text)
+
+
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A section: frozen, and it refuses names that it does not know."""
 
@@ -37,113 +43,185 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Column(_Part, frozen=True, kw_only=True):
     """What a column's values must be."""
 
-    dtype: Literal["number", "integer", "text"] = "number"
-    minimum: float | None = None
-    maximum: float | None = None
-    nulls: Literal["refuse", "drop", "fill"] = "refuse"  # drop: the row goes, and is counted
-    fill: float | str | None = None  # what stands for a null
+    dtype: Annotated[
+        Literal["number", "integer", "text"], about("what its values are; text is for slices")
+    ] = "number"
+    minimum: Annotated[float | None, about("the least good value")] = None
+    maximum: Annotated[float | None, about("the largest good value")] = None
+    nulls: Annotated[
+        Literal["refuse", "drop", "fill"],
+        about("refuse: the row is bad; drop: it goes, and is counted; fill: `fill` stands for it"),
+    ] = "refuse"
+    fill: Annotated[float | str | None, about("what stands for a null")] = None
 
 
 class DatasetSchema(_Part, frozen=True, kw_only=True):
     """Which columns there are, and what a good row is."""
 
-    features: tuple[str, ...]  # columns, in the order of the model's input; `pixel_*` is a pattern
-    target: str | tuple[str, ...]
-    required_columns: tuple[str, ...] = ()  # beside features and target
-    columns: dict[str, Column] = {}  # a column that is not here: numbers, and no nulls
-    transform: str | None = None  # import path of a function, data frame in and out
-    feature_dtype: Literal["FP32", "INT64"] = "FP32"
+    features: Annotated[
+        tuple[str, ...],
+        about("columns, in the order of the model's input; `pixel_*` is a pattern"),
+    ]
+    target: Annotated[str | tuple[str, ...], about("the column, or columns, to be learnt")]
+    required_columns: Annotated[
+        tuple[str, ...], about("columns that have to be there beside features and target")
+    ] = ()
+    columns: Annotated[
+        dict[str, Column], about("rules by column; one that is not here: numbers, and no nulls")
+    ] = {}
+    transform: Annotated[
+        str | None,
+        about("import path of a function, data frame in and out, from the operator's list"),
+    ] = None
+    feature_dtype: Annotated[
+        Literal["FP32", "INT64"], about("of the model's input; INT64: tokens")
+    ] = "FP32"
 
 
 class Data(_Part, frozen=True, kw_only=True):
     """Where rows come from."""
 
-    sources: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]  # files, globs, folders, URLs
-    schema: DatasetSchema
-    validation_share: Share = 0.2
-    on_bad_rows: Literal["fail", "quarantine"] = "fail"
-    chunk_rows: Several = 65_536
+    sources: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(min_length=1),
+        about("files, globs, folders, URLs of fsspec, `synthetic:ROWS,FEATURES`"),
+    ]
+    schema: Annotated[DatasetSchema, about("which columns, and what a good row is")]
+    validation_share: Annotated[Share, about("of the rows, chosen by their content")] = 0.2
+    on_bad_rows: Annotated[
+        Literal["fail", "quarantine"],
+        about("fail: at the first one; quarantine: they go to a file with their reasons"),
+    ] = "fail"
+    chunk_rows: Annotated[Several, about("rows that are read at once")] = 65_536
 
 
 class Model(_Part, frozen=True, kw_only=True):
     """The module that is trained."""
 
-    definition: str  # package.module:Class, on the operator's list
-    arguments: Arguments = {}
-    method: str = "forward"  # what is trained, where serving and training differ (`logits`)
+    definition: Annotated[str, about("package.module:Class, on the operator's list")]
+    arguments: Annotated[Arguments, about("the class' keyword arguments")] = {}
+    method: Annotated[
+        str, about("what is trained, where serving and training differ (`logits`)")
+    ] = "forward"
 
 
 class Loss(_Part, frozen=True, kw_only=True):
-    name: str  # `workers/training/objectives.py` lists them
-    arguments: Arguments = {}
+    """What is made small."""
+
+    name: Annotated[
+        str,
+        about(
+            "regression: mse, mae, huber; binary: bce; multiclass: cross_entropy;"
+            " embedding: supervised_contrastive"
+        ),
+    ]
+    arguments: Annotated[Arguments, about("torch's own")] = {}
 
 
 class Optimizer(_Part, frozen=True, kw_only=True):
-    name: str = "AdamW"  # a class of torch.optim
-    arguments: Arguments = msgspec.field(default_factory=lambda: {"lr": 1e-3})
+    """How weights follow their gradients."""
+
+    name: Annotated[str, about("a class of torch.optim")] = "AdamW"
+    arguments: Annotated[Arguments, about("its keyword arguments; unset: a rate of 0.001")] = (
+        msgspec.field(default_factory=lambda: {"lr": 1e-3})
+    )
 
 
 class Scheduler(_Part, frozen=True, kw_only=True):
-    name: str | None = None  # a class of torch.optim.lr_scheduler, stepped once an update
-    arguments: Arguments = {}
-    warmup_steps: Count = 0  # updates in which the rate rises from nothing to its own
+    """How the rate changes."""
+
+    name: Annotated[
+        str | None, about("a class of torch.optim.lr_scheduler, stepped once an update")
+    ] = None
+    arguments: Annotated[Arguments, about("its keyword arguments")] = {}
+    warmup_steps: Annotated[
+        Count, about("updates in which the rate rises from nothing to its own")
+    ] = 0
 
 
 class EarlyStopping(_Part, frozen=True, kw_only=True):
-    metric: str = "val_loss"
-    direction: Literal["min", "max"] = "min"
-    patience: Several = 5  # epochs without an improvement
-    min_delta: NotNegative = 0.0
+    """When nothing gets better any more."""
+
+    metric: Annotated[str, about("of the rows held out")] = "val_loss"
+    direction: Annotated[Literal["min", "max"], about("which way is better")] = "min"
+    patience: Annotated[Several, about("epochs without an improvement")] = 5
+    min_delta: Annotated[NotNegative, about("less than this is no improvement")] = 0.0
 
 
 class Loop(_Part, frozen=True, kw_only=True):
     """How it is trained."""
 
-    epochs: Several = 10
-    batch_size: Several = 128  # rows of an update, over all processes and accumulated steps
-    grad_accum_steps: Several = 1  # pieces that a process computes a batch in
-    grad_clip_norm: Positive | None = 1.0
-    use_amp: bool = False  # lower precision where the device has it; float32 weights
-    amp_dtype: Literal["bfloat16", "float16"] = "bfloat16"
-    ema_decay: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
-    gradient_checkpointing: bool = False
-    compile: bool = False  # torch.compile
-    threads: Several | None = None  # of a process on the CPU; None: torch's own choice
-    max_nonfinite: Count = 10  # updates whose loss is no number: skipped, then the run is aborted
-    early_stopping: EarlyStopping | None = None
+    epochs: Annotated[Several, about("times that all rows are seen")] = 10
+    batch_size: Annotated[
+        Several, about("rows of an update, over all processes and accumulated steps")
+    ] = 128
+    grad_accum_steps: Annotated[Several, about("pieces that a process computes a batch in")] = 1
+    grad_clip_norm: Annotated[
+        Positive | None, about("length that gradients are cut to; null: they are not")
+    ] = 1.0
+    use_amp: Annotated[
+        bool, about("lower precision where the device has it; weights stay float32")
+    ] = False
+    amp_dtype: Annotated[
+        Literal["bfloat16", "float16"], about("which; float16 with a scaler, and not on a CPU")
+    ] = "bfloat16"
+    ema_decay: Annotated[
+        Share | None, about("of averaged weights, which are evaluated and kept; null: none")
+    ] = None
+    gradient_checkpointing: Annotated[
+        bool, about("compute activations again instead of keeping them")
+    ] = False
+    compile: Annotated[bool, about("torch.compile")] = False
+    threads: Annotated[
+        Several | None, about("of a process on the CPU; null: torch's own choice")
+    ] = None
+    max_nonfinite: Annotated[
+        Count, about("updates whose loss is no number: skipped, then the run is aborted")
+    ] = 10
+    early_stopping: Annotated[EarlyStopping | None, about("null: all epochs are trained")] = None
 
 
 class Checkpoints(_Part, frozen=True, kw_only=True):
-    """Every epoch, and:"""
+    """After every epoch, and:"""
 
-    every_minutes: Positive | None = 10.0
-    keep_last: Several = 2  # beside the best one
+    every_minutes: Annotated[Positive | None, about("null: after epochs alone")] = 10.0
+    keep_last: Annotated[Several, about("beside the best one")] = 2
 
 
 class Evaluation(_Part, frozen=True, kw_only=True):
-    metrics: tuple[str, ...] = ()  # none: those of the task
-    best: str = "val_loss"
-    direction: Literal["min", "max"] = "min"
-    slice: str | None = None  # a column: metrics for each of its values, too
-    bootstrap: Count = 200  # resamples behind the confidence intervals
-    batch_size: Several = 1_024
+    """How good it is on the rows held out."""
+
+    metrics: Annotated[tuple[str, ...], about("none: those of the task")] = ()
+    best: Annotated[str, about("what the best checkpoint is best in")] = "val_loss"
+    direction: Annotated[Literal["min", "max"], about("which way is better")] = "min"
+    slice: Annotated[str | None, about("a column: metrics for each of its values, too")] = None
+    bootstrap: Annotated[Count, about("resamples behind the confidence intervals")] = 200
+    batch_size: Annotated[Several, about("rows at once")] = 1_024
 
 
 class TrainingConfig(_Part, frozen=True, kw_only=True):
     """All of a run's order."""
 
-    name: Name
-    task: Task
-    data: Data
-    model: Model
-    loss: Loss
-    optimizer: Optimizer = msgspec.field(default_factory=Optimizer)
-    scheduler: Scheduler = msgspec.field(default_factory=Scheduler)
-    loop: Loop = Loop()
-    checkpoints: Checkpoints = Checkpoints()
-    evaluation: Evaluation = Evaluation()
-    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
-    deterministic: bool = True  # equal weights bit for bit, run for run, on one kind of device
+    name: Annotated[Name, about("the model that it becomes a version of")]
+    task: Annotated[Task, about("what it learns to do")]
+    data: Annotated[Data, about("where rows come from")]
+    model: Annotated[Model, about("the module that is trained")]
+    loss: Annotated[Loss, about("what is made small")]
+    optimizer: Annotated[Optimizer, about("how weights follow their gradients")] = msgspec.field(
+        default_factory=Optimizer
+    )
+    scheduler: Annotated[Scheduler, about("how the rate changes")] = msgspec.field(
+        default_factory=Scheduler
+    )
+    loop: Annotated[Loop, about("how it is trained")] = Loop()
+    checkpoints: Annotated[Checkpoints, about("when it is written down")] = Checkpoints()
+    evaluation: Annotated[Evaluation, about("how it is judged")] = Evaluation()
+    seed: Annotated[
+        int, msgspec.Meta(ge=0, lt=2**32), about("of rows' order, weights and all that is drawn")
+    ] = 0
+    deterministic: Annotated[
+        bool, about("equal weights bit for bit, run for run, on one kind of device")
+    ] = True
 
 
 def parse(text: str, where: str = "the configuration") -> TrainingConfig:

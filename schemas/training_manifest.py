@@ -1,12 +1,15 @@
 """What a finished run says of itself: all that decided its weights, and how good they are.
 
+It names its weights by SHA-256 and carries its own signature, which is over everything else in it.
 `tests/workers/training/test_history.py` reads the first form.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
+import rfc8785
 
+from chimera.schemas.signing import Kind, PublicKey, SigningKey, Trusted
 from chimera.schemas.versioned import Form
 
 MANIFEST_VERSION = 1
@@ -65,9 +68,38 @@ class TrainingManifest(msgspec.Struct, frozen=True, kw_only=True):
     epochs: int
     updates: int
     nonfinite: int = 0
+    signature: str = ""  # empty: nobody has signed it
     v: int = MANIFEST_VERSION
 
 
 _FORM = Form[TrainingManifest]("training manifest", TrainingManifest, MANIFEST_VERSION)
 encode_manifest = _FORM.encode
 decode_manifest = _FORM.decode
+
+
+def sign(manifest: TrainingManifest, key: SigningKey) -> TrainingManifest:
+    """The same with its signature."""
+    bare = msgspec.structs.replace(manifest, signature="")
+    signature = key.sign(Kind.TRAINING, signed_bytes(encode_manifest(bare)))
+    return msgspec.structs.replace(bare, signature=signature)
+
+
+def verify(raw: bytes, trusted: Trusted, name: str) -> PublicKey:
+    """The key that signed a manifest, as it stands in a file; `name` is named in errors.
+
+    Raises:
+        SignatureInvalid: nobody has, or nobody who is trusted, or another manifest was signed.
+        Malformed, SchemaInvalid: it is none.
+    """
+    signature = decode_manifest(raw).signature
+    return trusted.verify(Kind.TRAINING, signed_bytes(raw), signature, name)
+
+
+def signed_bytes(raw: bytes) -> bytes:
+    """What is signed: all of the record but its signature, as RFC 8785 writes it.
+
+    So it may be stored as any JSON, a database's for example, and hold fields that are not known here.
+    """
+    fields = msgspec.json.decode(raw, type=dict[str, Any])
+    fields.pop("signature", None)
+    return rfc8785.dumps(fields)

@@ -63,6 +63,7 @@ def _carried(catalogue: Catalogue) -> dict[str, tuple[Message, ...]]:
         catalogue.audit_events.name: (messages.ACTION,),
         catalogue.audit_log.name: messages.LEAVES,
         catalogue.audit_checkpoints.name: (messages.CHECKPOINT,),
+        catalogue.training_samples.name: (messages.TRAINING_SAMPLE,),
     }
     return {topic.name: known.get(topic.name, (messages.RESERVED,)) for topic in catalogue}
 
@@ -130,7 +131,9 @@ def _operations(catalogue: Catalogue, carried: dict[str, tuple[Message, ...]]) -
     event = _reply(catalogue.model_events, carried[catalogue.model_events.name][:1])
     commands, state = catalogue.model_commands, catalogue.model_state
     observed = catalogue.model_observed
+    samples = catalogue.training_samples
     found = {
+        "receiveTrainingSample": operation("receive", samples, "train on what was served"),
         "receiveRequest": operation("receive", catalogue.requests, "answer a request", answer),
         "receiveModelCommand": operation("receive", commands, "do what an operator wants", event),
         "receiveModelState": operation("receive", state, "serve what it says"),

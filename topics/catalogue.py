@@ -76,6 +76,7 @@ class Catalogue:
     training_triggers: Topic
     training_dead_letters: Topic
     training_events: Topic
+    training_samples: Topic
     audit_events: Topic
     audit_log: Topic
     audit_checkpoints: Topic
@@ -107,7 +108,7 @@ def catalogue(settings: Settings) -> Catalogue:
     return Catalogue(
         **_of_inference(rows, settings),
         **_of_models(rows),
-        **_of_training(rows),
+        **_of_training(rows, settings.kafka.partitions),
         **_of_audit(rows, settings),
     )
 
@@ -236,7 +237,7 @@ def _of_models(row: _Rows) -> dict[str, Any]:
     }
 
 
-def _of_training(row: _Rows) -> dict[str, Any]:
+def _of_training(row: _Rows, lanes: int) -> dict[str, Any]:
     untrained = row(
         "training.triggers.dlq",
         "the trigger's",
@@ -260,6 +261,13 @@ def _of_training(row: _Rows) -> dict[str, Any]:
             "a run's progress, and its manifest at the end",
             days=90,
             in_use=False,
+        ),
+        "training_samples": row(
+            "training.samples",
+            "the request's id",
+            "a feedback label: what the right answer to a request was",
+            partitions=lanes,
+            days=30,
         ),
     }
 

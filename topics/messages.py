@@ -20,6 +20,7 @@ from chimera.schemas.model_events import EVENTS, Event
 from chimera.schemas.model_observed import ModelObserved
 from chimera.schemas.model_state import ModelState
 from chimera.schemas.tensors import DATATYPES
+from chimera.schemas.training_sample import TrainingSample
 from chimera.schemas.transparency import leaves as audit
 from chimera.schemas.transparency import log_records
 from chimera.topics.dead_letters import CONNECT, VALUE_BYTES, VALUE_SHA256
@@ -122,7 +123,7 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "ErrorCode": {"type": "string", "enum": list(BY_CODE)},
     **msgspec.json.schema_components(
-        (Attempt, *COMMANDS, *EVENTS, ModelState, ModelObserved, *audit.LEAVES),
+        (Attempt, *COMMANDS, *EVENTS, ModelState, ModelObserved, *audit.LEAVES, TrainingSample),
         ref_template="#/components/schemas/{name}",
     )[1],
 }
@@ -240,7 +241,9 @@ SEGMENT = Message(
 )
 
 
-def _record(kind: type[Command | Event | ModelState | ModelObserved], summary: str = "") -> Message:
+def _record(
+    kind: type[Command | Event | ModelState | ModelObserved | TrainingSample], summary: str = ""
+) -> Message:
     """A record of a struct of ours, by the struct's own name and first line."""
     name = kind.__name__
     return Message(
@@ -280,6 +283,7 @@ CHECKPOINT = Message(
     content_type="text/plain",
     payload=_TEXT,
 )
+TRAINING_SAMPLE = _record(TrainingSample, "what was right, told afterwards")
 RESERVED = Message(
     name="Reserved", summary="nothing is written here yet", content_type="application/octet-stream"
 )

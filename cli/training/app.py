@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chimera.cli.training import compare, gate, manifest, reference
+from chimera.cli.training.finished import find, finished
+
 if TYPE_CHECKING:
     from chimera.schemas.training_manifest import TrainingManifest
     from chimera.workers.training.history import Place
@@ -15,6 +18,11 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Training: run a configuration, look at what came of it."
 )
+
+app.command()(compare.compare)
+app.command()(gate.gate)
+app.command()(manifest.manifest)
+app.command()(reference.reference)
 
 RunId = Annotated[str, typer.Argument(help="Of the run.")]
 Metric = Annotated[str, typer.Option(help="What counts.")]
@@ -26,6 +34,8 @@ def run(
     config: Annotated[Path, typer.Argument(help="YAML or JSON.")],
     run_id: Annotated[str | None, typer.Option(help="Unset: name and time.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with a run that was ended.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Of this machine, under torchrun.")] = 1,
+    restarts: Annotated[int, typer.Option(min=0, help="Of all, when one of several dies.")] = 3,
 ) -> None:
     """Train here and now, and show what came of it."""
     import time
@@ -36,17 +46,15 @@ def run(
     from chimera.schemas.training_config import load as load_config
 
     with told("train"):
-        settings, wanted = load().training, load_config(config)
+        settings, wanted = load(), load_config(config)
         name = run_id or f"{wanted.name}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
-        from chimera.workers.training.run import Where, train
+        from chimera.cli.training import running
 
-        where = Where(
-            runs=settings.dir, run_id=name, allowed=settings.allowed, device=settings.device
-        )
+        asked = running.Asked(wanted, name, resume, processes, restarts)
         with shown(wanted.loop.epochs) as listener:
-            manifest = train(wanted, where, resume=resume, listeners=(listener,))
-    _show(manifest)
-    typer.echo(f"run {name} is in {where.folder}")
+            found = running.train(settings, asked, listener)
+    _show(found)
+    typer.echo(f"run {name} is in {settings.training.dir / name}")
 
 
 @app.command()
@@ -57,7 +65,7 @@ def runs() -> None:
     from rich.table import Table
 
     table = Table("run", "model", "data", "metrics", "s", box=box.SIMPLE_HEAD)
-    for one in sorted(_finished(), key=lambda one: -one.started_ms):
+    for one in sorted(finished(), key=lambda one: -one.started_ms):
         table.add_row(
             one.run_id, one.name, one.dataset_digest[:12], _metrics(one), f"{one.duration_s:.1f}"
         )
@@ -67,15 +75,7 @@ def runs() -> None:
 @app.command()
 def show(run_id: RunId) -> None:
     """One run: its data, metrics and how sure they are, and what its data differ in."""
-    _show(_find(run_id))
-
-
-@app.command()
-def manifest(run_id: RunId) -> None:
-    """One run's manifest, as JSON."""
-    from chimera.schemas.training_manifest import encode_manifest
-
-    typer.echo(encode_manifest(_find(run_id)).decode())
+    _show(find(run_id))
 
 
 @app.command()
@@ -84,51 +84,11 @@ def leaderboard(metric: Metric = "eval_mse", largest: Largest = False) -> None:
     from chimera.schemas.settings import load
     from chimera.workers.training import history
 
-    places = history.build_leaderboard(_finished(), metric, "max" if largest else "min")
+    places = history.build_leaderboard(finished(), metric, "max" if largest else "min")
     for one in places:
         typer.echo(_line(one))
     if places:
         typer.echo(str(history.write_leaderboard(load().training.dir, places)))
-
-
-@app.command()
-def gate(
-    run_id: RunId,
-    metric: Metric = "eval_mse",
-    largest: Largest = False,
-    least: Annotated[float | None, typer.Option(help="The metric must reach this.")] = None,
-    drift: Annotated[bool, typer.Option(help="Refuse a run whose data have drifted.")] = False,
-) -> None:
-    """Pick or refuse a run, for CI. Exit 1: refused, with every reason."""
-    candidate = _find(run_id)
-    value = candidate.metrics.get(metric)
-    reasons: list[str] = []
-    if value is None:
-        reasons.append(f"it has no {metric}")
-    elif least is not None and (value < least if largest else value > least):
-        reasons.append(f"{metric} {value:g} does not reach {least:g}")
-    if drift and (columns := [one.column for one in candidate.drift_from_previous if one.is_drift]):
-        reasons.append(f"its data have drifted in {', '.join(columns[:8])}")
-    for reason in reasons:
-        typer.echo(f"{run_id}: {reason}", err=True)
-    if reasons:
-        raise typer.Exit(1)
-    typer.echo(f"{run_id}: taken, {metric} {value:g}")
-
-
-def _finished() -> "list[TrainingManifest]":
-    from chimera.schemas.settings import load
-    from chimera.workers.training import history
-
-    return list(history.read(load().training.dir))
-
-
-def _find(run_id: str) -> "TrainingManifest":
-    found = next((one for one in _finished() if one.run_id == run_id), None)
-    if found is None:
-        typer.echo(f"chimera train: there is no finished run {run_id}", err=True)
-        raise typer.Exit(1)
-    return found
 
 
 def _show(found: "TrainingManifest") -> None:

@@ -7,6 +7,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from chimera.cli.main import app
+from chimera.schemas.model_settings import KeysSettings
+from chimera.stores import keys
 
 ORDER = """
 name: line
@@ -23,11 +25,13 @@ loop: {epochs: 4, batch_size: 32, threads: 1}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With two finished runs."""
+    """With two finished runs, of which the second is signed."""
     folder = tmp_path_factory.mktemp("training")
     (folder / "order.yaml").write_text(ORDER)
     (folder / "other.yaml").write_text(ORDER.replace("lr: 0.1", "lr: 0.001"))
     for name, order in (("good", "order"), ("poor", "other")):
+        if name == "poor":
+            keys.create(KeysSettings(signing_file=folder / "keys" / "signing.pem"))
         result = chimera(folder, "run", str(folder / f"{order}.yaml"), "--run-id", name)
         assert result.exit_code == 0, result.output
         assert "epoch 4 of 4" in result.stderr
@@ -37,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def chimera(folder: Path, *arguments: str) -> Result:
     environment = {
+        "CHIMERA_KEYS__SIGNING_FILE": str(folder / "keys" / "signing.pem"),
         "CHIMERA_TRAINING__DIR": str(folder / "runs"),
         "CHIMERA_TRAINING__ALLOWED": '["torch.nn:Linear"]',
     }
@@ -67,6 +72,45 @@ def test_gate_takes_and_refuses_with_its_reasons(folder: Path) -> None:
     assert refused.exit_code == 1
     assert "does not reach 0.9" in refused.stderr
     assert "it has no f1" in chimera(folder, "gate", "good", "--metric", "f1").stderr
+
+
+def test_gate_picks_the_best_and_compares_with_another(folder: Path) -> None:
+    picked = chimera(folder, "gate", "--metric", "r2", "--max", "--name", "line")
+    assert picked.stdout.startswith("good: taken, r2")
+    assert chimera(folder, "gate", "good", "--than", "poor").exit_code == 0
+    assert "is worse than" in chimera(folder, "gate", "poor", "--than", "good").stderr
+    none = chimera(folder, "gate", "--synthetic")
+    assert (none.exit_code, "none of 2 runs is taken" in none.stderr) == (1, True)
+
+
+def test_manifest_is_verified_and_what_was_changed_is_refused(folder: Path) -> None:
+    assert "not signed" in chimera(folder, "manifest", "good").stderr
+    assert chimera(folder, "manifest", "good", "--signed").exit_code == 1
+    signed = chimera(folder, "manifest", "poor")
+    assert signed.exit_code == 0, signed.stderr
+    assert "signed by" in signed.stderr
+    history = folder / "runs" / "history.jsonl"
+    whole = history.read_bytes()
+    history.write_bytes(whole.replace(b'"seed":0', b'"seed":1'))
+    changed = chimera(folder, "manifest", "poor")
+    history.write_bytes(whole)
+    assert (changed.exit_code, "is not over this" in changed.stderr) == (1, True)
+
+
+def test_runs_are_compared_by_their_orders_and_curves(folder: Path) -> None:
+    picture = folder / "curves.png"
+    result = chimera(folder, "compare", "good", "poor", "--plot", str(picture))
+    assert result.exit_code == 0, result.stderr
+    (row,) = (line for line in result.stdout.splitlines() if "optimizer.arguments.lr" in line)
+    assert row.split()[1:] == ["0.1", "0.001"]
+    (curve,) = (
+        line
+        for line in result.stdout.splitlines()
+        if line.startswith("val_loss") and "good" in line and "█" in line
+    )
+    assert " to " in curve
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "there is no run x" in chimera(folder, "compare", "good", "x").stderr
 
 
 def test_what_cannot_be_is_refused_on_standard_error(folder: Path, tmp_path: Path) -> None:

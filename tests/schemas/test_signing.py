@@ -68,7 +68,7 @@ def test_texts_never_change() -> None:
     """Stored signatures have to verify for ever."""
     assert vector(0).public.text == "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
     assert vector(0).public.key_id == "21fe31dfa154a261626bf854046fd227"
-    assert [kind.value for kind in Kind] == ["manifest", "program"]
+    assert [kind.value for kind in Kind] == ["manifest", "program", "training manifest"]
 
 
 @given(st.binary(max_size=100), st.sampled_from(Kind))

@@ -30,6 +30,7 @@ EXACT = {
     "training.triggers",
     "training.triggers.dlq",
     "training.events",
+    "training.samples",
     "audit.events",
     "audit.log",
     "audit.checkpoints",

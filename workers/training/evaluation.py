@@ -81,7 +81,11 @@ def _intervals(chosen: dict[str, Metric], found: Outputs, resamples: int) -> dic
         for name, metric in chosen.items():
             values[name].append(metric(found.outputs[rows], found.targets[rows]))
     bounds = {name: np.nanquantile(one, (TAIL, 1 - TAIL)) for name, one in values.items()}
-    return {name: Interval(float(low), float(high)) for name, (low, high) in bounds.items()}
+    return {
+        name: Interval(float(low), float(high))
+        for name, (low, high) in bounds.items()
+        if math.isfinite(low) and math.isfinite(high)
+    }
 
 
 def _slices(

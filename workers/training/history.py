@@ -48,14 +48,17 @@ def add(folder: Path, manifest: TrainingManifest) -> None:
 
 def read(folder: Path) -> Iterator[TrainingManifest]:
     """Oldest first; a line that a crash has cut is left out."""
-    path = folder / HISTORY
-    if not path.exists():
-        return
-    for line in path.read_bytes().splitlines():
+    for line in lines(folder):
         try:
             yield decode_manifest(line)
         except RequestError:
             continue
+
+
+def lines(folder: Path) -> list[bytes]:
+    """As they were written, signatures in them."""
+    path = folder / HISTORY
+    return path.read_bytes().splitlines() if path.exists() else []
 
 
 def load_last_manifest(

@@ -9,8 +9,9 @@ takes every n-th row of each batch. `tests/workers/training/test_loaders.py`.
 # (torch's functions are typed in part)
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -21,7 +22,8 @@ from torch import Tensor
 
 from chimera.workers.training.preparation import Rows
 
-FORGET_BATCHES = 64  # then mapped pages are given back: memory stays flat over any data set
+RESIDENT_BYTES = 1 << 28
+FAULT_BYTES = 1 << 16  # a row read at random brings so much with it: the kernel maps around a fault
 
 
 class Batch(NamedTuple):
@@ -29,7 +31,11 @@ class Batch(NamedTuple):
     features: Tensor
     targets: Tensor
     rows: int  # of all processes together
-    ids: NDArray[np.int64]  # of this process' rows, as in `Rows.ids`
+    rows_of: Callable[[], NDArray[np.int64]]  # ids of this process' rows, as in `Rows.ids`
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        return self.rows_of()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +57,13 @@ class Loader:
         *,
         place: Place = Place(),  # frozen
         device: torch.device | None = None,
+        resident_bytes: int = RESIDENT_BYTES,
     ) -> None:
-        """`seed` None: as the rows lie."""
+        """`seed` None: as the rows lie. `resident_bytes`: of its files, before pages are given back."""
         self._rows, self._batch_size, self._seed = rows, batch_size, seed
+        self._features, self._target = np.asarray(rows.features), np.asarray(rows.target)
         self._place, self._device = place, device or torch.device("cpu")
+        self._forget_every = _forget_every(rows, batch_size, resident_bytes)
 
     def __len__(self) -> int:
         """Batches of an epoch; the last may be smaller."""
@@ -68,12 +77,12 @@ class Loader:
             mine = whole[self._place.rank :: self._place.world]
             yield Batch(
                 number,
-                self._tensor(self._rows.features, mine),
-                self._tensor(self._rows.target, mine),
+                self._tensor(self._features, mine),
+                self._tensor(self._target, mine),
                 len(whole),
-                self._rows.ids[mine],
+                partial(_ids, self._rows, mine),
             )
-            if number % FORGET_BATCHES == FORGET_BATCHES - 1:
+            if self._forget_every and number % self._forget_every == 0:
                 _forget(self._rows)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
@@ -83,7 +92,19 @@ class Loader:
         return np.random.default_rng((self._seed, epoch)).permutation(count)
 
     def _tensor(self, array: NDArray[Any], rows: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(np.asarray(array[rows])).to(self._device, non_blocking=True)
+        return torch.from_numpy(array[rows]).to(self._device, non_blocking=True)
+
+
+def _ids(rows: Rows, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Only looked up where somebody asks: a bad batch."""
+    return np.asarray(rows.ids[chosen])
+
+
+def _forget_every(rows: Rows, batch_size: int, resident_bytes: int) -> int:
+    """Batches after which mapped pages are given back; 0: they may all stay."""
+    if sum(array.nbytes for array in (rows.features, rows.target, rows.ids)) <= resident_bytes:
+        return 0
+    return max(1, resident_bytes // FAULT_BYTES // batch_size)
 
 
 def _forget(rows: Rows) -> None:

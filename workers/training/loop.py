@@ -139,19 +139,23 @@ class Training:
         """Gradients of one batch, and its mean loss."""
         loop, world = self._config.loop, self._place.world
         self._optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self._device)
+        losses: list[Tensor] = []
         pieces = list(_pieces(batch, loop.grad_accum_steps))
         for at, (features, targets) in enumerate(pieces):
             with self._synced(at == len(pieces) - 1), self._precision():
                 loss = self._share(features, targets, len(targets) * world / batch.rows)
             torch.autograd.backward(self._scaler.scale(loss))
-            total += loss.detach()
+            losses.append(loss.detach())
+        total = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
         return float(self._mean(total))  # the device is waited for here, once an update
 
     def _share(self, features: Tensor, targets: Tensor, share: float) -> Tensor:
         """A piece's part in the batch's loss; none of a process that has no row of it."""
         found: Tensor = self._replica(features)
-        return self._objective(found, targets) * share if share else found.sum() * 0
+        if not share:
+            return found.sum() * 0
+        loss = self._objective(found, targets)
+        return loss if share == 1 else loss * share
 
     def _step(self, loss: float, batch: Batch) -> float | None:
         """Change the weights; an update whose loss is no number changes none, and is counted."""
@@ -170,7 +174,8 @@ class Training:
         self._scaler.update()
         if self._ema is not None:
             self._ema.update_parameters(self.module)
-        self._schedule.step()
+        if self._schedule is not None:
+            self._schedule.step()
         self.progress.loss_sum += loss
         self.progress.losses += 1
         return norm
@@ -186,10 +191,8 @@ class Training:
 
     def _end_epoch(self, validation: Loader) -> Epoch:
         progress, evaluation = self.progress, self._config.evaluation
-        found = outputs_of(self.best_module, validation, self._objective)
-        values = {name: one(found.outputs, found.targets) for name, one in self._metrics.items()}
         train_loss = progress.loss_sum / progress.losses if progress.losses else math.nan
-        values |= {"val_loss": found.loss, "train_loss": train_loss}
+        values = self._evaluated(validation) | {"train_loss": train_loss}
         value = values.get(evaluation.best, math.nan)
         is_best = _is_better(value, progress.best, evaluation.direction, 0.0)
         if is_best:
@@ -199,6 +202,19 @@ class Training:
         progress.epoch, progress.batch = progress.epoch + 1, 0
         progress.loss_sum, progress.losses = 0.0, 0
         return told
+
+    def _evaluated(self, validation: Loader) -> dict[str, float]:
+        """By the first process, and told to all: they have to decide alike what comes next."""
+        names = (*self._metrics, "val_loss")
+        told = torch.zeros(len(names), dtype=torch.float64)
+        if self._place.rank == 0:
+            found = outputs_of(self.best_module, validation, self._objective)
+            values = [one(found.outputs, found.targets) for one in self._metrics.values()]
+            told = torch.tensor([*values, found.loss], dtype=torch.float64)
+        if self._place.world > 1:
+            told = told.to(self._device)
+            torch.distributed.broadcast(told, 0)
+        return dict(zip(names, told.tolist(), strict=True))
 
     def _stop_early(self, values: dict[str, float]) -> None:
         wanted, progress = self._config.loop.early_stopping, self.progress
@@ -232,7 +248,7 @@ class Training:
             "progress": msgspec.to_builtins(self.progress),
             "model": self.module.module.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
+            "schedule": None if self._schedule is None else self._schedule.state_dict(),
             "scaler": self._scaler.state_dict(),
             "ema": None if self._ema is None else self._ema.state_dict(),
             "rng": randomness.state(),
@@ -243,7 +259,8 @@ class Training:
         self.progress = msgspec.convert(state["progress"], Progress)
         self.module.module.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
+        if self._schedule is not None:
+            self._schedule.load_state_dict(state["schedule"])
         self._scaler.load_state_dict(state["scaler"])
         if self._ema is not None:
             self._ema.load_state_dict(state["ema"])
@@ -293,6 +310,9 @@ def _ema(decay: float) -> Callable[..., None]:
 
 def _pieces(batch: Batch, count: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Neighbouring rows, as equal as can be; a process without a row computes an empty piece."""
+    if count == 1:
+        yield batch.features, batch.targets
+        return
     features = torch.tensor_split(batch.features, count)
     targets = torch.tensor_split(batch.targets, count)
     found = [(x, y) for x, y in zip(features, targets, strict=True) if len(y)]

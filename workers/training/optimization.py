@@ -27,12 +27,18 @@ def optimizer(wanted: training_config.Optimizer, parameters: Iterable[Any]) -> O
         raise TrainingRefused(f"optimizer.arguments of {wanted.name}: {error}") from None
 
 
-def schedule(wanted: training_config.Scheduler, optimizer: Optimizer) -> lr_scheduler.LRScheduler:
+def schedule(
+    wanted: training_config.Scheduler, optimizer: Optimizer
+) -> lr_scheduler.LRScheduler | None:
     """`step` after each update: warm-up first, then what was asked for, from its beginning.
+
+    None: neither was, and the rate stays.
 
     Raises:
         TrainingRefused: torch has no such schedule, or it takes no such argument.
     """
+    if wanted.name is None and not wanted.warmup_steps:
+        return None
     if not wanted.warmup_steps:
         return _schedule(wanted, optimizer)
     warmup = lr_scheduler.LinearLR(

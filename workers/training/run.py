@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,20 +30,28 @@ from safetensors.torch import save_file
 
 from chimera.schemas.dataset_statistics import DatasetStatistics
 from chimera.schemas.errors import TrainingRefused
+from chimera.schemas.signing import SigningKey
 from chimera.schemas.training_config import TrainingConfig, hash_config
 from chimera.schemas.training_manifest import Drift, TrainingManifest, encode_manifest
-from chimera.workers.training import checkpoints, history, modules, preparation, randomness
+from chimera.workers.training import (
+    checkpoints,
+    history,
+    modules,
+    preparation,
+    randomness,
+    recording,
+)
 from chimera.workers.training.checkpoints import CheckpointSaver
 from chimera.workers.training.drift import compare_stats
 from chimera.workers.training.evaluation import evaluate_model
-from chimera.workers.training.loaders import Loader, Place
+from chimera.workers.training.folder import CONFIG, MANIFEST, STATISTICS, WEIGHTS
+from chimera.workers.training.loaders import RESIDENT_BYTES, Loader, Place
 from chimera.workers.training.loop import Epoch, Step, Training
 from chimera.workers.training.objectives import objective
 from chimera.workers.training.preparation import Prepared
 from chimera.workers.training.tracking import ExperimentTracker, Listener
 
-CONFIG, STATISTICS = "config.json", "statistics.json"
-MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+AGREE_EVERY = 16  # updates: a broadcast for each would be felt
 PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "scipy", "safetensors")
 
 
@@ -55,6 +64,8 @@ class Where:
     allowed: tuple[str, ...]  # import paths
     place: Place = Place()  # noqa: RUF009  # frozen
     device: str = "cpu"
+    resident_bytes: int = RESIDENT_BYTES  # of its data set, at a time
+    key: SigningKey | None = None  # that signs the manifest
 
     @property
     def folder(self) -> Path:
@@ -103,9 +114,11 @@ def train(
                 tracker.forget_after(training.progress.update)
         _run(config, where, (training, data, saver, tracker))
         manifest = _manifest(config, where, started, (training, data, saver))
+        if where.place.world == 1:
+            manifest = recording.record(where.runs, manifest, where.key)
         if tracker is not None:
-            (where.folder / MANIFEST).write_bytes(encode_manifest(manifest))
-            history.add(where.runs, manifest)
+            if where.place.world > 1:  # `gang.py` records it: members hold no key
+                (where.folder / MANIFEST).write_bytes(encode_manifest(manifest))
             tracker.log("finished", manifest.updates, {"metrics": manifest.metrics})
         return manifest
     finally:
@@ -169,20 +182,53 @@ def _run(
 
     device = torch.device(where.device)
     train = Loader(
-        data.train, config.loop.batch_size, config.seed, place=where.place, device=device
+        data.train,
+        config.loop.batch_size,
+        config.seed,
+        place=where.place,
+        device=device,
+        resident_bytes=where.resident_bytes,
     )
-    validation = Loader(data.validation, config.evaluation.batch_size, None, device=device)
-    due: Callable[[], bool] = saver.is_due if where.place.world == 1 else bool
-    training.run(train, validation, tell, save, due)
+    validation = Loader(
+        data.validation,
+        config.evaluation.batch_size,
+        None,
+        device=device,
+        resident_bytes=where.resident_bytes,
+    )
+    training.run(train, validation, tell, save, _due(where, saver))
+
+
+def _due(where: Where, saver: CheckpointSaver) -> Callable[[], bool]:
+    """Whether a checkpoint is; several processes ask the first one's clock now and then."""
+    if where.place.world == 1:
+        return saver.is_due
+    asked = count(1)
+
+    def agreed() -> bool:
+        if next(asked) % AGREE_EVERY:
+            return False
+        found = torch.tensor([saver.is_due()], dtype=torch.int32, device=where.device)
+        torch.distributed.broadcast(found, 0)
+        return bool(found.item())
+
+    return agreed
 
 
 def _line(found: Step | Epoch) -> dict[str, Any]:
     """Its values; one that is no number is left out."""
-    values: dict[str, Any] = msgspec.to_builtins(found)
+    values: dict[str, Any] = msgspec.structs.asdict(found)
+    values.pop("update", None)
+    if isinstance(found, Epoch):
+        values["metrics"] = _numbers(found.metrics)
+    return _numbers(values)
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in values.items()
-        if name != "update" and not (isinstance(value, float) and not math.isfinite(value))
+        if not isinstance(value, float) or math.isfinite(value)
     }
 
 

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-METRICS = "metrics.jsonl"
+import msgspec
+
+from chimera.workers.training.folder import METRICS
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -29,7 +31,7 @@ class ExperimentTracker:
     def log(self, kind: str, update: int, values: dict[str, Any]) -> None:
         """One line: what it is about, the update after which it holds, and the values."""
         line = {"kind": kind, "update": update, "at_ms": time.time_ns() // 1_000_000, **values}
-        os.write(self._file, json.dumps(line).encode() + b"\n")
+        os.write(self._file, msgspec.json.encode(line) + b"\n")
         for listener in self._listeners:
             listener(line)
 

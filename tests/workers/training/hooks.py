@@ -23,11 +23,14 @@ def failing(rows: pd.DataFrame) -> pd.DataFrame:
 class Noisy(nn.Module):
     """Draws from torch's generator while it trains; ends its process at a call, once."""
 
-    def __init__(self, inputs: int = 4, kill_file: str = "", kill_at: int = 0) -> None:
+    def __init__(
+        self, inputs: int = 4, kill_file: str = "", kill_at: int = 0, dropout: float = 0.3
+    ) -> None:
         super().__init__()
         self.inside = nn.Linear(inputs, 8)
         self.out = nn.Linear(8, 1)
         self._kill_file, self._kill_at, self._calls = kill_file, kill_at, 0
+        self._dropout = dropout
 
     def forward(self, features: Tensor) -> Tensor:
         if self.training:
@@ -39,7 +42,9 @@ class Noisy(nn.Module):
             ):
                 Path(self._kill_file).touch()
                 os.kill(os.getpid(), 9)
-        found: Tensor = self.out(nn.functional.dropout(self.inside(features), 0.3, self.training))
+        found: Tensor = self.out(
+            nn.functional.dropout(self.inside(features), self._dropout, self.training)
+        )
         return found
 
 

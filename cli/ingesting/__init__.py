@@ -1,0 +1,1 @@
+"""`chimera ingest`: served traffic and feedback labels into training data."""
