@@ -19,7 +19,7 @@ hypothesis.settings.load_profile("chimera")
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[str]:
     """The bootstrap address of a real broker; shared, so use topics of your own (`prefix`)."""
-    with EmbeddedKafka() as broker:
+    with EmbeddedKafka(is_brief=True) as broker:
         yield broker.bootstrap
 
 
