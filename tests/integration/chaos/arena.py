@@ -36,10 +36,10 @@ COMMAND_S = 60.0
 POLL_S = 0.1
 TOLD = ("lane_fenced", "node_fatal", "lane_halted", "lane_left_undone", "executor_died")
 QUICK = {  # recovery waits for these; a deployment's are longer
-    "CHIMERA_KAFKA__SESSION_TIMEOUT_MS": "4000",
+    "CHIMERA_KAFKA__SESSION_TIMEOUT_MS": "3000",
     "CHIMERA_KAFKA__HEARTBEAT_INTERVAL_MS": "1000",
     "CHIMERA_KAFKA__REQUEST_TIMEOUT_MS": "8000",
-    "CHIMERA_COMMIT__TRANSACTION_TIMEOUT_MS": "6000",
+    "CHIMERA_COMMIT__TRANSACTION_TIMEOUT_MS": "4000",
     "CHIMERA_FETCH__BLOCK_RECORDS": "4",  # loads are small here, and blocks are to be seen
 }
 
