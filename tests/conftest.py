@@ -26,7 +26,7 @@ def kafka() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgres]:
     """At the newest revision; shared, so make a tenant of your own (`tests.stores.places`)."""
-    with EmbeddedPostgres() as started:
+    with EmbeddedPostgres(extra={"fsync": "off"}) as started:  # nobody pulls the plug
         asyncio.run(schema.upgrade(started.owner_dsn, APPLICATION))
         yield started
 
