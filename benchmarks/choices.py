@@ -5,7 +5,6 @@ that a busy machine disturbs it little. Blocks have 512 consecutive offsets, cal
 is chosen out of three, and its outcome is recorded.
 """
 
-import time
 from collections.abc import Callable
 from itertools import count
 
@@ -13,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.cost import cost_us
 from chimera.workers.dispatching.dispatch import Call, Dispatcher, Policy
 from chimera.workers.dispatching.outcomes import Outcome
 from chimera.workers.dispatching.tier_order import Measured
@@ -28,16 +28,16 @@ def main() -> None:
     table = Table("what", "us a time", "us a request", title="choices, processor time")
     for versions in (1, 2, 3):
         names = list(WEIGHTS)[:versions]
-        cost_us = _cost_us(_splitting(Split({name: WEIGHTS[name] for name in names})))
-        _row(table, f"version of a block, {versions} live", cost_us, BLOCK)
+        split_us = _cost_us(_splitting(Split({name: WEIGHTS[name] for name in names})))
+        _row(table, f"version of a block, {versions} live", split_us, BLOCK)
     _row(table, "shadow's part of a block", _cost_us(_mirroring()), BLOCK)
     for name, deadline_us in (("", None), (", with a deadline", 1 << 60)):
         _row(table, f"tier of a batch{name}", _cost_us(_dispatching(deadline_us)), ROWS)
     Console().print(table)
 
 
-def _row(table: Table, what: str, cost_us: float, requests: int) -> None:
-    table.add_row(what, f"{cost_us:.2f}", f"{cost_us / requests:.4f}")
+def _row(table: Table, what: str, us: float, requests: int) -> None:
+    table.add_row(what, f"{us:.2f}", f"{us / requests:.4f}")
 
 
 def _splitting(split: Split) -> Callable[[], object]:
@@ -73,13 +73,7 @@ def _dispatching(deadline_us: int | None) -> Callable[[], object]:
 
 
 def _cost_us(work: Callable[[], object]) -> float:
-    best = float("inf")
-    for _ in range(REPEATS):
-        began = time.thread_time()
-        for _ in range(NUMBER):
-            work()
-        best = min(best, time.thread_time() - began)
-    return best / NUMBER * 1e6
+    return cost_us(work, repeats=REPEATS, number=NUMBER)
 
 
 if __name__ == "__main__":

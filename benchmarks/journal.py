@@ -10,7 +10,6 @@ repetitions; of the spine, compare requests/s and CPU of one sitting only.
 import argparse
 import secrets
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from rich.table import Table
 from benchmarks import model, tables, throughput
 from benchmarks.broker import Broker
 from benchmarks.contenders import Contender, node
+from benchmarks.cost import cost_us
 from benchmarks.load import Requests
 from benchmarks.sitting import Sitting
 from chimera.cli.kafka.server import EmbeddedKafka
@@ -58,8 +58,8 @@ def rows() -> Table:
     commitments = Commitments(secrets.token_bytes(KEY_BYTES))
     for name, keys in (("row", None), ("row with commitments", commitments)):
         part = _pages(values, answers, keys)[4:]
-        cost_us = _cost_us(partial(_pages, values, answers, keys))
-        table.add_row(name, f"{cost_us:.3f}", f"{len(part) / BLOCK:.1f}")
+        made_us = _cost_us(partial(_pages, values, answers, keys))
+        table.add_row(name, f"{made_us:.3f}", f"{len(part) / BLOCK:.1f}")
         table.add_row(f"{name}, read", f"{_cost_us(partial(read_part, part)):.3f}", "")
     return table
 
@@ -76,13 +76,7 @@ def _pages(values: list[bytes], answers: list[bytes], keys: Commitments | None) 
 
 
 def _cost_us(work: Callable[[], object]) -> float:
-    best = float("inf")
-    for _ in range(REPEATS):
-        began = time.thread_time()
-        for _ in range(NUMBER):
-            work()
-        best = min(best, time.thread_time() - began)
-    return best / NUMBER / BLOCK * 1e6
+    return cost_us(work, repeats=REPEATS, number=NUMBER) / BLOCK
 
 
 def spine(rounds: int, requests: int, executors: int) -> None:

@@ -53,8 +53,8 @@ RESULT_TYPE = "chimera.inference.result.v1"
 ERROR_TYPE = "chimera.inference.error.v1"
 
 
-def _varint(value: int) -> bytes:
-    value = (value << 1) ^ (value >> 63)
+def unsigned_varint(value: int) -> bytes:
+    """Seven bits a byte, low bits first (LEB128)."""
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -63,13 +63,17 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
+def _varint(value: int) -> bytes:
+    return unsigned_varint((value << 1) ^ (value >> 63))
+
+
 SMALL = 16_384
 VARINTS = tuple(_varint(value) for value in range(SMALL))
 """Those below `SMALL`, ready; a loop over many records looks them up by itself."""
 
 
 def varint(value: int) -> bytes:
-    """Kafka's signed variable-length integer: zigzag, seven bits a byte, low bits first."""
+    """Kafka's signed variable-length integer: zigzag, then as `unsigned_varint`."""
     return VARINTS[value] if 0 <= value < SMALL else _varint(value)
 
 

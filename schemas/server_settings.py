@@ -63,7 +63,7 @@ class KafkaSettings(Section):
     )
     jars_dir: Path = Field(
         default=Path("~/.cache/chimera/kafka"),
-        description="where the embedded Kafka's jars are kept once they are fetched",
+        description="where the embedded Kafka's jars are kept, and its classes once they are made",
     )
 
 

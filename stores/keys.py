@@ -8,7 +8,8 @@ key may have anything believed, so one that others may write is refused too.
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -86,18 +87,13 @@ def create_key(file: Path, public_text: Callable[[SigningKey], str]) -> SigningK
     """
     path = file.expanduser()
     public, key = path.with_suffix(".pub"), new_key()
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _made_once(
+        path, "there is a key already; it is never overwritten: move both files away first"
+    ):
         if public.exists():
             raise FileExistsError
         _write_new(path, key.pem(), 0o600)
         _write_new(public, f"{public_text(key)}\n".encode(), 0o644)
-    except FileExistsError:
-        raise ConfigurationError(
-            f"{path}: there is a key already; it is never overwritten: move both files away first"
-        ) from None
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from None
     return key
 
 
@@ -110,16 +106,23 @@ def create_tenant_key(folder: Path, tenant: str) -> Path:
     if not is_name(tenant):
         raise ConfigurationError(f"{tenant!r} is no tenant's name: letters, digits, . _ -")
     path = folder.expanduser() / f"{tenant}.key"
+    with _made_once(
+        path, "the tenant has a key; another would let nobody check what it committed to"
+    ):
+        _write_new(path, secrets.token_bytes(KEY_BYTES), 0o600)
+    return path
+
+
+@contextmanager
+def _made_once(path: Path, exists: str) -> Generator[None]:
+    """Into a folder that is there, and closed to others; what is there already stays."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_new(path, secrets.token_bytes(KEY_BYTES), 0o600)
+        yield
     except FileExistsError:
-        raise ConfigurationError(
-            f"{path}: the tenant has a key; another would let nobody check what it committed to"
-        ) from None
+        raise ConfigurationError(f"{path}: {exists}") from None
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from None
-    return path
 
 
 def public_file(settings: KeysSettings) -> Path:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from chimera.schemas.columns import Numbers
+from chimera.schemas.headers import unsigned_varint
 
 Streams = tuple[bytes, ...]
 
@@ -70,7 +71,7 @@ def chosen(values: Sequence[str], index: Numbers) -> Streams:
 
 def block(columns: Sequence[tuple[str, str]], chunks: Sequence[Chunk]) -> bytes:
     """One block of all chunks; `columns` are names and types, in the chunks' order."""
-    parts = [_varint(len(columns)), _varint(sum(chunk.rows for chunk in chunks))]
+    parts = [unsigned_varint(len(columns)), unsigned_varint(sum(chunk.rows for chunk in chunks))]
     for at, (name, kind) in enumerate(columns):
         parts += [_text(name.encode()), _text(kind.encode())]
         for streams in zip(*[chunk.columns[at] for chunk in chunks], strict=True):
@@ -79,13 +80,4 @@ def block(columns: Sequence[tuple[str, str]], chunks: Sequence[Chunk]) -> bytes:
 
 
 def _text(value: bytes) -> bytes:
-    return _varint(len(value)) + value
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return unsigned_varint(len(value)) + value

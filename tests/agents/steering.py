@@ -5,6 +5,7 @@
 # (aiokafka ships no type information)
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import uuid
@@ -56,6 +57,7 @@ class Stage:
     """Of one test."""
 
     place: Place
+    dsn: str
     settings: Settings
     topics: Catalogue
 
@@ -101,6 +103,15 @@ class Stage:
         finally:
             await producer.stop()
 
+    async def die(self, step: str) -> None:
+        """A controller in a process that kills itself when it reaches the step."""
+        context = multiprocessing.get_context("forkserver")  # what they import is imported once
+        context.set_forkserver_preload([__name__])
+        child = context.Process(target=_play_until, args=(self.settings, self.dsn, step))
+        child.start()
+        await asyncio.to_thread(child.join)
+        assert child.exitcode == -signal.SIGKILL
+
     async def events(self) -> list[Event]:
         """All that are visible, of this test's tenant."""
         found = await _read(self.bootstrap, self.topics.model_events.name)
@@ -133,7 +144,7 @@ async def staged(
         left = await admin.apply(client, topics, await admin.plan(client, topics))
         assert not left
     async with opened(server) as place:
-        yield Stage(place, settings, topics)
+        yield Stage(place, server.dsn, settings, topics)
 
 
 @asynccontextmanager
@@ -181,18 +192,16 @@ async def events(bootstrap: str, topics: Catalogue) -> list[Event]:
     return [decode_event(one) for one in await _read(bootstrap, topics.model_events.name)]
 
 
-async def _die_at(bootstrap: str, dsn: str, prefix: str, store: str, step: str) -> None:
+async def _die_at(settings: Settings, dsn: str, step: str) -> None:
     def visit(reached: str) -> None:
         if reached == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
     async with Database(dsn) as database:
-        settings = settings_of(bootstrap, prefix, Path(store))
-        controller = Controller(settings, bootstrap, database, visit)
+        controller = Controller(settings, settings.kafka.bootstrap or "", database, visit)
         await controller.start()
         await asyncio.sleep(WITHIN_S)
 
 
-def die_at(bootstrap: str, dsn: str, prefix: str, store: str, step: str) -> None:
-    """A process that kills itself when its controller reaches the step."""
-    asyncio.run(_die_at(bootstrap, dsn, prefix, store, step))
+def _play_until(settings: Settings, dsn: str, step: str) -> None:
+    asyncio.run(_die_at(settings, dsn, step))

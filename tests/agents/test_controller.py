@@ -1,9 +1,8 @@
 """The controller on a real Kafka and a real Postgres: each command is done once and answered once."""
 
 import asyncio
-import multiprocessing
-import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ from chimera.schemas.model_events import CommandAnswered, ModelRolledBack
 from chimera.schemas.model_names import key
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.versions import Versions
-from tests.agents.steering import Stage, die_at, settings_of, staged, steered
+from tests.agents.steering import Stage, settings_of, staged, steered
 from tests.agents.test_compilation import sums
 from tests.stores.content import version_in
 from tests.stores.places import compiled, connected, verified
@@ -144,25 +143,15 @@ def test_controller_registers_what_a_trusted_key_has_signed(play: Play, tmp_path
 
 
 def test_controller_killed_at_each_step_loses_nothing_and_repeats_nothing(
-    play: Play, server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path
+    play: Play,
 ) -> None:
-    context = multiprocessing.get_context("forkserver")  # what they import is imported once
-    context.set_forkserver_preload([die_at.__module__])
-
-    async def die(step: str) -> None:
-        arguments = (kafka, server.dsn, prefix, str(tmp_path), step)
-        child = context.Process(target=die_at, args=arguments)
-        child.start()
-        await asyncio.to_thread(child.join)
-        assert child.exitcode == -signal.SIGKILL
-
     async def work(stage: Stage) -> None:
         for version in ("1", "2"):
             await compiled(stage.place.registry, version=version)
         commands = [stage.command(DeployModel, version=str(n % 2 + 1)) for n in range(len(STEPS))]
         await stage.send(*commands)
         for step in STEPS:
-            await die(step)
+            await stage.die(step)
         last = stage.command(PauseModel)
         async with steered(stage):
             await stage.send(last)
@@ -276,7 +265,7 @@ def test_controller_answers_a_command_once_however_often_it_comes(
             await stage.answers(1)
         settings = settings_of(stage.bootstrap, stage.settings.kafka.topic_prefix, tmp_path)
         kafka = settings.kafka.model_copy(update={"group": f"{settings.kafka.group}-other"})
-        forgetful = Stage(stage.place, settings.model_copy(update={"kafka": kafka}), stage.topics)
+        forgetful = replace(stage, settings=settings.model_copy(update={"kafka": kafka}))
         async with steered(forgetful):
             await stage.send(last)
             answers = await stage.answers(2)

@@ -2,8 +2,6 @@
 
 import asyncio
 import itertools
-import multiprocessing
-import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -23,7 +21,7 @@ from chimera.schemas.model_commands import (
 )
 from chimera.schemas.model_events import Event, ModelRolledBack, WatchJudged
 from chimera.schemas.model_observed import ModelObserved, Seen
-from tests.agents.steering import WITHIN_S, Stage, die_at, staged, steered
+from tests.agents.steering import WITHIN_S, Stage, staged, steered
 from tests.stores.places import compiled
 
 STEPS = (
@@ -282,19 +280,10 @@ def test_command_that_takes_long_holds_up_no_rollback(play: Play) -> None:
 
 
 def test_controller_killed_at_each_step_judges_each_watch_once(
-    play: Play, server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path
+    play: Play,
 ) -> None:
     """A watch for each step; its evidence comes when all before it are over."""
-    context = multiprocessing.get_context("forkserver")  # what they import is imported once
-    context.set_forkserver_preload([die_at.__module__])
     models = [f"m{number}" for number in range(len(STEPS) + 1)]
-
-    async def die(step: str) -> None:
-        arguments = (kafka, server.dsn, prefix, str(tmp_path), step)
-        child = context.Process(target=die_at, args=arguments)
-        child.start()
-        await asyncio.to_thread(child.join)
-        assert child.exitcode == -signal.SIGKILL
 
     async def work(stage: Stage) -> None:
         registry = stage.place.registry
@@ -310,7 +299,7 @@ def test_controller_killed_at_each_step_judges_each_watch_once(
                     await asyncio.sleep(0.05)
         for model, step in zip(models, STEPS, strict=False):
             await stage.observe(seen(stage, "2", 2, 200, errors=100, model=model))
-            await die(step)
+            await stage.die(step)
         await stage.observe(seen(stage, "2", 2, 200, errors=100, model=models[-1]))
         async with steered(stage):
             await judged(stage, len(models))

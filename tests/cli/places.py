@@ -1,5 +1,6 @@
 """Places for the tests of commands: topics and a group of their own, a small model, a real node."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from chimera.cli.stack.child import Child
 from chimera.cli.stack.ports import free_port
-from chimera.cli.stack.stack import node_command
+from chimera.cli.stack.stack import node_command, sync_topics
 from chimera.schemas.manifest import Manifest, TensorSpec
+from chimera.schemas.settings import Settings
 from chimera.schemas.tensors import Array
 from chimera.workers.models import write_model
 
@@ -85,9 +87,15 @@ def make_place(kafka: str, folder: Path, name: str) -> Place:
             "CHIMERA_OBSERVABILITY__METRICS_PORT": str(free_port()),
         },
     )
-    made = place.run("topics", "sync", "--apply")
-    assert made.returncode == 0, made.stderr
+    make_topics(kafka, place.prefix, partitions=2)
     return place
+
+
+def make_topics(bootstrap: str, prefix: str, partitions: int) -> None:
+    """As `chimera topics sync --apply` does, without a process for it."""
+    kafka = {"topic_prefix": prefix, "partitions": partitions}
+    settings = Settings.model_validate({"kafka": kafka})
+    asyncio.run(sync_topics(settings, bootstrap, change=True))
 
 
 MANIFEST = Manifest(

@@ -8,13 +8,10 @@ And by itself: a version that fails is promoted under traffic, and rolled back w
 
 import json
 import threading
-import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -23,85 +20,68 @@ from msgspec import structs
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.cli.watching.scrape import pages
 from chimera.workers.packing import write_folder
-from tests.cli.places import FAULT, MANIFEST, Place, digits_model, image
+from tests.cli.places import FAULT, MANIFEST, Place, digits_model, image, make_place
+from tests.cli.registered import answering, registered, told, until
 
-WITHIN_S = 40.0
-
-
-@pytest.fixture
-def registry(place: Place, server: EmbeddedPostgres) -> Place:
-    """With the registry's server, keys, and a store of artifacts; nodes follow."""
-    folder = place.folder
-    environment = {
-        **place.environment,
-        "CHIMERA_POSTGRES__DSN": server.dsn,
-        "CHIMERA_SERVING__FOLLOW": "true",
-        "CHIMERA_KEYS__SIGNING_FILE": str(folder / "signing.pem"),
-        "CHIMERA_ARTIFACTS__URL": str(folder / "artifacts"),
-        "CHIMERA_ARTIFACTS__CACHE_DIR": str(folder / "cache"),
-        "CHIMERA_COMPILING__MEASURE_S": "0.02",
-    }
-    found = replace(place, environment=environment)
-    told(found, "keys", "init")
-    return found
+MODEL = "digits-deploying"
 
 
-def told(place: Place, *arguments: str, text: str | None = None, status: int = 0) -> str:
-    done = place.run(*arguments, text=text)
-    assert done.returncode == status, (arguments, done.stdout, done.stderr)
-    return done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def place(
+    kafka: str, server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    """A node that follows the registry, and three versions: 1 serves, and each test leaves it so.
+
+    Version 2 takes 3 for 7; version 3 raises where an image asks for it.
+    """
+    made = make_place(kafka, tmp_path_factory.mktemp("deploying"), "deploying")
+    found = registered(made, server)
+    node = found.node()  # its controller compiles
+    try:
+        for number, graph in enumerate(
+            (digits_model(), digits_model(3, 7), digits_model(is_faulty=True)), 1
+        ):
+            register(found, str(number), graph)
+        deploy(found, "1")
+        yield found
+    finally:
+        assert node.stop(30) == 0, (found.folder / "node.log").read_text()[-3000:]
 
 
-def register(place: Place, model: str, version: str, graph: bytes | None = None) -> None:
-    manifest = structs.replace(MANIFEST, name=model, version=version)
-    content = {"model.onnx": graph or digits_model()}
-    folder = write_folder(place.folder / version, manifest, content)
+def register(place: Place, version: str, graph: bytes) -> None:
+    manifest = structs.replace(MANIFEST, name=MODEL, version=version)
+    folder = write_folder(place.folder / version, manifest, {"model.onnx": graph})
     told(place, "models", "register", str(folder))
-    told(place, "models", "compile", model, version, "--tiers", "onnx-cpu")
+    told(place, "models", "compile", MODEL, version, "--tiers", "onnx-cpu")
 
 
-def answering(place: Place, model: str) -> str:
-    tensor = {"name": "image", "shape": [1, 64], "datatype": "FP32", "data": image(3)}
-    text = json.dumps({"inputs": [tensor]})
-    return str(
-        json.loads(place.run("infer", model, "--input", "-", text=text).stdout or "{}").get(
-            "model_version"
-        )
-    )
+def deploy(place: Place, version: str, *options: str) -> None:
+    """Returns when the node has what was commanded."""
+    done = told(place, "models", "deploy", MODEL, version, *options)
+    follows(place, done)
 
 
-def until(condition: Callable[[], bool], log: Path) -> None:
-    given_up_s = time.monotonic() + WITHIN_S
-    while not condition():
-        assert time.monotonic() < given_up_s, log.read_text()[-3000:]
-        time.sleep(0.1)
+def follows(place: Place, done: str) -> None:
+    revision = done.strip().rpartition("revision ")[2]
+    log = place.folder / "node.log"
+    until(lambda: f"revision={revision} " in f"{log.read_text()} ".replace("\n", " "), log)
 
 
 @pytest.mark.timeout(360)
-def test_version_is_deployed_followed_by_another_and_rolled_back(registry: Place) -> None:
-    place, model = registry, f"digits-{registry.environment['CHIMERA_KAFKA__GROUP']}"
+def test_version_is_deployed_followed_by_another_and_rolled_back(place: Place) -> None:
     log = place.folder / "node.log"
-    node = place.node()  # its controller compiles
-    try:
-        register(place, model, "1")
-        register(place, model, "2")
-        refused = told(place, "models", "deploy", model, "9", status=1)
-        assert "9" in refused
-        told(place, "models", "deploy", model, "1")
-        until(lambda: answering(place, model) == "1", log)
-        told(place, "models", "deploy", model, "2")
-        until(lambda: answering(place, model) == "2", log)
-        told(place, "models", "rollback", model, "--reason", "it was worse")
-        until(lambda: answering(place, model) == "1", log)
-        history = told(place, "models", "history", model)
-        assert "it was worse" in history
-        assert "1" in told(place, "models", "what-served")
-    finally:
-        assert node.stop(30) == 0, log.read_text()[-3000:]
+    assert "9" in told(place, "models", "deploy", MODEL, "9", status=1)
+    until(lambda: answering(place, MODEL) == "1", log)
+    deploy(place, "2")
+    until(lambda: answering(place, MODEL) == "2", log)
+    follows(place, told(place, "models", "rollback", MODEL, "--reason", "it was worse"))
+    until(lambda: answering(place, MODEL) == "1", log)
+    assert "it was worse" in told(place, "models", "history", MODEL)
+    assert "1" in told(place, "models", "what-served")
 
 
 @contextmanager
-def traffic(place: Place, model: str) -> Generator[None]:
+def traffic(place: Place) -> Generator[None]:
     """Some hundred requests a second meanwhile; of every fourth a faulty version makes an error."""
     ended = threading.Event()
     producer = Producer({"bootstrap.servers": place.bootstrap, "linger.ms": 5})
@@ -113,7 +93,7 @@ def traffic(place: Place, model: str) -> Generator[None]:
                 at += 1
                 pixels = [*image(at % 10)[:63], FAULT if at % 4 == 0 else 0.0]
                 tensor = {"name": "image", "shape": [1, 64], "datatype": "FP32", "data": pixels}
-                value = json.dumps({"model_name": model, "inputs": [tensor]})
+                value = json.dumps({"model_name": MODEL, "inputs": [tensor]})
                 producer.produce(f"{place.prefix}inference.requests", value, str(at % 7))
             producer.poll(0)
 
@@ -158,44 +138,33 @@ def requests_and_results(place: Place) -> tuple[set[tuple[int, int]], Counter[tu
 
 
 @pytest.mark.timeout(480)
-def test_version_that_fails_is_rolled_back_by_itself_and_no_request_is_lost(
-    registry: Place,
-) -> None:
-    quick = {"CHIMERA_CONTROLLER__JUDGE_MS": "200", "CHIMERA_SERVING__INLINE_RETRY_MS": "200"}
-    place = replace(registry, environment={**registry.environment, **quick})
-    model, log = f"digits-{place.environment['CHIMERA_KAFKA__GROUP']}", place.folder / "node.log"
-    node = place.node()
-    try:
-        register(place, model, "1")
-        register(place, model, "2", digits_model(is_faulty=True))
-        told(place, "models", "deploy", model, "1")
-        until(lambda: answering(place, model) == "1", log)
-        with traffic(place, model):
-            limits = ("--watch", "600", "--max-error-rate", "0.05", "--max-p99-ratio", "0")
-            told(place, "models", "promote", model, "2", *limits)
-            assert "2 is watched since" in told(place, "models", "show", model)
-            until(lambda: "breached" in told(place, "models", "history", model), log)
-            until(lambda: answering(place, model) == "1", log)
-        last = json.loads(told(place, "models", "history", model, "--json"))[-1]
-        assert (last["action"], last["actor"]) == ("rollback", "controller")
-        assert "error rate" in last["reason"]
+def test_version_that_fails_is_rolled_back_by_itself_and_no_request_is_lost(place: Place) -> None:
+    log = place.folder / "node.log"
+    until(lambda: answering(place, MODEL) == "1", log)
+    with traffic(place):
+        limits = ("--watch", "600", "--max-error-rate", "0.05", "--max-p99-ratio", "0")
+        told(place, "models", "promote", MODEL, "3", *limits)
+        assert "3 is watched since" in told(place, "models", "show", MODEL)
+        until(lambda: "breached" in told(place, "models", "history", MODEL), log)
+        until(lambda: answering(place, MODEL) == "1", log)
+    last = json.loads(told(place, "models", "history", MODEL, "--json"))[-1]
+    assert (last["action"], last["actor"]) == ("rollback", "controller")
+    assert "error rate" in last["reason"]
 
-        def all_are_answered() -> bool:
-            asked, answered = requests_and_results(place)
-            assert set(answered.values()) <= {1}
-            return asked == answered.keys()
+    def all_are_answered() -> bool:
+        asked, answered = requests_and_results(place)
+        assert set(answered.values()) <= {1}
+        return asked == answered.keys()
 
-        until(all_are_answered, log)
-    finally:
-        assert node.stop(30) == 0, log.read_text()[-3000:]
+    until(all_are_answered, log)
 
 
-def publish(place: Place, model: str, count: int) -> None:
+def publish(place: Place, count: int) -> None:
     """Images of all digits in turn."""
     producer = Producer({"bootstrap.servers": place.bootstrap})
     for at in range(count):
         tensor = {"name": "image", "shape": [1, 64], "datatype": "FP32", "data": image(at % 10)}
-        body = {"model_name": model, "id": f"r{at}", "inputs": [tensor]}
+        body = {"model_name": MODEL, "id": f"r{at}", "inputs": [tensor]}
         producer.produce(f"{place.prefix}inference.requests", json.dumps(body))
     assert producer.flush(10) == 0
 
@@ -209,23 +178,12 @@ def shadowed(place: Place) -> Counter[str]:
 
 
 @pytest.mark.timeout(240)
-def test_shadow_computes_what_another_answers_and_is_seen_by_operators_alone(
-    registry: Place,
-) -> None:
-    place, model = registry, f"digits-{registry.environment['CHIMERA_KAFKA__GROUP']}"
+def test_shadow_computes_what_another_answers_and_is_seen_by_operators_alone(place: Place) -> None:
     log = place.folder / "node.log"
-    node = place.node()
-    try:
-        register(place, model, "1")
-        register(place, model, "2", digits_model(3, 7))
-        told(place, "models", "deploy", model, "1")
-        told(place, "models", "deploy", model, "2", "--shadow", "1")
-        assert "1 serves 100 %, 2 shadows 100 %" in told(place, "models", "show", model)
-        until(lambda: "revision=2" in log.read_text(), log)
-        publish(place, model, 200)
-        until(lambda: shadowed(place)["compared"] == 200, log)
-        found = shadowed(place)
-        assert (found["disagreed"], found["errors"], found["dropped"]) == (40, 0, 0)
-        assert answering(place, model) == "1"
-    finally:
-        assert node.stop(30) == 0, log.read_text()[-3000:]
+    deploy(place, "2", "--shadow", "1")
+    assert "1 serves 100 %, 2 shadows 100 %" in told(place, "models", "show", MODEL)
+    publish(place, 200)
+    until(lambda: shadowed(place)["compared"] == 200, log)
+    found = shadowed(place)
+    assert (found["disagreed"], found["errors"], found["dropped"]) == (40, 0, 0)
+    assert answering(place, MODEL) == "1"

@@ -19,15 +19,14 @@ from chimera.agents.replaying import history
 from chimera.cli.asking import results
 from chimera.cli.models import registering
 from chimera.cli.models.registry import opened
+from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.server_settings import KafkaSettings
 from chimera.schemas.settings import Settings, load
 from chimera.stores.artifacts import Artifacts
 from chimera.workers.packing import write_folder
 from tests.cli.places import MANIFEST, Place, digits_model, image
-from tests.cli.test_deploying import answering, registry, told, until
+from tests.cli.registered import answering, registered, told, until
 from tests.stores.places import verified
-
-__all__ = ["registry"]  # a fixture
 
 REQUESTS, WITHIN_S = 560, 60.0
 
@@ -95,9 +94,9 @@ def replayed(place: Place, model: str, version: str, *options: str, status: int)
 
 @pytest.mark.timeout(300)
 def test_replay_gives_the_verdict_that_a_promotion_asks_for(
-    registry: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place, model = registry, f"digits-{registry.environment['CHIMERA_KAFKA__GROUP']}"
+    place, model = registered(place, server), f"digits-{place.environment['CHIMERA_KAFKA__GROUP']}"
     log = place.folder / "node.log"
     for name, value in place.environment.items():
         monkeypatch.setenv(name, value)

@@ -83,14 +83,15 @@ def admin(place: Place, method: str, *arguments: Any) -> None:
         future.result(10)
 
 
-def lane(place: Place) -> dict[str, Any]:
-    """Partition 0 of the requests, as `list` shows it."""
+def lane(place: Place, *fields: str) -> tuple[Any, ...]:
+    """Those fields of partition 0 of the requests, as `list` shows it."""
     done = place.run("offsets", "list", "--json")
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
-    return next(
+    first = next(
         one for one in found if (one["topic"], one["partition"]) == (requests_topic(place), 0)
     )
+    return tuple(first[field] for field in fields)
 
 
 def move(place: Place, offset: int, *more: str, text: str | None = None) -> tuple[int, str]:
@@ -99,25 +100,27 @@ def move(place: Place, offset: int, *more: str, text: str | None = None) -> tupl
 
 
 def halted(place: Place) -> bool:
+    """Waits by the node's log, and asks the command once."""
+    eventually(lambda: "lane_halted" in (place.folder / "node.log").read_text())
     return "halted: see `chimera offsets list`" in place.run("watch", "--once").stdout
 
 
 def test_lane_whose_offsets_were_lost_is_restored_after_the_last_answer(place: Place) -> None:
     publish(place, 6)
     answered_by_a_node(place, 6)
-    assert (lane(place)["committed"], lane(place)["answered"], lane(place)["trouble"]) == (6, 5, "")
+    assert lane(place, "committed", "answered", "trouble") == (6, 5, "")
     admin(place, "delete_consumer_groups", [place.environment["CHIMERA_KAFKA__GROUP"]])
     publish(place, 1)
-    assert lane(place)["trouble"] == "no offset, but 5 is answered"
+    assert lane(place, "trouble") == ("no offset, but 5 is answered",)
     node = place.node()
     try:
-        eventually(lambda: halted(place))
+        assert halted(place)
     finally:
         assert node.stop(30) == 0
     restored = place.run("offsets", "restore", requests_topic(place), "--yes")
     assert restored.returncode == 0, restored.stderr
     assert f"{requests_topic(place)}-0: nothing -> 6" in restored.stdout
-    assert (lane(place)["committed"], lane(place)["trouble"]) == (6, "")
+    assert lane(place, "committed", "trouble") == (6, "")
     answered_by_a_node(place, 7)
     assert results(place) == 7
 
@@ -126,10 +129,10 @@ def test_lane_that_retention_overtook_goes_on_where_it_is_told(place: Place) -> 
     publish(place, 4)
     assert move(place, 1, "--yes")[0] == 0
     admin(place, "delete_records", [TopicPartition(requests_topic(place), 0, 3)])
-    assert "removed by retention" in lane(place)["trouble"]
+    assert "removed by retention" in lane(place, "trouble")[0]
     code, told = move(place, 3, "--yes")
     assert code == 0, told
-    assert (lane(place)["committed"], lane(place)["trouble"]) == (3, "")
+    assert lane(place, "committed", "trouble") == (3, "")
     answered_by_a_node(place, 1)
 
 
@@ -140,11 +143,11 @@ def test_lane_of_a_topic_that_was_made_anew_takes_its_new_id(place: Place) -> No
     earlier = TopicPartition(requests_topic(place), 0, 2, "AnotherTopicsIdAAAAAAA")
     consumer.commit(offsets=[earlier], asynchronous=False)
     consumer.close()
-    assert "made anew" in lane(place)["trouble"]
+    assert "made anew" in lane(place, "trouble")[0]
     assert move(place, 0, "--yes")[0] == 0
-    found = lane(place)
-    assert found["committed_topic_id"] == found["topic_id"]
-    assert found["trouble"] == ""
+    committed_id, topic_id, trouble = lane(place, "committed_topic_id", "topic_id", "trouble")
+    assert committed_id == topic_id
+    assert trouble == ""
 
 
 def test_request_that_waits_on_a_retry_topic_is_not_asked_again(place: Place) -> None:
@@ -195,7 +198,7 @@ def test_broker_refuses_an_offset_when_a_node_joined_meanwhile(
             asyncio.run(move())
     finally:
         node.stop(30)
-    assert lane(place)["committed"] is None
+    assert lane(place, "committed") == (None,)
 
 
 def test_set_asks_and_takes_no_for_an_answer(place: Place) -> None:
@@ -203,7 +206,7 @@ def test_set_asks_and_takes_no_for_an_answer(place: Place) -> None:
     code, told = move(place, 1, text="n\n")
     assert code == 1
     assert "requests 0 to 0 are passed over" in told
-    assert lane(place)["committed"] is None
+    assert lane(place, "committed") == (None,)
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,27 @@ import asyncio
 import re
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from chimera.schemas.model_events import VersionRefused
+from chimera.schemas.model_state import LiveVersion
 from chimera.topics.catalogue import catalogue
 from tests.agents.steering import events, settings_of
 from tests.cli.places import Place
 from tests.integration.registry import Registry
 from tests.integration.traffic import PARTITIONS, Traffic, page, until
+
+AGAIN = {"CHIMERA_SERVING__REFUSED_AGAIN_MS": "500"}
+
+
+def broken_file(controller: Registry, version: LiveVersion) -> Path:
+    """What nodes find where the version's tier should be."""
+    file = controller.placed(version)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"a disk that is full")
+    return file
 
 
 def versions_in_memory(place: Place) -> set[str]:
@@ -63,12 +75,9 @@ def test_version_that_executors_refused_is_tried_again_and_that_is_told(
     registry: tuple[Place, Registry],
 ) -> None:
     place, controller = registry
-    again = {"CHIMERA_SERVING__REFUSED_AGAIN_MS": "500"}
-    place = replace(place, environment={**place.environment, **again})
+    place = replace(place, environment={**place.environment, **AGAIN})
     one, two = controller.compile("1"), controller.compile("2")
-    broken = controller.placed(two)
-    broken.parent.mkdir(parents=True)
-    broken.write_bytes(b"a disk that is full")
+    broken = broken_file(controller, two)
     controller.publish(one)
     traffic = Traffic(place)
     node = place.node()
@@ -93,12 +102,9 @@ def test_version_that_was_refused_at_the_start_is_tried_again(
     registry: tuple[Place, Registry],
 ) -> None:
     place, controller = registry
-    again = {"CHIMERA_SERVING__REFUSED_AGAIN_MS": "500"}
-    place = replace(place, environment={**place.environment, **again})
+    place = replace(place, environment={**place.environment, **AGAIN})
     one = controller.compile("1")
-    broken = controller.placed(one)
-    broken.parent.mkdir(parents=True)
-    broken.write_bytes(b"a disk that is full")
+    broken = broken_file(controller, one)
     controller.publish(one)
     traffic = Traffic(place)
     node = place.node()
@@ -117,10 +123,7 @@ def test_version_without_room_is_refused_and_its_requests_wait_for_a_node_that_h
     registry: tuple[Place, Registry],
 ) -> None:
     place, controller = registry
-    little = {
-        "CHIMERA_SERVING__REFUSED_AGAIN_MS": "500",
-        "CHIMERA_SERVING__MODEL_MEMORY_BYTES": str(1 << 20),
-    }
+    little = {**AGAIN, "CHIMERA_SERVING__MODEL_MEMORY_BYTES": str(1 << 20)}
     controller.publish(controller.compile("1"))
     traffic = Traffic(place)
     node = replace(place, environment={**place.environment, **little}).node()

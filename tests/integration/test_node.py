@@ -65,7 +65,10 @@ def test_node_ends_when_it_is_told_to(kafka: str, prefix: str, tmp_path: Path) -
 
 
 def test_node_ends_when_it_is_told_to_also_without_a_broker(prefix: str, tmp_path: Path) -> None:
-    with EmbeddedKafka() as broker, started_node(broker.bootstrap, prefix, tmp_path) as node:
+    with (
+        EmbeddedKafka(is_brief=True) as broker,
+        started_node(broker.bootstrap, prefix, tmp_path) as node,
+    ):
         broker.kill()
         time.sleep(1)
         node.terminate()

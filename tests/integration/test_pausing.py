@@ -11,6 +11,7 @@ from tests.integration.registry import Registry
 from tests.integration.traffic import PARTITIONS, Traffic, page, until
 
 PAUSED, OTHER = PARTITIONS
+POLL_INTERVAL_MS = 1_500
 
 
 @pytest.mark.timeout(400)
@@ -66,7 +67,7 @@ def test_node_whose_lanes_are_all_full_of_paused_requests_stays_in_its_group(
     """It reads nothing for as long as its group lets a silent member be, and longer."""
     place, controller = registry
     small = {
-        "CHIMERA_FETCH__MAX_POLL_INTERVAL_MS": "2000",
+        "CHIMERA_FETCH__MAX_POLL_INTERVAL_MS": str(POLL_INTERVAL_MS),
         "CHIMERA_SERVING__WINDOW_RECORDS": "64",
         "CHIMERA_SERVING__RETRY_DELAYS_MS": "[]",
     }
@@ -79,7 +80,7 @@ def test_node_whose_lanes_are_all_full_of_paused_requests_stays_in_its_group(
         for partition in PARTITIONS:
             traffic.send("digits", partition, 300, f"full{partition}")
         until(lambda: page(place).deferred.total() >= 2 * 64)
-        time.sleep(5)  # for longer than its group lets it
+        time.sleep(2 * POLL_INTERVAL_MS / 1000)  # for longer than its group lets it
         controller.publish(version)
         for partition in PARTITIONS:
             until(partial(are_answered, traffic, f"full{partition}"))

@@ -81,7 +81,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
             extra[f"{name}.{mechanism}.sasl.jaas.config"] = (
                 f"{security}.scram.ScramLoginModule required;"
             )
-    with EmbeddedKafka(folder / "kafka", plain, extra) as broker:
+    with EmbeddedKafka(folder / "kafka", plain, extra, is_brief=True) as broker:
         add_user(broker.bootstrap)
         yield Secured(addresses, authority)
 

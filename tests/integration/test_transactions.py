@@ -233,7 +233,7 @@ def test_transaction_without_a_broker_ends_by_its_deadline(prefix: str) -> None:
                     await producer.commit(at.produced(b"lost"), at.topic, 0, Committed(1))
             await producer.close()
 
-    with EmbeddedKafka() as broker:
+    with EmbeddedKafka(is_brief=True) as broker:
         asyncio.run(run(broker))
 
 

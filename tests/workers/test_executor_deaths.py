@@ -158,7 +158,7 @@ def test_idle_or_slow_executor_is_left_alone(tmp_path: Path) -> None:
     write_hostile(tmp_path, "slow", max_batch_size=1)
 
     async def scenario() -> None:
-        async with Rig(tmp_path, run_timeout_ms=400) as rig:
+        async with Rig(tmp_path, run_timeout_ms=1_000) as rig:
             await asyncio.sleep(1.5)
             rig.pool.submit(work([request((0, 1), "slow")] * 30))
             await rig.answered(30)

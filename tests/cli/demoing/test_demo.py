@@ -107,19 +107,6 @@ def require_story(told: dict[str, Any]) -> None:
     assert 0 < promotion["visible_after_s"] < rollback["visible_after_s"]
 
 
-@pytest.mark.timeout(420)
-def test_demo_on_a_cluster_of_ones_own_leaves_nothing_there(
-    kafka: str, temporary: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    file = tmp_path_factory.mktemp("demo") / "figures.json"
-    arguments = ("demo", "--requests", "400", "--json", str(file))
-    done = run(temporary, *arguments, CHIMERA_KAFKA__BOOTSTRAP=kafka)
-    assert done.returncode == 0, done.stdout + done.stderr
-    require_good(file, 400)
-    assert list(temporary.iterdir()) == []
-    assert not [name for name in topics(kafka) if name.startswith("demo-")]
-
-
 def topics(kafka: str) -> list[str]:
     return list(AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).topics)
 
@@ -146,19 +133,20 @@ def test_demo_that_is_kept_can_be_used_and_stopped(
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize(
-    ("number", "after"),
+    ("number", "after", "is_kafka_its_own"),
     [
-        (signal.SIGINT, {"topics made"}),  # while versions are trained
-        (signal.SIGTERM, {"node ready", "version 1 registered"}),  # while one is compiled
-        (signal.SIGKILL, {"node ready", "version 1 registered"}),
+        (signal.SIGINT, {"topics made"}, True),  # while versions are trained
+        (signal.SIGTERM, {"node ready", "version 1 registered"}, False),  # while one is compiled
+        (signal.SIGKILL, {"node ready", "version 1 registered"}, True),
     ],
 )
-def test_demo_that_is_interrupted_leaves_no_process(
-    temporary: Path, number: signal.Signals, after: set[str]
+def test_demo_that_is_interrupted_leaves_no_process_and_no_topic(
+    temporary: Path, kafka: str, number: signal.Signals, after: set[str], is_kafka_its_own: bool
 ) -> None:
     command = [sys.executable, "-m", "chimera.cli", "demo"]
+    cluster = {} if is_kafka_its_own else {"CHIMERA_KAFKA__BOOTSTRAP": kafka}
     with subprocess.Popen(
-        command, env=environment(temporary), stderr=subprocess.PIPE, text=True
+        command, env=environment(temporary, **cluster), stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         awaited = set(after)
@@ -169,6 +157,7 @@ def test_demo_that_is_interrupted_leaves_no_process(
         if "node ready" in after:
             await_compiler(temporary)
         assert len(processes(temporary)) >= 3
+        had_topics = any(name.startswith("demo-") for name in topics(kafka))
         process.send_signal(number)
         told = process.stderr.read()
     until = time.monotonic() + 30
@@ -177,6 +166,8 @@ def test_demo_that_is_interrupted_leaves_no_process(
     if number != signal.SIGKILL:
         assert process.returncode == 130, told
         assert list(temporary.iterdir()) == []
+    assert had_topics == (not is_kafka_its_own)
+    assert not [name for name in topics(kafka) if name.startswith("demo-")]
 
 
 def await_compiler(folder: Path) -> None:

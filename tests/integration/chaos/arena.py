@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import psutil
@@ -37,10 +36,10 @@ COMMAND_S = 60.0
 POLL_S = 0.1
 TOLD = ("lane_fenced", "node_fatal", "lane_halted", "lane_left_undone", "executor_died")
 QUICK = {  # recovery waits for these; a deployment's are longer
-    "CHIMERA_KAFKA__SESSION_TIMEOUT_MS": "4000",
+    "CHIMERA_KAFKA__SESSION_TIMEOUT_MS": "3000",
     "CHIMERA_KAFKA__HEARTBEAT_INTERVAL_MS": "1000",
     "CHIMERA_KAFKA__REQUEST_TIMEOUT_MS": "8000",
-    "CHIMERA_COMMIT__TRANSACTION_TIMEOUT_MS": "6000",
+    "CHIMERA_COMMIT__TRANSACTION_TIMEOUT_MS": "4000",
     "CHIMERA_FETCH__BLOCK_RECORDS": "4",  # loads are small here, and blocks are to be seen
 }
 
@@ -113,13 +112,8 @@ class Arena:
         self._began = time.monotonic()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:  # noqa: PYI036  # handed on as it comes
+        self._stack.__exit__(*error)
 
     def _release(self, releases: Releases) -> None:
         """The first version is live before there is a node."""

@@ -5,8 +5,7 @@ The harness talks to it directly; nodes of campaigns about the network come thro
 
 import time
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.cli.stack.ports import HOST, free_port
@@ -20,7 +19,7 @@ class Broker:
         direct, proxied, controller = (free_port() for _ in range(3))
         self.proxy = Proxy(upstream=proxied)
         extra = listening(direct, proxied, self.proxy.port, controller)
-        self._kafka = EmbeddedKafka(port=direct, extra=extra)
+        self._kafka = EmbeddedKafka(port=direct, extra=extra, is_brief=True)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -30,13 +29,8 @@ class Broker:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:  # noqa: PYI036  # handed on as it comes
+        self._stack.__exit__(*error)
 
     @property
     def bootstrap(self) -> str:

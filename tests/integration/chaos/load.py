@@ -9,7 +9,6 @@ import time
 import zlib
 from collections.abc import Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -71,12 +70,7 @@ class Load(Background):
             }
         )
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             self.stop()
         else:  # something else went wrong: that is what must be seen

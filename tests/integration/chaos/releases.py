@@ -9,7 +9,6 @@ product's own code makes all this, before there is a node; what it does later is
 
 import asyncio
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -64,12 +63,7 @@ class Releases:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.stop()
 
     def environment(self) -> dict[str, str]:

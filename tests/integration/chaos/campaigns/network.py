@@ -52,11 +52,11 @@ def network(arena: Arena, size: Size) -> None:
 
 def _delay_a_commit(arena: Arena) -> None:
     """The node gives up, ends and is replaced; then the old commit reaches the broker."""
-    rule = Rule(END_TXN, "hold", seconds=CALL_S * 3, after=arena.rng.randint(0, 20))
+    rule = Rule(END_TXN, "hold", seconds=CALL_S * 2, after=arena.rng.randint(0, 20))
     before = arena.supervisor.exits()[EX_SOFTWARE]
     arena.fault("commit delayed", f"{rule.seconds} s")
     arena.broker.proxy.rules[:] = [rule]
-    time.sleep(CALL_S * 4)
+    time.sleep(CALL_S * 3)
     arena.happened(rule.fired == 1, "a commit was delayed")
     arena.happened(arena.supervisor.exits()[EX_SOFTWARE] > before, "its node gave up and ended")
 

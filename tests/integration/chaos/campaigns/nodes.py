@@ -9,7 +9,7 @@ from tests.integration.chaos.arena import Arena
 from tests.integration.chaos.campaigns.size import Size
 from tests.integration.chaos.nodes import Node
 
-FROZEN_S = 6.5  # longer than an arena's sessions (4 s) and transactions (6 s)
+FROZEN_S = 5.0  # longer than an arena's sessions (3 s) and transactions (4 s)
 VISITS = 12  # a fail-point strikes at one of its step's first visits
 STALL_STEPS = ("after_produce", "before_commit", "after_send_offsets", "after_poll")
 MORE_PARTITIONS = 2

@@ -1,8 +1,0 @@
-"""Benchmarks are not installed: make them importable from the checkout, as `chimera bench` does."""
-
-import sys
-from pathlib import Path
-
-ROOT = str(Path(__file__).resolve().parents[2])
-if ROOT not in sys.path:
-    sys.path.insert(0, ROOT)
