@@ -13,14 +13,14 @@ executors hold is changed by successors (`placing.py`); who answers, by a word t
 
 import asyncio
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol, cast
 
 import structlog
 from msgspec import structs
 
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.placements import Orders, Placement, Shadows, Traffic
+from chimera.schemas.placements import Orders, Placement, Shadow, Shadows, Traffic
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import Block, Deferred, Loaded, Outcomes, Results, Started, Work
 from chimera.workers import deaths, kinds
@@ -183,20 +183,36 @@ class Pool:
 
     # What executors hold, and who answers.
 
+    @property
+    def held(self) -> Collection[Placement]:
+        """What all that can compute now have."""
+        return self._placing.held
+
     async def hold(
         self,
         needed: Sequence[Placement],
         spare: Sequence[Placement] = (),
         traffic: Traffic | None = None,
+        superseded: asyncio.Event | None = None,
     ) -> tuple[Loaded, ...]:
         """Let executors hold these versions; each slot goes on as it is until a successor can.
 
         `spare` are held as far as there is room, the last used first; that one is missing is no
         reason to start executors anew. Returns what was refused; then nothing has changed. Who
         answers is changed only where who answers now has to go to make room: to `traffic`, slot by
-        slot. What executors refused when they started is tried again.
+        slot. What executors refused when they started is tried again. Once `superseded` is set it
+        is given up, if that is still possible; it is set here where what was said of who answers
+        meanwhile makes it so. Then nothing is known.
         """
-        return await self._placing.hold(needed, spare, traffic)
+        return await self._placing.hold(needed, spare, traffic, superseded or asyncio.Event())
+
+    def switch(self, model: str, weights: Mapping[str, float], shadow: Shadow | None) -> None:
+        """As `direct` and `mirror`, of one model; no weights: nothing answers for it."""
+        orders = self._placing.orders or Orders()
+        traffic = {name: one for name, one in orders.traffic.items() if name != model}
+        self.direct({**traffic, model: dict(weights)} if weights else traffic)
+        shadows = {name: one for name, one in orders.shadows.items() if name != model}
+        self.mirror({**shadows, model: shadow} if shadow is not None else shadows)
 
     def direct(self, traffic: Traffic) -> None:
         """From their next batches on, these versions answer.

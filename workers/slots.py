@@ -73,18 +73,26 @@ class Slot:
                 if self.current is not None:
                     await self._vacant.wait()
 
-    async def prepare(self, configuration: Configuration, within_s: float) -> Handle | None:
-        """Start a successor; None: it did not get as far as that."""
+    async def prepare(
+        self,
+        configuration: Configuration,
+        within_s: float,
+        superseded: asyncio.Event | None = None,
+    ) -> Handle | None:
+        """Start a successor; None: it did not get as far as that, also since it was superseded."""
         handle = await self._spawn(configuration)
         if handle is None:
             return None
-        ended = asyncio.ensure_future(handle.ended.wait())
+        ends = [asyncio.ensure_future(handle.ended.wait())]
+        if superseded is not None:
+            ends.append(asyncio.ensure_future(superseded.wait()))
         try:
             await asyncio.wait(
-                (handle.started, ended), timeout=within_s, return_when=asyncio.FIRST_COMPLETED
+                (handle.started, *ends), timeout=within_s, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
-            ended.cancel()
+            for end in ends:
+                end.cancel()
         if handle.is_ready:
             return handle
         handle.kill(RETIRED)
