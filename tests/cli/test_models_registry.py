@@ -231,7 +231,9 @@ def test_bench_measures_the_verified_tiers_of_what_serves(
     assert out.startswith("measured 1, ") and "onnx-cpu: measuring" in error
     for rows in (1, 32, 256):
         assert f"batch {rows}: onnx-cpu" in out, "what would be chosen"
-        assert re.search(rf"^batch {rows}\n  onnx-cpu  █+─* \d+\.\d+ / \d+\.\d+ ms$", out, re.MULTILINE)
+        assert re.search(
+            rf"^batch {rows}\n  onnx-cpu  █+─* \d+\.\d+ / \d+\.\d+ ms$", out, re.MULTILINE
+        )
     assert re.search(r"int8 .*failed: ", out), "it hides no other"
     folder = place / ".chimera" / "benched" / "measured" / "1"
     assert (folder / "tiers.png").read_bytes().startswith(b"\x89PNG")
