@@ -1,6 +1,6 @@
 """What loading a version beside a live one does to latency: an open loop, and versions that take over.
 
-    python -m benchmarks.loading [--rounds 5] [--rate 1000] [--mib 32] [--json FILE] [--save]
+    python -m benchmarks.loading [--rounds 5] [--rate 1000] [--round-s 16] [--mib 32] [--json FILE] [--save]
 
 A node follows `models.state` under a steady stream. In each round a version that no process has seen
 yet is published: its files are laid out, a successor of the executor loads and warms it, traffic
@@ -18,7 +18,7 @@ import os
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from benchmarks import machine
 from benchmarks.broker import Broker
 from benchmarks.contenders import Command, Contender, Place, our_program, our_settings
 from benchmarks.environments import ROOT
-from benchmarks.model import NAME
+from benchmarks.model import NAME, manifest
 from benchmarks.model import build as perceptron
 from benchmarks.published import Published
 from benchmarks.trial import Trial, trial
@@ -43,11 +43,9 @@ from benchmarks.visible import Seconds, percentiles
 from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.cli.stack.ports import free_port
 from chimera.cli.watching import scrape
-from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.model_state import LiveVersion
 
 QUIET_S = 6.0  # of each round, before the version is published
-ROUND_S = 30.0  # it has to answer by then, also on a busy machine
 AFTER_S = 1.0  # the executor before retires
 WARM_UP_S = 10.0
 ROW = 256
@@ -55,6 +53,13 @@ KEYS = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
 AIM = 1.5  # times the p99 before
 
 Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pace:
+    rounds: int
+    rate: float  # requests a second
+    round_s: float  # the version has to answer by then
 
 
 @dataclass(frozen=True)
@@ -91,10 +96,7 @@ class Case:
         raise TimeoutError(f"revision {revision} does not answer in time")
 
     def _register(self, version: str, mib: int) -> LiveVersion:
-        inputs = (TensorSpec("x", "FP32", (-1, 64)),)
-        outputs = (TensorSpec("y", "FP32", (-1, 10)),)
-        manifest = Manifest(NAME, version, inputs, outputs, sha256="0" * 64)
-        return self.published.register(manifest, with_table(int(version), mib))
+        return self.published.register(manifest(version), with_table(int(version), mib))
 
     def _commands(self, place: Place) -> list[Command]:
         env = our_settings(place) | self.published.environment
@@ -102,7 +104,6 @@ class Case:
             "CHIMERA_SERVING__EXECUTORS": "1",
             "CHIMERA_OBSERVABILITY__METRICS_PORT": str(self.port),
             "CHIMERA_STACK__DIR": str(place.folder / "stack"),
-            "CHIMERA_OBSERVABILITY__LOG_LEVEL": "info",
         }
         return [Command([*our_program(), "node"], env)]
 
@@ -135,23 +136,23 @@ def with_table(seed: int, mib: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def play(case: Case, one: Trial, rounds: int, rate: float) -> Report:
+def play(case: Case, one: Trial, pace: Pace) -> Report:
     """One node, all rounds."""
-    place = one.place
+    place, rounds, rate = one.place, pace.rounds, pace.rate
     one.make_topics()
     case.say(place, 0)
     running = one.start()
     one.await_probes(running)
-    count, start_s = int(rate * (WARM_UP_S + rounds * ROUND_S)), time.monotonic() + 2.0
+    count, start_s = int(rate * (WARM_UP_S + rounds * pace.round_s)), time.monotonic() + 2.0
     kept = place.folder / "received.npy"
     loop = one.open_loop(count, start_s, rate, warmup_s=WARM_UP_S, keep=kept)
     changes: list[Change] = []
     with one.sampled(running, more={"harness": [os.getpid()]}) as sampler:
         for number in range(rounds):
-            publish_s = start_s + WARM_UP_S + number * ROUND_S + QUIET_S
+            publish_s = start_s + WARM_UP_S + number * pace.round_s + QUIET_S
             time.sleep(max(0.0, publish_s - time.monotonic()))
             began, published_s = _busy_s(), time.monotonic()
-            limit_s = publish_s + ROUND_S - QUIET_S - AFTER_S
+            limit_s = publish_s + pace.round_s - QUIET_S - AFTER_S
             answers_s = case.await_revision(case.say(place, number + 1), limit_s)
             busy_s = _busy_s() - began
             changes.append(Change(published_s, answers_s, busy_s))
@@ -207,15 +208,15 @@ def _busy_s() -> float:
     return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
-def run(rounds: int, rate: float, mib: int, console: Console) -> Report:
+def run(pace: Pace, mib: int, console: Console) -> Report:
     with tempfile.TemporaryDirectory(prefix="chimera-loading-") as folder, EmbeddedKafka() as kafka:
         broker, work = Broker(kafka.bootstrap), Path(folder)
         console.print("registering", style="dim")
-        case = Case(work, rounds + 1, mib)
-        console.print(f"{rounds} rounds of {ROUND_S:g} s", style="dim")
+        case = Case(work, pace.rounds + 1, mib)
+        console.print(f"{pace.rounds} rounds of {pace.round_s:g} s", style="dim")
         with trial(broker, case.contender(), models_dir=work / "none", work=work) as one:
-            found = play(case, one, rounds, rate)
-        head = {"kind": "loading", "rounds": rounds, "rate": rate, "mib": mib, "aim": AIM}
+            found = play(case, one, pace)
+        head = {"kind": "loading", **asdict(pace), "mib": mib, "aim": AIM}
         return {**head, "machine": machine.describe(broker), **found}
 
 
@@ -235,14 +236,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="versions that come")
     parser.add_argument("--rate", type=float, default=1_000.0, help="requests a second")
+    parser.add_argument("--round-s", type=float, default=16.0, help="more on a busy machine")
     parser.add_argument("--mib", type=int, default=32, help="of a version")
     parser.add_argument("--json", type=Path, help="a file for the report")
     parser.add_argument("--save", action="store_true", help="keep it as docs/results/loading.json")
     given = parser.parse_args()
-    report = run(given.rounds, given.rate, given.mib, Console(stderr=True))
+    pace = Pace(given.rounds, given.rate, given.round_s)
+    report = run(pace, given.mib, Console(stderr=True))
     report["command"] = (
         f"python -m benchmarks.loading --save --rounds {given.rounds} --rate {given.rate:g}"
-        f" --mib {given.mib}"
+        f" --round-s {given.round_s:g} --mib {given.mib}"
     )
     encoded = orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n"
     if given.json:
