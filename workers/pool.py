@@ -24,6 +24,7 @@ from chimera.schemas.placements import Orders, Placement, Shadow, Shadows, Traff
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import Block, Deferred, Loaded, Outcomes, Results, Started, Work
 from chimera.workers import deaths, kinds
+from chimera.workers.births import Births
 from chimera.workers.configuration import Configuration, configuration
 from chimera.workers.devices import devices
 from chimera.workers.distribution import Distribution
@@ -76,8 +77,11 @@ class Pool:
         answers: Answers,
         *,
         entry: Sequence[str] | None = None,
+        births: Births | None = None,
     ) -> None:
         """`entry` is what tests have instead of the executors' own command lines.
+
+        `births` may have some of them already.
 
         Raises:
             ConfigurationError: a limit is larger than what executors take.
@@ -91,6 +95,7 @@ class Pool:
         self._settings = settings
         self._answers = answers
         self._entry = entry
+        self._births = births or Births()
         self._slots: list[Slot] = []
         self._works = Distribution(self._ready, settings.batching.max_batch_size)
         self._toll = Toll()
@@ -116,7 +121,7 @@ class Pool:
             self._placing.begin(orders)
         found = await devices(self._settings.serving.devices)
         self._slots = [
-            Slot(f"{device}:{number}", device, self, self._command, self._placing.configuration)
+            self._slot(device, number)
             for device in found
             for number in range(self._settings.serving.executors)
         ]
@@ -125,6 +130,7 @@ class Pool:
         ready = asyncio.create_task(self._first.wait(), name="pool-ready")
         await asyncio.wait((self._main, ready), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
+        self._births.end()
         if self._main.done() and not self._main.cancelled():
             self._raise_failure(self._main)
         if orders is not None and self._first.is_set():
@@ -298,6 +304,10 @@ class Pool:
                 handle.kill("stopped")
                 await handle.wait()
                 handle.close()
+
+    def _slot(self, device: str, number: int) -> Slot:
+        name, configure = f"{device}:{number}", self._placing.configuration
+        return Slot(name, device, self, self._births, self._command, configure)
 
     def _command(self, configuration: Configuration) -> Sequence[str]:
         return self._entry or kinds.entry(configuration.orders, configuration.device)

@@ -17,6 +17,7 @@ from typing import Protocol
 import structlog
 
 from chimera.schemas.work import Started
+from chimera.workers.births import Births
 from chimera.workers.configuration import Configuration
 from chimera.workers.deaths import RETIRED
 from chimera.workers.handle import Audience, Handle
@@ -48,6 +49,7 @@ class Slot:
         name: str,
         device: str,
         owner: Owner,
+        births: Births,
         entry: Callable[[Configuration], Sequence[str]],
         configure: Callable[["Slot"], Configuration],
     ) -> None:
@@ -55,7 +57,7 @@ class Slot:
         self.name, self.device = name, device
         self.handles: set[Handle] = set()  # of all that live: who computes, and who did or will
         self.current: Handle | None = None  # gets works once it has started
-        self._owner = owner
+        self._owner, self._births = owner, births
         self._entry = entry
         self._configure = configure
         self._vacant = asyncio.Event()
@@ -110,10 +112,16 @@ class Slot:
             self.current.kill(RETIRED)
 
     async def _spawn(self, configuration: Configuration) -> Handle | None:
-        handle = Handle(configuration, self._owner)
+        try:
+            birth = self._births.of(self._entry(configuration))
+        except OSError as error:
+            log.error("executor_not_spawned", slot=self.name, reason=str(error))
+            self._failures += 1
+            return None
+        handle = Handle(configuration, birth, self._owner)
         self.handles.add(handle)
         try:
-            await handle.spawn(self._entry(configuration))
+            await handle.configure()
         except OSError as error:
             log.error("executor_not_spawned", slot=self.name, reason=str(error))
             self._failures += 1
