@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -85,12 +85,12 @@ class Slot:
         handle = await self._spawn(configuration)
         if handle is None:
             return None
-        ends = [asyncio.ensure_future(handle.ended.wait())]
+        ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(handle.ended.wait())]
         if superseded is not None:
             ends.append(asyncio.ensure_future(superseded.wait()))
         try:
             await asyncio.wait(
-                (handle.started, *ends), timeout=within_s, return_when=asyncio.FIRST_COMPLETED
+                [handle.started, *ends], timeout=within_s, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
             for end in ends:
