@@ -190,7 +190,7 @@ def _figures(rounds: list[Report]) -> Report:
     """Medians of the rounds; the ratio is each round's own, so that a slow minute slows both."""
 
     def median(when: str, key: str) -> float:
-        return round(statistics.median(one[when][key] for one in rounds), 2)
+        return round(float(statistics.median(one[when][key] for one in rounds)), 2)
 
     ratios = [one["while"]["p99_ms"] / one["before"]["p99_ms"] for one in rounds]
     return {
