@@ -21,7 +21,7 @@ help: ## Show this list
 
 .PHONY: setup
 setup: $(UV) ## Bring everything into .venv/
-	$(UV) sync
+	$(UV) sync --compile-bytecode # else each start compiles it again where nothing may be written
 
 .PHONY: demo
 demo: $(UV) ## Train, register, compile, serve, check every outcome, roll back; ARGS="--requests 100000"

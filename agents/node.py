@@ -50,6 +50,7 @@ from chimera.topics import clients, connections
 from chimera.topics.admin import topic_ids
 from chimera.topics.catalogue import catalogue
 from chimera.topics.transactions import require_features
+from chimera.workers.births import Births
 from chimera.workers.pool import Pool
 from chimera.workers.reports import Report
 
@@ -66,7 +67,8 @@ EX_SOFTWARE = 70
 class Node:
     """Everything in one process but the executors; `start`, wait for `ended`, `stop`."""
 
-    def __init__(self, settings: Settings, bootstrap: str) -> None:
+    def __init__(self, settings: Settings, bootstrap: str, births: Births | None = None) -> None:
+        """`births`: executors that were started already."""
         self.settings = settings
         self.metrics = Metrics()
         self.catalogue = catalogue(settings)
@@ -79,7 +81,7 @@ class Node:
         self._client = AIOKafkaClient(**self._arguments)
         self._attempts = Attempts(self.catalogue.attempts.name, self._arguments)
         self._stages = Stages(self.metrics, failpoints.from_environment())
-        self.pool = Pool(settings, self)
+        self.pool = Pool(settings, self, births=births)
         self.metrics.models.budget_bytes.set(settings.serving.model_memory_bytes or 0)
         self._following = self._new_following() if settings.serving.follow else None
         self._news = ModelNews(

@@ -160,8 +160,13 @@ class Reader:
             raise TimeoutError("could not read all results within 300 s")
         return list(found.values())
 
-    def latency(self, wanted: int, start: float, rate: float, warmup_s: float) -> dict[str, Any]:
-        """Read along; latencies of the ids that were due after the warm-up."""
+    def latency(
+        self, wanted: int, start: float, rate: float, warmup_s: float, keep: Path | None = None
+    ) -> dict[str, Any]:
+        """Read along; latencies of the ids that were due after the warm-up.
+
+        `keep`: a file for the times that each id was received at, NaN where it never was.
+        """
         consumer = self._consumer({"fetch.wait.max.ms": 100, "fetch.min.bytes": 1})
         consumer.assign(
             [TopicPartition(one.topic, one.partition, OFFSET_BEGINNING) for one in self._partitions]
@@ -191,6 +196,8 @@ class Reader:
                 self._hear(message)
         used = (time.process_time() - cpu) / max(time.monotonic() - since, 1e-9)
         consumer.close()
+        if keep is not None:
+            np.save(keep, received)
         due = start + np.arange(wanted) / rate
         measured = slice(int(warmup_s * rate), None)
         return {
@@ -270,13 +277,14 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1_000.0)
     parser.add_argument("--warmup-s", type=float, default=10.0)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--keep", type=Path)
     given = parser.parse_args()
     reader = Reader(given.bootstrap, given.topic)
     if given.how == "count":
         print("ready", flush=True)
         report = reader.count(given.count, given.limit_s, given.patience_s)
     else:
-        report = reader.latency(given.count, given.start, given.rate, given.warmup_s)
+        report = reader.latency(given.count, given.start, given.rate, given.warmup_s, given.keep)
     given.out.write_bytes(orjson.dumps(report))
 
 

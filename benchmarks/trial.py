@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ class Trial:
         else:
             reader = self._reader("count", out, watch)
             running = self.start()
-        with self._sampled(running) as sampler:
+        with self.sampled(running) as sampler:
             self._wait(reader, running, limit_s + 120)
         report: dict[str, Any] = orjson.loads(out.read_bytes())
         if not report["visible"]:
@@ -142,25 +142,38 @@ class Trial:
 
     def latency(self, rate: float, seconds: float, warmup_s: float) -> dict[str, Any]:
         """Latency from the scheduled send time on, at an open-loop rate."""
-        place = self.place
         self.make_topics()
         running = self.start()
         self.await_probes(running)
         count = int(rate * (seconds + warmup_s))
         start = time.monotonic() + 2.0
+        loop = self.open_loop(count, start, rate, warmup_s=warmup_s)
+        with self.sampled(running):
+            return loop(running)
+
+    def open_loop(
+        self, count: int, start: float, rate: float, *, warmup_s: float, keep: Path | None = None
+    ) -> Callable[[Running], dict[str, Any]]:
+        """Begin it: a producer and a reader; what comes back waits for both, and has the report."""
         same = ["--count", str(count), "--start", str(start), "--rate", str(rate)]
-        out, sent = place.folder / "latency.json", place.folder / "sent.json"
-        reader = self._reader("latency", out, [*same, "--warmup-s", str(warmup_s)])
-        producer = self._module("load", "paced", place.requests, sent, same)
-        with self._sampled(running) as sampler:
-            self._wait(reader, running, seconds + warmup_s + 60)
+        out, sent = self.place.folder / "latency.json", self.place.folder / "sent.json"
+        kept = ["--keep", str(keep)] if keep is not None else []
+        reader = self._reader("latency", out, [*same, "--warmup-s", str(warmup_s), *kept])
+        producer = self._module("load", "paced", self.place.requests, sent, same)
+        begins, ends = start + warmup_s, start + count / rate
+
+        def report(running: Running) -> dict[str, Any]:
+            self._wait(reader, running, ends - time.monotonic() + 60)
             producer.wait(60)
-        report: dict[str, Any] = orjson.loads(out.read_bytes())
-        report["producer"] = orjson.loads(sent.read_bytes())
-        span = start + warmup_s, start + warmup_s + seconds
-        report["begins"], report["ends"] = span
-        for root in ("contender", "broker"):
-            report[f"{root}_cpu_share"] = round(sampler.cpu_between(root, *span) / seconds, 3)
+            found: dict[str, Any] = orjson.loads(out.read_bytes())
+            found["producer"] = orjson.loads(sent.read_bytes())
+            found["begins"], found["ends"] = begins, ends
+            if self.sampler is not None:
+                for root in ("contender", "broker"):
+                    used = self.sampler.cpu_between(root, begins, ends)
+                    found[f"{root}_cpu_share"] = round(used / (ends - begins), 3)
+            return found
+
         return report
 
     def await_probes(self, running: Running) -> None:
@@ -185,9 +198,11 @@ class Trial:
                 raise NotRun(f"no result of a probe within {READY_S:.0f} s: {words}")
             time.sleep(0.1)
 
-    def _sampled(self, running: Running) -> Sampler:
+    def sampled(self, running: Running, more: dict[str, list[int]] | None = None) -> Sampler:
+        """Of the contender and the broker, and `more` trees by name."""
         process = self.broker.process()
         roots = {"contender": running.pids, "broker": [process.pid] if process else []}
+        roots |= more or {}
         self.sampler = Sampler(roots)
         return self.sampler
 

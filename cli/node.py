@@ -1,6 +1,6 @@
 """`chimera node`: one node, until it is told to stop or cannot go on (exit status 70)."""
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from chimera.schemas.settings import Settings
+    from chimera.workers.births import Births
 
 
 def node(
@@ -48,6 +49,8 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     import signal
 
     import structlog
+
+    births = _births(settings)
     from prometheus_client import start_http_server
 
     from chimera.agents.node import Node
@@ -55,7 +58,7 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     from chimera.schemas.errors import ConfigurationError
 
     where = bootstrap or find_bootstrap(settings)
-    node = Node(settings, where)
+    node = Node(settings, where, births)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -91,6 +94,19 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
         log.warning("node_left_without_the_brokers_word", within_s=STOP_WITHIN_S)
         os._exit(0)
     stopping.result()
+
+
+def _births(settings: "Settings") -> "Births":
+    """Executors of the processor start while the node imports the rest of itself, on another core."""
+    from chimera.workers import kinds
+    from chimera.workers.births import Births
+    from chimera.workers.devices import has_driver
+
+    births = Births()
+    cpus = settings.serving.devices.count("cpu") if settings.serving.devices else not has_driver()
+    with suppress(OSError):  # whoever needs one tries again, and says so
+        births.ahead(kinds.ONNX, settings.serving.executors * cpus)
+    return births
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ says who was at work. `tests/workers/test_pool.py` and `test_executor_deaths.py`
 
 import ctypes
 import gc
+import importlib
 import os
 import resource
 import signal
@@ -58,8 +59,13 @@ MakeLoader = Callable[[str, int, tuple[str, ...]], Loader]
 """Device, compute threads, and torch definitions that may be imported; a loader out."""
 
 
-def main(arguments: list[str], make_loader: MakeLoader) -> int:
-    """Run an executor on the file descriptors that its node passed; returns its exit status."""
+def main(
+    arguments: list[str], make_loader: MakeLoader, prepare: Callable[[], object] = lambda: None
+) -> int:
+    """Run an executor on the file descriptors that its node passed; returns its exit status.
+
+    `prepare`: what can be done before it is known what is to be computed.
+    """
     started_ns = time.monotonic_ns()
     gc.disable()  # until it has started: libraries and models are there to stay
     link_fileno, board_fileno, node_pid = map(int, arguments)
@@ -70,6 +76,8 @@ def main(arguments: list[str], make_loader: MakeLoader) -> int:
         os.set_inheritable(fileno, False)
     board = Board(board_fileno)
     with Link(socket.socket(fileno=link_fileno)) as link:
+        board.beat()
+        prepare()
         try:
             _start(link, board, make_loader, started_ns).serve()
         except Closed:
@@ -189,5 +197,10 @@ def _onnx_loader(device: str, threads: int, definitions: tuple[str, ...]) -> Loa
     return OnnxLoader(device, threads, definitions)
 
 
+def _import_libraries() -> None:
+    """While the node finds out what to load."""
+    importlib.import_module("chimera.workers.backends.loaders")
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:], _onnx_loader))
+    raise SystemExit(main(sys.argv[1:], _onnx_loader, _import_libraries))

@@ -1,6 +1,6 @@
 """One executor as its node sees it: its process, its socket, and what it has in flight.
 
-    spawned ── configured ── started ── works out, outcomes in ── end of stream: dead, all read
+    born ── configured ── started ── works out, outcomes in ── end of stream: dead, all read
 
 That the stream has ended means that the process has, and that every answer it sent was taken: what
 is in flight then was never answered. Works are numbered; an answer to a number that is not in
@@ -8,11 +8,8 @@ flight (its lane is forgotten) is dropped. `tests/workers/test_pool.py`.
 """
 
 import asyncio
-import os
-import socket
-import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -21,21 +18,18 @@ import structlog
 
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.placements import Shadows, Traffic
-from chimera.schemas.settings import inheritable
 from chimera.schemas.work import Block, Deferred, Outcomes, Results, Started, Work
 from chimera.workers import block_frames, frames, reports, work_frames
+from chimera.workers.births import Birth
 from chimera.workers.configuration import Configuration
-from chimera.workers.devices import QUIET
 from chimera.workers.frames import BrokenFrame, Kind, Reassembly
-from chimera.workers.link import enlarge
 from chimera.workers.pieces import part
 from chimera.workers.reports import Report
-from chimera.workers.suspects import Board, Doing
+from chimera.workers.suspects import Doing
 from chimera.workers.work_frames import Answered
 
 log = structlog.get_logger(__name__)
 
-STDERR = 2
 POLL_S = 0.002  # between looks at a process whose stream has ended
 END_WITHIN_S = 5.0  # from the end of its stream to its own
 
@@ -71,11 +65,12 @@ class Audience(Protocol):
 
 
 class Handle(asyncio.Protocol):
-    """Made by `spawn`; `started` and `ended` are set once each."""
+    """Of a process that was born; `configure` it. `started` and `ended` are set once each."""
 
     def __init__(
         self,
         configuration: Configuration,
+        birth: Birth,
         audience: Audience,
     ) -> None:
         self.configuration = configuration
@@ -88,7 +83,7 @@ class Handle(asyncio.Protocol):
         self.kill_reason = ""
         self.spawned_s = time.monotonic()
         self._audience = audience
-        self._board = Board.create()
+        self._birth, self._board, self._process = birth, birth.board, birth.process
         self._flights: dict[int, Flight] = {}
         self._lanes: dict[int, int] = {}  # records in flight by lane
         self._next_serial = 0
@@ -96,28 +91,16 @@ class Handle(asyncio.Protocol):
         self._early: list[bytes | memoryview] = []  # frames for after the configuration
         self._reassembly = Reassembly()
         self._transport: asyncio.WriteTransport | None = None
-        self._process: subprocess.Popen[bytes] | None = None
 
     # Life.
 
-    async def spawn(self, entry: Sequence[str]) -> None:
-        """Start the process and send its configuration; it reports when it is `started`."""
-        ours, theirs = socket.socketpair()
+    async def configure(self) -> None:
+        """Send the process its configuration; it reports when it is `started`."""
+        stream = self._birth.stream
         try:
-            with theirs:
-                enlarge(ours)
-                numbers = (theirs.fileno(), self._board.fileno, os.getpid())
-                self._process = subprocess.Popen(  # noqa: ASYNC220  # milliseconds, and no event loop's own way survives being cancelled
-                    [*entry, *map(str, numbers)],
-                    env=inheritable() | QUIET,
-                    stdin=subprocess.DEVNULL,
-                    stdout=STDERR,  # a library's chatter must not end up in a command's output
-                    pass_fds=numbers[:2],
-                    process_group=0,  # Ctrl-C is for the node, also before an executor ignores it
-                )
-            await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+            await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=stream)
         except BaseException:
-            ours.close()
+            stream.close()
             self.ended.set()
             self.kill("crashed")
             raise
@@ -128,7 +111,7 @@ class Handle(asyncio.Protocol):
 
     def kill(self, reason: str) -> None:
         """End the process; `ended` follows when its last answers were read."""
-        if self._process is not None and not self.kill_reason:
+        if not self.kill_reason:
             self.kill_reason = reason
             self._process.kill()
 
@@ -136,8 +119,6 @@ class Handle(asyncio.Protocol):
         """The status of the ended process, negative for a signal."""
         await self.ended.wait()
         self.started.cancel()
-        if self._process is None:
-            return -1
         given_up_s = time.monotonic() + END_WITHIN_S
         while (status := self._process.poll()) is None:
             if time.monotonic() > given_up_s:  # it closed the stream and lives on
@@ -146,7 +127,7 @@ class Handle(asyncio.Protocol):
         return status
 
     def close(self) -> None:
-        """Give back what `spawn` took, after `wait` has returned."""
+        """Give back what it had, after `wait` has returned."""
         if self._transport is not None:
             self._transport.abort()
         self._board.close()

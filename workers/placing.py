@@ -7,7 +7,9 @@ A slot goes on as it is until its successor can compute, so for that time both h
 the budget is of what one executor loads. What is refused changes nothing; what answers and is not
 there is known to every executor, so that its requests wait. Where the version that answers has to go
 to make room, each successor answers with the next traffic from its start; else traffic turns later,
-by a word. `tests/workers/test_placing.py`.
+by a word. A word that comes meanwhile is not undone: a load that would end what answers by then is
+given up, as is one that whoever asked for it calls superseded; after that slots turn, all of them.
+`tests/workers/test_placing.py`.
 """
 
 import asyncio
@@ -44,6 +46,7 @@ class Placing:
         self.orders: Orders | None = None
         self.slots: list[Slot] = []
         self.turns = 0  # how often who answers has changed
+        self._words = 0  # how often it was said who answers
         self._left_out: LeftOut = {}
         self._holdings = holdings
         self._toll = toll
@@ -62,6 +65,17 @@ class Placing:
         reports = [handle.started.result() for handle in ready]
         return [one for report in reports for one in report.models if one.refused]
 
+    @property
+    def held(self) -> list[Placement]:
+        """What all that can compute now have."""
+        found = list((self.orders or Orders()).placements)
+        ready = [one.current for one in self.slots if one.current and one.current.is_ready]
+        for handle in ready:
+            models = handle.started.result().models
+            loaded = {(one.model, one.version, one.digest) for one in models if not one.refused}
+            found = [one for one in found if (one.model, one.version, one.digest) in loaded]
+        return found
+
     def begin(self, orders: Orders) -> None:
         """As if all fitted: what versions take is known once they were loaded."""
         everything = (*orders.placements, *orders.spare)
@@ -78,7 +92,11 @@ class Placing:
                 await self._turn(told, await self._prepare(told), choice.evicted, None)
 
     async def hold(
-        self, needed: Sequence[Placement], spare: Sequence[Placement], traffic: Traffic | None
+        self,
+        needed: Sequence[Placement],
+        spare: Sequence[Placement],
+        traffic: Traffic | None,
+        superseded: asyncio.Event,
     ) -> tuple[Loaded, ...]:
         """See `Pool.hold`."""
         async with self._lock:
@@ -99,33 +117,46 @@ class Placing:
                 [one for one in spare if one.name not in names],
                 _Told(tuple(lacking), {one.name: reasons[one.name] for one in lacking}),
             )
-            return await self._load(wanted, traffic)
+            return await self._load(wanted, traffic, superseded)
 
-    async def _load(self, wanted: "_Wanted", traffic: Traffic | None) -> tuple[Loaded, ...]:
+    async def _load(
+        self, wanted: "_Wanted", traffic: Traffic | None, superseded: asyncio.Event
+    ) -> tuple[Loaded, ...]:
         """Again with less of it, where it takes more than was known."""
-        while True:
+        words = self._words
+        while not superseded.is_set():
             choice = self._holdings.choose(wanted.serving, wanted.new, wanted.spare)
             if choice.refused:
                 return choice.refused
             self._toll.load_again(one.name for one in wanted.new)
             lacking = wanted.lacking
             told = _Told((*choice.kept, *lacking.placements), lacking.left_out)
-            successor = await self._prepare(told)
-            refused = _refused(successor, wanted.new)
-            if not refused and self._holdings.fit(choice.kept):
+            successor = await self._prepare(told, superseded)
+            if self._words != words and self._would_lose_what_answers(told):
+                superseded.set()
+            refused = () if superseded.is_set() else _refused(successor, wanted.new)
+            if not (refused or superseded.is_set()) and self._holdings.fit(choice.kept):
                 await self._turn(told, successor, choice.evicted, traffic)
                 return ()
             if successor is not None:
                 successor.kill(deaths.RETIRED)
             if refused:
                 return refused
+        return ()
 
-    async def _prepare(self, told: "_Told") -> Handle | None:
+    def _would_lose_what_answers(self, told: "_Told") -> bool:
+        orders = self.orders or Orders()
+        lost = [one for one in orders.placements if one not in told.placements]
+        return any(_answers(one, orders.traffic) for one in lost)
+
+    async def _prepare(
+        self, told: "_Told", superseded: asyncio.Event | None = None
+    ) -> Handle | None:
         """The first slot's successor."""
         orders = structs.replace(self.orders or Orders(), placements=told.placements)
         first = self.slots[0]
         configuration = self._configure(first, orders, told.left_out)
-        successor = await first.prepare(configuration, START_WITHIN_S)
+        successor = await first.prepare(configuration, START_WITHIN_S, superseded)
         if successor is not None:
             self._holdings.learn(successor.started.result().models)
         return successor
@@ -166,6 +197,7 @@ class Placing:
 
     def direct(self, traffic: Traffic) -> None:
         before = self.orders or Orders()
+        self._words += 1
         self.turns += before.traffic != traffic
         self.orders = structs.replace(before, traffic=traffic)
 

@@ -13,17 +13,18 @@ executors hold is changed by successors (`placing.py`); who answers, by a word t
 
 import asyncio
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol, cast
 
 import structlog
 from msgspec import structs
 
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.placements import Orders, Placement, Shadows, Traffic
+from chimera.schemas.placements import Orders, Placement, Shadow, Shadows, Traffic
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import Block, Deferred, Loaded, Outcomes, Results, Started, Work
 from chimera.workers import deaths, kinds
+from chimera.workers.births import Births
 from chimera.workers.configuration import Configuration, configuration
 from chimera.workers.devices import devices
 from chimera.workers.distribution import Distribution
@@ -76,8 +77,11 @@ class Pool:
         answers: Answers,
         *,
         entry: Sequence[str] | None = None,
+        births: Births | None = None,
     ) -> None:
         """`entry` is what tests have instead of the executors' own command lines.
+
+        `births` may have some of them already.
 
         Raises:
             ConfigurationError: a limit is larger than what executors take.
@@ -91,6 +95,7 @@ class Pool:
         self._settings = settings
         self._answers = answers
         self._entry = entry
+        self._births = births or Births()
         self._slots: list[Slot] = []
         self._works = Distribution(self._ready, settings.batching.max_batch_size)
         self._toll = Toll()
@@ -116,7 +121,7 @@ class Pool:
             self._placing.begin(orders)
         found = await devices(self._settings.serving.devices)
         self._slots = [
-            Slot(f"{device}:{number}", device, self, self._command, self._placing.configuration)
+            self._slot(device, number)
             for device in found
             for number in range(self._settings.serving.executors)
         ]
@@ -125,6 +130,7 @@ class Pool:
         ready = asyncio.create_task(self._first.wait(), name="pool-ready")
         await asyncio.wait((self._main, ready), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
+        self._births.end()
         if self._main.done() and not self._main.cancelled():
             self._raise_failure(self._main)
         if orders is not None and self._first.is_set():
@@ -183,20 +189,36 @@ class Pool:
 
     # What executors hold, and who answers.
 
+    @property
+    def held(self) -> Collection[Placement]:
+        """What all that can compute now have."""
+        return self._placing.held
+
     async def hold(
         self,
         needed: Sequence[Placement],
         spare: Sequence[Placement] = (),
         traffic: Traffic | None = None,
+        superseded: asyncio.Event | None = None,
     ) -> tuple[Loaded, ...]:
         """Let executors hold these versions; each slot goes on as it is until a successor can.
 
         `spare` are held as far as there is room, the last used first; that one is missing is no
         reason to start executors anew. Returns what was refused; then nothing has changed. Who
         answers is changed only where who answers now has to go to make room: to `traffic`, slot by
-        slot. What executors refused when they started is tried again.
+        slot. What executors refused when they started is tried again. Once `superseded` is set it
+        is given up, if that is still possible; it is set here where what was said of who answers
+        meanwhile makes it so. Then nothing is known.
         """
-        return await self._placing.hold(needed, spare, traffic)
+        return await self._placing.hold(needed, spare, traffic, superseded or asyncio.Event())
+
+    def switch(self, model: str, weights: Mapping[str, float], shadow: Shadow | None) -> None:
+        """As `direct` and `mirror`, of one model; no weights: nothing answers for it."""
+        orders = self._placing.orders or Orders()
+        traffic = {name: one for name, one in orders.traffic.items() if name != model}
+        self.direct({**traffic, model: dict(weights)} if weights else traffic)
+        shadows = {name: one for name, one in orders.shadows.items() if name != model}
+        self.mirror({**shadows, model: shadow} if shadow is not None else shadows)
 
     def direct(self, traffic: Traffic) -> None:
         """From their next batches on, these versions answer.
@@ -282,6 +304,10 @@ class Pool:
                 handle.kill("stopped")
                 await handle.wait()
                 handle.close()
+
+    def _slot(self, device: str, number: int) -> Slot:
+        name, configure = f"{device}:{number}", self._placing.configuration
+        return Slot(name, device, self, self._births, self._command, configure)
 
     def _command(self, configuration: Configuration) -> Sequence[str]:
         return self._entry or kinds.entry(configuration.orders, configuration.device)

@@ -12,11 +12,12 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from chimera.schemas.work import Started
+from chimera.workers.births import Births
 from chimera.workers.configuration import Configuration
 from chimera.workers.deaths import RETIRED
 from chimera.workers.handle import Audience, Handle
@@ -48,6 +49,7 @@ class Slot:
         name: str,
         device: str,
         owner: Owner,
+        births: Births,
         entry: Callable[[Configuration], Sequence[str]],
         configure: Callable[["Slot"], Configuration],
     ) -> None:
@@ -55,7 +57,7 @@ class Slot:
         self.name, self.device = name, device
         self.handles: set[Handle] = set()  # of all that live: who computes, and who did or will
         self.current: Handle | None = None  # gets works once it has started
-        self._owner = owner
+        self._owner, self._births = owner, births
         self._entry = entry
         self._configure = configure
         self._vacant = asyncio.Event()
@@ -73,18 +75,26 @@ class Slot:
                 if self.current is not None:
                     await self._vacant.wait()
 
-    async def prepare(self, configuration: Configuration, within_s: float) -> Handle | None:
-        """Start a successor; None: it did not get as far as that."""
+    async def prepare(
+        self,
+        configuration: Configuration,
+        within_s: float,
+        superseded: asyncio.Event | None = None,
+    ) -> Handle | None:
+        """Start a successor; None: it did not get as far as that, also since it was superseded."""
         handle = await self._spawn(configuration)
         if handle is None:
             return None
-        ended = asyncio.ensure_future(handle.ended.wait())
+        ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(handle.ended.wait())]
+        if superseded is not None:
+            ends.append(asyncio.ensure_future(superseded.wait()))
         try:
             await asyncio.wait(
-                (handle.started, ended), timeout=within_s, return_when=asyncio.FIRST_COMPLETED
+                [handle.started, *ends], timeout=within_s, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
-            ended.cancel()
+            for end in ends:
+                end.cancel()
         if handle.is_ready:
             return handle
         handle.kill(RETIRED)
@@ -102,10 +112,16 @@ class Slot:
             self.current.kill(RETIRED)
 
     async def _spawn(self, configuration: Configuration) -> Handle | None:
-        handle = Handle(configuration, self._owner)
+        try:
+            birth = self._births.of(self._entry(configuration))
+        except OSError as error:
+            log.error("executor_not_spawned", slot=self.name, reason=str(error))
+            self._failures += 1
+            return None
+        handle = Handle(configuration, birth, self._owner)
         self.handles.add(handle)
         try:
-            await handle.spawn(self._entry(configuration))
+            await handle.configure()
         except OSError as error:
             log.error("executor_not_spawned", slot=self.name, reason=str(error))
             self._failures += 1

@@ -27,14 +27,16 @@ Tiers = tuple[TierArtifact, ...]
 
 def tiers_of(artifacts: Iterable[Artifact]) -> Tiers:
     """What a version may be served with, by the newest artifacts of each target."""
-    newest: dict[str, Artifact] = {}
-    for one in sorted(artifacts, key=_made):
-        newest[variant(one.tier, one.precision)] = one
     return tuple(
         TierArtifact(name, one.sha256, *_measured(one))
-        for name, one in sorted(newest.items())
+        for name, one in sorted(newest(artifacts).items())
         if one.verdict == "verified" and one.sha256 is not None
     )
+
+
+def newest(artifacts: Iterable[Artifact]) -> dict[str, Artifact]:
+    """Of each variant, by its name."""
+    return {variant(one.tier, one.precision): one for one in sorted(artifacts, key=_made)}
 
 
 def model_state(live: Live, tiers: Mapping[str, Tiers], command_id: str) -> ModelState:

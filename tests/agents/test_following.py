@@ -3,8 +3,10 @@
 # pyright: reportPrivateUsage=false
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import cast
+
+from msgspec import structs
 
 from chimera.agents.following.following import Following
 from chimera.agents.following.refusals import Refusals
@@ -18,25 +20,47 @@ TIERS = (TierArtifact("onnx-cpu", DIGEST),)
 
 
 class Executors:
-    """They load all but what is `broken`, and remember what they were asked for."""
+    """They load all but what is `broken`, as soon as they `may`, and remember what they were asked for."""
 
     def __init__(self) -> None:
         self.broken: set[str] = set()
+        self.held: list[Placement] = []
+        self.loads, self.may = asyncio.Event(), asyncio.Event()
+        self.may.set()
         self.asked: list[tuple[list[str], list[str]]] = []
         self.refused: Sequence[Loaded] = ()
         self.traffic: Traffic = {}
         self.shadows: Shadows = {}
 
     async def hold(
-        self, needed: Sequence[Placement], spare: Sequence[Placement], traffic: Traffic
+        self,
+        needed: Sequence[Placement],
+        spare: Sequence[Placement],
+        traffic: Traffic,
+        superseded: asyncio.Event,
     ) -> tuple[Loaded, ...]:
-        await asyncio.sleep(0)
         self.asked.append(([one.name for one in needed], [one.name for one in spare]))
-        return tuple(
+        self.loads.set()
+        waits = [asyncio.ensure_future(one.wait()) for one in (self.may, superseded)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for one in waits:
+            one.cancel()
+        if superseded.is_set():
+            return ()
+        refused = tuple(
             Loaded(one.model, one.version, one.digest, "", 0, "no room")
             for one in needed
             if one.name in self.broken
         )
+        if not refused:
+            self.held = [*needed, *spare]
+        return refused
+
+    def switch(self, model: str, weights: Mapping[str, float], shadow: Shadow | None) -> None:
+        self.traffic = {name: one for name, one in self.traffic.items() if name != model}
+        self.shadows = {name: one for name, one in self.shadows.items() if name != model}
+        self.traffic |= {model: dict(weights)} if weights else {}
+        self.shadows |= {model: shadow} if shadow is not None else {}
 
     def direct(self, traffic: Traffic) -> None:
         self.traffic = traffic
@@ -87,17 +111,30 @@ class Case:
             (one.model, one.version, tries)
         )
 
-    async def follow(self, *states: ModelState) -> None:
+    def read(self, *states: ModelState) -> None:
         for one in states:
-            self.following._want(one)
+            self.following._take(one.model, one, self.executors)
+
+    async def follow(self, *states: ModelState) -> None:
+        self.read(*states)
         await self.following._change(self.executors)
+
+    async def loading(self, *states: ModelState) -> "asyncio.Task[None]":
+        """The executors are asked, and load until they `may` have done so."""
+        self.executors.may.clear()
+        self.executors.loads.clear()
+        change = asyncio.create_task(self.follow(*states))
+        await self.executors.loads.wait()
+        return change
 
 
 def run(scenario: Callable[[Case], Awaitable[None]]) -> None:
     async def main() -> None:
         case = Case()
-        await asyncio.wait_for(scenario(case), 10)
-        await case.following.stop()
+        try:
+            await asyncio.wait_for(scenario(case), 10)
+        finally:
+            await case.following.stop()
 
     asyncio.run(main())
 
@@ -145,5 +182,77 @@ def test_refusal_of_executors_that_started_is_told_once() -> None:
         case.following._note_lacking(refused * 2)
         assert case.told == [("a", "2", 1)], "a way back is not missed until it is wanted"
         assert not list(case.following._pending()), "not before a pause"
+
+    run(scenario)
+
+
+def test_rollback_to_what_executors_have_does_not_wait_for_a_load() -> None:
+    async def scenario(case: Case) -> None:
+        await case.follow(state("a", 1, "1"))
+        await case.follow(state("a", 2, "2", before="1"), state("b", 1, "1"))
+        load = await case.loading(state("b", 2, "2", before="1"))
+        case.read(state("a", 3, "1", before="2"))
+        assert case.executors.traffic == {"a": {"1": 1.0}, "b": {"1": 1.0}}
+        assert case.serves == {"a": 3, "b": 1} and not load.done()
+        case.executors.may.set()
+        await load
+        assert case.executors.traffic == {"a": {"1": 1.0}, "b": {"2": 1.0}}
+        assert case.serves == {"a": 3, "b": 2}, "what a load was begun for turns nothing back"
+        assert case.following.state("a") == state("a", 3, "1", before="2")
+
+    run(scenario)
+
+
+def test_model_that_is_gone_answers_nothing_while_another_loads() -> None:
+    async def scenario(case: Case) -> None:
+        await case.follow(state("a", 1, "1"), state("b", 1, "1"))
+        load = await case.loading(state("b", 2, "2"))
+        case.following._take("a", None, case.executors)
+        assert case.executors.traffic == {"b": {"1": 1.0}}
+        case.executors.may.set()
+        await load
+        assert case.executors.traffic == {"b": {"2": 1.0}} and case.following.state("a") is None
+
+    run(scenario)
+
+
+def test_load_that_nobody_wants_any_more_is_given_up() -> None:
+    async def scenario(case: Case) -> None:
+        await case.follow(state("a", 1, "1"))
+        load = await case.loading(state("a", 2, "2", before="1"))
+        case.read(state("a", 3, "1"))
+        await load  # and it may not
+        assert case.executors.traffic == {"a": {"1": 1.0}} and case.serves == {"a": 3}
+        assert case.told == [], "it was not refused"
+        case.executors.may.set()
+        await case.follow()
+        assert case.executors.asked[-1] == (["a/1"], [])
+
+    run(scenario)
+
+
+def test_load_goes_on_where_what_is_loaded_is_a_way_back_now() -> None:
+    async def scenario(case: Case) -> None:
+        await case.follow(state("a", 1, "1"))
+        load = await case.loading(state("a", 2, "2", before="1"))
+        case.read(state("a", 3, "1", before="2"))
+        assert case.serves == {"a": 3} and not load.done()
+        case.executors.may.set()
+        await load
+        assert case.executors.traffic == {"a": {"1": 1.0}} and case.serves == {"a": 3}
+        case.read(state("a", 4, "2", before="1"))
+        assert case.executors.traffic == {"a": {"2": 1.0}}, "it is there"
+
+    run(scenario)
+
+
+def test_version_of_other_tiers_is_no_version_that_executors_have() -> None:
+    async def scenario(case: Case) -> None:
+        await case.follow(state("a", 1, "1"))
+        await case.follow(state("a", 2, "2", before="1"))
+        again = state("a", 3, "1")
+        other = structs.replace(again.live[0], tiers=(TierArtifact("torch-cpu", DIGEST),))
+        case.read(structs.replace(again, live=(other,)))
+        assert case.executors.traffic == {"a": {"2": 1.0}}, "it is laid out and loaded first"
 
     run(scenario)

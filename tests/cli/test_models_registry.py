@@ -1,7 +1,8 @@
-"""`chimera models` on a real registry: register, look up."""
+"""`chimera models` on a real registry: register, look up, measure."""
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from chimera.cli.main import app
 from chimera.cli.models.registry import opened
 from chimera.cli.postgres.config import APPLICATION
 from chimera.cli.postgres.server import EmbeddedPostgres
+from chimera.schemas.compile_report import TierReport
 from chimera.schemas.deployments import Change
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.model_commands import WatchPolicy
@@ -24,7 +26,9 @@ from chimera.stores import schema
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.registry.records import Artifact
 from chimera.stores.registry.registry import Registry
-from chimera.workers.models import write_model
+from chimera.workers.backends.onnx_runtime import OnnxRuntime
+from chimera.workers.models import read_manifest, write_model
+from tests.stores.places import verified
 from tests.workers.rig import manifest, sums
 
 T = TypeVar("T")
@@ -189,3 +193,49 @@ def test_show_of_what_is_not_registered_says_so() -> None:
     status, _, error = run("show", "nobody")
     assert status == 1
     assert error == "chimera models: no model nobody is registered\n"
+
+
+def stored_graph(place: Path, folder: Path) -> str:
+    """Of a registered version, as its tier on the processor has it; its digest in the store."""
+    found = read_manifest(folder)
+    graph = place / "graph.onnx"
+    OnnxRuntime("cpu", 1).save_optimised(found, (folder / found.source).read_bytes(), graph)
+    return Artifacts(str(place / ".chimera/artifacts"), place / "cache").put(graph).sha256
+
+
+def test_bench_measures_the_verified_tiers_of_what_serves(
+    place: Path, server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHIMERA_COMPILING__MEASURE_S", "0.02")
+    for version in ("1", "2"):
+        folder = folder_of(place, "measured", version=version)
+        assert run("register", folder)[0] == 0
+    status, _, error = run("bench", "measured")
+    assert (status, "compile it first" in error) == (1, True)
+    graph = stored_graph(place, folder_of(place / "again", "measured"))
+    (place / "spoilt.onnx").write_bytes(b"no graph")
+    spoilt = Artifacts(str(place / ".chimera/artifacts"), place / "cache").put(
+        place / "spoilt.onnx"
+    )
+
+    async def deploy(registry: Registry) -> None:
+        await registry.add_artifact("measured", "1", verified(graph))
+        broken = msgspec.to_builtins(TierReport("onnx-cpu", "int8", "verified"), str_keys=True)
+        made = Artifact("onnx-cpu", "int8", "x", "verified", "", spoilt.sha256, 8, broken)
+        await registry.add_artifact("measured", "1", made)
+        await registry.record_deployment("measured", Change("deploy", "ann", "", "1"))
+
+    asked(server, deploy)
+    status, out, error = run("bench", "measured")
+    assert status == 0, error
+    assert out.startswith("measured 1, ") and "onnx-cpu: measuring" in error
+    for rows in (1, 32, 256):
+        assert f"batch {rows}: onnx-cpu" in out, "what would be chosen"
+        assert re.search(
+            rf"^batch {rows}\n  onnx-cpu  █+─* \d+\.\d+ / \d+\.\d+ ms$", out, re.MULTILINE
+        )
+    assert re.search(r"int8 .*failed: ", out), "it hides no other"
+    folder = place / ".chimera" / "benched" / "measured" / "1"
+    assert (folder / "tiers.png").read_bytes().startswith(b"\x89PNG")
+    assert run("bench", folder)[1].splitlines()[0] == out.splitlines()[0], "it can be shown again"
+    assert run("bench", "measured", "3")[0] == run("bench", "nobody")[0] == 1

@@ -2,10 +2,13 @@
 
 import asyncio
 import re
+import signal
+import time
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from chimera.schemas.model_events import VersionRefused
@@ -68,6 +71,53 @@ def test_node_serves_what_the_topic_says_and_follows_its_changes(
     finally:
         traffic.close()
         assert node.stop(30) == 0
+
+
+def stopped_successor(node: psutil.Process, known: set[int]) -> psutil.Process:
+    """The executor that the node starts next, stopped before it can have loaded anything."""
+    while True:
+        for child in node.children():
+            if child.pid not in known:
+                child.send_signal(signal.SIGSTOP)
+                return child
+        time.sleep(0.002)
+
+
+@pytest.mark.timeout(300)
+def test_rollback_is_visible_while_another_version_loads(registry: tuple[Place, Registry]) -> None:
+    place, controller = registry
+    one, two = controller.compile("1"), controller.compile("2")
+    other, late = controller.compile("1", model="other"), controller.compile("2", model="other")
+    controller.publish(two, before=(one,))
+    controller.publish(other, model="other")
+    traffic = Traffic(place)
+    node = place.node()
+    process, log = psutil.Process(node.pid), place.folder / "node.log"
+    try:
+        assert (traffic.version(), traffic.version("other")) == ("2", "1")
+        executors = {child.pid for child in process.children()}
+        started = log.read_text().count("executor_started")
+
+        def are_loading() -> bool:
+            return log.read_text().count("executor_started") == started and slow.is_running()
+
+        controller.publish(late, before=(other,), model="other")
+        slow = stopped_successor(process, executors)
+        controller.publish(one, before=(two,))
+        until(lambda: traffic.version() == "1")
+        controller.publish(two, before=(one,))
+        until(lambda: page(place).revisions["digits"] == 5)
+        assert traffic.version() == "2" and traffic.version("other") == "1"
+        assert are_loading(), "nobody waited for it"
+        controller.publish(other, model="other")
+        until(lambda: not slow.is_running())
+        assert log.read_text().count("executor_started") == started, "it was given up"
+        controller.publish(late, before=(other,), model="other")
+        until(lambda: traffic.version("other") == "2")
+        assert page(place).restarts.total() == 0
+    finally:
+        traffic.close()
+        assert node.stop(30) == 0, log.read_text()[-3000:]
 
 
 @pytest.mark.timeout(300)

@@ -1,7 +1,8 @@
 """An executor whose models misbehave on demand; tests run it in place of the real one.
 
 A request has one row of two numbers: what to do, and a number that comes back, plus one. The model
-`slow` takes 50 ms a batch; one whose file says `takes 64` holds so many MiB. What is to be done from
+`slow` takes 50 ms a batch; one whose file says `takes 64` holds so many MiB; a tier is
+loaded only once nothing called `hold` lies in its folder. What is to be done from
 `SHADOW` on the version `shadow` does alone. A value with `die-decoding` in it ends the process while
 it is decoded.
 """
@@ -77,6 +78,8 @@ class Loader:
         return made
 
     def open(self, manifest: Manifest, source: bytes, variant: Variant) -> Hostile:
+        while Path(variant.folder, "hold").exists():
+            time.sleep(0.01)
         made = Hostile(manifest, variant.name, variant.folder)
         made.held = self.load(manifest, source).held
         return made

@@ -24,6 +24,7 @@ from chimera.schemas.placements import Orders
 from chimera.schemas.serving_settings import ServingSettings, ShadowsSettings
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import BatchStory, Block, Deferred, Outcomes, Results, Work
+from chimera.workers.births import Births
 from chimera.workers.kinds import ONNX
 from chimera.workers.models import write_model
 from chimera.workers.pool import Pool
@@ -156,13 +157,14 @@ class Rig:
         entry: Sequence[str] | None = HOSTILE,
         orders: Orders | None = None,
         shadows: ShadowsSettings = ShadowsSettings(),  # noqa: B008  # frozen
+        births: Births | None = None,
         **serving: Any,
     ) -> None:
         settings = Settings(
             serving=ServingSettings(models_dir=models_dir, devices=("cpu",), **serving),
             shadows=shadows,
         )
-        self.pool = Pool(settings, self, entry=entry)
+        self.pool = Pool(settings, self, entry=entry, births=births)
         self._orders = orders
         self.codes: dict[tuple[int, int], int] = {}
         self.bodies: dict[tuple[int, int], bytes] = {}

@@ -1,5 +1,8 @@
 """What executors hold and who answers, changed while they compute: nothing is lost or answered twice."""
 
+# pyright: reportPrivateUsage=false
+# (a pool tells nobody of executors that do not compute yet)
+
 import asyncio
 from pathlib import Path
 
@@ -9,7 +12,17 @@ from chimera.schemas.manifest import File
 from chimera.schemas.placements import Orders, Placement, Shadow, Traffic, Variant
 from chimera.workers import slots
 from chimera.workers.models import write_model
-from tests.workers.rig import REAL, Rig, block, manifest, request, sums, work, write_hostile
+from tests.workers.rig import (
+    REAL,
+    WITHIN_S,
+    Rig,
+    block,
+    manifest,
+    request,
+    sums,
+    work,
+    write_hostile,
+)
 
 DEADLY = b"dies while it is loaded"
 
@@ -327,5 +340,60 @@ def test_ways_back_go_before_what_answers(large: list[Placement]) -> None:
             assert await rig.pool.hold([three], [two, one], to("3")) == ()
             assert held(rig) == ["1", "3"] and rig.pool.turns == turns
             assert await answered_by(rig, 0) == (b"1" * 64, "1")
+
+    asyncio.run(scenario())
+
+
+def shut(placement: Placement, *, is_shut: bool = True) -> None:
+    """From now on whoever loads it waits."""
+    gate = Path(placement.folder, "hold")
+    gate.touch() if is_shut else gate.unlink()
+
+
+async def loading(rig: Rig, *, known: int = 1) -> None:
+    """Until one more executor lives than the slots have."""
+    async with asyncio.timeout(WITHIN_S):
+        while len(list(rig.pool._handles())) == known:  # noqa: ASYNC110  # nobody tells of it
+            await asyncio.sleep(0.01)
+
+
+def test_load_that_is_superseded_is_given_up_at_once(large: list[Placement]) -> None:
+    one, two, *_ = large
+
+    async def scenario() -> None:
+        shut(two)
+        async with Rig(Path(), orders=Orders((one,), to("1"))) as rig:
+            before, superseded = rig.pool.executors, asyncio.Event()
+            hold = asyncio.create_task(rig.pool.hold([two], [one], to("2"), superseded))
+            await loading(rig)
+            assert list(rig.pool.held) == [one]
+            superseded.set()
+            assert await hold == () and list(rig.pool.held) == [one]
+            shut(two, is_shut=False)
+            assert await rig.pool.hold([two], [one], to("2")) == ()
+            assert sorted(held.version for held in rig.pool.held) == ["1", "2"]
+            assert before != rig.pool.executors and rig.deaths == []
+
+    asyncio.run(scenario())
+
+
+def test_load_does_not_end_what_was_told_to_answer_meanwhile(large: list[Placement]) -> None:
+    one, two, three, _ = large
+
+    async def scenario() -> None:
+        orders = Orders((two,), to("2"), spare=(one,))
+        async with Rig(Path(), orders=orders, model_memory_bytes=BUDGET) as rig:
+            shut(three)
+            superseded = asyncio.Event()
+            hold = asyncio.create_task(rig.pool.hold([two, three], [one], to("2"), superseded))
+            await loading(rig)
+            rig.pool.switch("hostile", {"1": 1.0}, None)
+            assert await answered_by(rig, 0) == (b"1" * 64, "1")
+            shut(three, is_shut=False)
+            assert await hold == () and superseded.is_set()
+            assert held(rig) == ["1", "2"]
+            assert await answered_by(rig, 1) == (b"1" * 64, "1")
+            assert await rig.pool.hold([one, three], [two], to("1")) == ()
+            assert held(rig) == ["1", "3"] and rig.deaths == []
 
     asyncio.run(scenario())

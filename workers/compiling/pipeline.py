@@ -75,7 +75,7 @@ def compile(
     bench = Bench(workshop, expected, out, progress)
     wanted = targets.tiers or tuple(BY_NAME)
     attempts = [one for tier in TIERS for one in bench.attempts(tier, wanted=tier.name in wanted)]
-    reports = _measured(attempts, workshop, settings.measure_s, progress)
+    reports = measured(attempts, workshop.feeds(), settings.measure_s, progress)
     report = CompileReport(
         manifest.name,
         manifest.version,
@@ -121,10 +121,14 @@ def _reference(workshop: Workshop) -> Backend:
     return eager.wrap(manifest, workshop.module())
 
 
-def _measured(
-    attempts: Sequence[Attempt], workshop: Workshop, seconds: float, progress: Progress
+def measured(
+    attempts: Sequence[Attempt], feeds: measurement.Feeds, seconds: float, progress: Progress
 ) -> list[TierReport]:
-    """All verified backends of a device in turns; the others' reports as they are."""
+    """All verified backends of a device in turns; the others' reports as they are.
+
+    Raises:
+        ChimeraError: as `Backend.run`.
+    """
     done: dict[str, Timings] = {}
     for kind in EAGER:
         chosen = {
@@ -136,7 +140,7 @@ def _measured(
             continue
         progress(Step(", ".join(chosen), "measuring"))
         backends = {name: one.backend for name, one in chosen.items() if one.backend is not None}
-        for name, steady in measurement.steady(backends, workshop.feeds(), seconds).items():
+        for name, steady in measurement.steady(backends, feeds, seconds).items():
             timings = chosen[name].report.timings
             assert timings is not None  # what is verified was timed
             done[name] = replace(timings, steady=steady)
