@@ -1,11 +1,12 @@
 """The local stack: real servers on this machine, topics in order, nodes under supervision.
 
     up ── lock ─┬─ Kafka (embedded, or the cluster of the settings) ── topics ─┬─ nodes ── ready
-                └─ Postgres (embedded, or the server of the settings) ── tables ┘
-    down ── nodes ── Kafka ── Postgres ── unlock
+                └─ Postgres (embedded, or the server of the settings) ── tables ┴─ warehouse
+    down ── nodes, warehouse ── Kafka ── Postgres ── unlock
 
 Its state stands in `stack_state`, so that other commands find it. A server that dies is started
-again on its folder and port; the nodes live through that. `tests/cli/test_stack.py` runs it.
+again on its folder and port; the nodes live through that. A warehouse is there while the journal is on:
+one that ends for good ends nothing else. `tests/cli/test_stack.py` runs it.
 """
 
 import asyncio
@@ -16,16 +17,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import structlog
+
 from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.cli.stack import locks
 from chimera.cli.stack import state as stack_state
 from chimera.cli.stack.state import StackState, find_bootstrap
-from chimera.cli.stack.supervised import Supervised
+from chimera.cli.stack.supervised import NodeFailed, Supervised
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.settings import Settings
 
 if TYPE_CHECKING:
     from chimera.cli.stack.registry import StackRegistry
+
+log = structlog.get_logger(__name__)
 
 __all__ = ["Stack", "find_bootstrap", "node_command", "sync_topics"]
 
@@ -33,7 +38,7 @@ NODE_STOP_WITHIN_S = 30.0  # revocation, what executors are busy with, and their
 _WATCH_EVERY_S = 0.2
 
 Command = Callable[[str, Path], Sequence[str]]
-"""A node's command line, of Kafka's address and the file that it writes once it is ready."""
+"""A process's command line, of Kafka's address and the file that it writes once it is ready."""
 
 
 class Stack:
@@ -45,10 +50,14 @@ class Stack:
         nodes: int = 1,
         *,
         command: Command | None = None,
+        warehouse_command: Command | None = None,
     ) -> None:
         self.settings = settings
         self.folder = settings.stack.dir.expanduser().absolute()
         self._command = command or node_command
+        self._warehouse_command = warehouse_command or process_command("warehouse")
+        self._warehouse: Supervised | None = None
+        self._has_failed = False  # the warehouse, for good
         self._kafka: EmbeddedKafka | None = None
         if settings.kafka.bootstrap is None:
             kafka = settings.kafka
@@ -107,6 +116,11 @@ class Stack:
             node = Supervised(self._command(self.bootstrap, ready_file), ready_file)
             node.start()
             self._nodes.append(node)
+        if self.settings.journal.enabled:
+            ready_file = self.folder / "warehouse.ready"
+            command = self._warehouse_command(self.bootstrap, ready_file)
+            self._warehouse = Supervised(command, ready_file, name="warehouse")
+            self._warehouse.start()
         self._write()
 
     def watch(self, until: Callable[[], bool]) -> None:
@@ -123,16 +137,18 @@ class Stack:
                 self._registry.watch()
             for node in self._nodes:
                 node.watch()
+            self._watch_warehouse()
             self._write()
             time.sleep(_WATCH_EVERY_S)
 
     def stop(self) -> None:
         """End the nodes, then the servers; everything is gone when it returns."""
-        for node in self._nodes:
-            node.ask_to_stop()
+        running = [*self._nodes, *([self._warehouse] if self._warehouse is not None else [])]
+        for one in running:
+            one.ask_to_stop()
         until = time.monotonic() + NODE_STOP_WITHIN_S
-        for node in self._nodes:
-            node.stop(max(0.0, until - time.monotonic()))
+        for one in running:
+            one.stop(max(0.0, until - time.monotonic()))
         if self._kafka is not None:
             self._kafka.stop()
         if self._registry is not None:
@@ -145,6 +161,8 @@ class Stack:
     @property
     def state(self) -> StackState:
         nodes = tuple(node.state for node in self._nodes)
+        warehouse = self._warehouse.state if self._warehouse is not None else None
+        is_settled = warehouse is None or warehouse.ready or self._has_failed
         kafka, registry = self._kafka, self._registry
         serve = (kafka is None or kafka.running) and (registry is None or registry.running)
         return StackState(
@@ -154,8 +172,19 @@ class Stack:
             postgres=registry.place if registry is not None else None,
             postgres_pid=registry.pid if registry is not None else None,
             nodes=nodes,
-            ready=serve and all(node.ready for node in nodes),
+            warehouse=warehouse,
+            ready=serve and all(node.ready for node in nodes) and is_settled,
         )
+
+    def _watch_warehouse(self) -> None:
+        """Lanes go on without it: Kafka keeps what it has not read."""
+        if self._warehouse is None or self._has_failed:
+            return
+        try:
+            self._warehouse.watch()
+        except NodeFailed as error:
+            self._has_failed = True
+            log.error("warehouse_failed", reason=str(error))
 
     @property
     def _embedded(self) -> EmbeddedKafka:
@@ -192,8 +221,17 @@ def _registry(settings: Settings) -> "StackRegistry":
 
 def node_command(bootstrap: str, ready_file: Path) -> list[str]:
     """How a node is run in a process of its own."""
-    arguments = ["--bootstrap", bootstrap, "--ready-file", str(ready_file)]
-    return [sys.executable, "-m", "chimera.cli", "node", *arguments]
+    return list(process_command("node")(bootstrap, ready_file))
+
+
+def process_command(name: str) -> Command:
+    """How one of our commands is run in a process of its own."""
+
+    def command(bootstrap: str, ready_file: Path) -> list[str]:
+        arguments = ["--bootstrap", bootstrap, "--ready-file", str(ready_file)]
+        return [sys.executable, "-m", "chimera.cli", name, *arguments]
+
+    return command
 
 
 async def sync_topics(settings: Settings, bootstrap: str, *, change: bool) -> None:
