@@ -26,7 +26,7 @@ _NUMPY = {
 }
 _DTYPES = {kind: np.dtype(name) for kind, name in _NUMPY.items()}
 _LIMITS = {
-    kind: (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    kind: (np.int64(np.iinfo(dtype).min), np.int64(np.iinfo(dtype).max))
     for kind, dtype in _DTYPES.items()
     if dtype.itemsize < 8
 }
@@ -39,7 +39,7 @@ class Choice(NamedTuple):
     """Of each row one of a few texts, by its number."""
 
     values: Sequence[str]
-    index: Numbers
+    places: Numbers
 
 
 Streams = tuple[bytes, ...]
@@ -115,12 +115,12 @@ def _dictionary(choices: Iterable[Choice]) -> list[bytes]:
     """Each text once, then the rows' numbers in it."""
     known: dict[str, int] = {}
     pieces: list[Numbers] = []
-    for values, index in choices:
-        places = [known.setdefault(value, len(known)) for value in values]
-        if len(places) == 1:
-            pieces.append(np.broadcast_to(np.int64(places[0]), len(index)))
+    for values, places in choices:
+        here = [known.setdefault(value, len(known)) for value in values]
+        if len(here) == 1:
+            pieces.append(np.broadcast_to(np.int64(here[0]), len(places)))
         else:
-            pieces.append(np.array(places, np.int64)[index])
+            pieces.append(np.array(here, np.int64)[places])
     width, dtype = next((code, name) for limit, code, name in _WIDTHS if len(known) <= limit)
     rows = sum(map(len, pieces))
     keys = b"".join(_text(value.encode()) for value in known)

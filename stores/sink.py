@@ -8,7 +8,7 @@
 A batch is repeated exactly until it is there: a restart finds what was decided and cuts the same
 records again, under the same token, so an INSERT that was slow and one that repeats it are one.
 Boundaries are decided by count, bytes or time, once; they are not derived again.
-One sink at a time may own a partition. `tests/stores/test_sink.py` kills it at every step.
+One sink at a time may own a partition. `tests/stores/test_sink.py`; `tests/integration/test_sink_survival.py` kills it at every step.
 """
 
 import hashlib
