@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -109,7 +109,7 @@ class _Trial:
         }
 
     @contextmanager
-    def warehouse(self) -> Iterator[psutil.Process]:
+    def warehouse(self) -> Generator[psutil.Process]:
         """One that serves; its backlog it only begins to read."""
         ready = self._folder / "ready"
         ready.unlink(missing_ok=True)

@@ -91,7 +91,7 @@ class Texts(Sequence[bytes]):
         return iter(self._each)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and self._each == list(other)
+        return self._each == (other._each if isinstance(other, Texts) else other)
 
     __hash__ = None  # type: ignore[assignment]  # as of a list
 

@@ -164,7 +164,7 @@ class Readers:
     def _connect(self) -> Any:
         import chdb
 
-        return chdb.connect(self._path)
+        return chdb.connect(self._path)  # type: ignore[no-untyped-call]  # it has no types
 
     def _told(self, sql: str) -> str:
         found: bytes = self._control.query(sql, "TabSeparated").bytes()

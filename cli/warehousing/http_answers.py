@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from chimera.stores.readers import Question, Reader, Readers, StatementFailed, Whole
 
@@ -29,7 +29,7 @@ class Answering:
         self._question = question
         self._opened = ExitStack()
         self._reader: Reader | None = None
-        self._running: asyncio.Future[object] | None = None
+        self._running: asyncio.Future[Any] | None = None
 
     async def whole(self) -> Whole:
         """Raises StatementFailed."""

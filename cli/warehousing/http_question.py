@@ -8,12 +8,13 @@ A form (multipart) carries `query` and parameters, too. What only a writer or a 
 over; what would change the answer and is not known here is refused. `tests/integration/test_http_interface.py`.
 """
 
+import base64
 import hmac
 import re
 import uuid
 from typing import NamedTuple
 
-from aiohttp import BasicAuth, web
+from aiohttp import web
 
 from chimera.cli.warehousing.http_bodies import decoded
 from chimera.stores.readers import Question, StatementFailed
@@ -109,9 +110,10 @@ def is_admitted(request: web.Request, password: str | None) -> bool:
     authorization = request.headers.get("Authorization", "")
     if authorization.lower().startswith("basic "):
         try:
-            given = BasicAuth.decode(authorization, encoding="utf-8").password
+            pair = base64.b64decode(authorization[len("basic ") :], validate=True).decode()
         except ValueError:
             return False
+        given = pair.partition(":")[2]
     return hmac.compare_digest(given.encode(), password.encode())
 
 

@@ -30,7 +30,8 @@ async def serving(settings: ClickHouseSettings, metrics: CollectorRegistry) -> A
     if settings.http_port is None:
         yield
         return
-    password = settings.http_password and settings.http_password.get_secret_value()
+    secret = settings.http_password
+    password = secret.get_secret_value() if secret is not None else ""
     if not password and not _is_loopback(settings.http_host):
         raise ConfigurationError(
             f"CHIMERA_CLICKHOUSE__HTTP_PASSWORD: {settings.http_host} is not on loopback, so clients"
