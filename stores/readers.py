@@ -6,7 +6,7 @@
 A handle takes a millisecond to open, so each statement has its own: nothing of one is left for the
 next. They live in the process that owns the folder, beside its writer. What the engine's `readonly`
 still lets through is refused by its words (`statement.py`). All of it blocks.
-`tests/stores/test_readers.py`.
+`tests/cli/test_http_interface.py`.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false

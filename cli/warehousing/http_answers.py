@@ -3,7 +3,7 @@
     taken ── a turn, or too many wait ── a reader ── whole, or block by block
           └─ at the end, however it comes: the statement is killed, its thread awaited, the turn free
 
-`tests/integration/test_http_interface.py`.
+`tests/cli/test_http_interface.py`.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 gzip and deflate (RFC 9110), lz4 (frames) and zstd, as ClickHouse has them over HTTP. An answer is
 encoded block by block and flushed after each, so that a client reads rows while others are made.
-`tests/integration/test_http_interface.py`.
+`tests/cli/test_http_interface.py`.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false

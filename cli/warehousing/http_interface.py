@@ -6,7 +6,7 @@
 A reader serves one statement at a time; some wait their turn, and more are refused. A client that goes
 away ends its statement. Errors have ClickHouse's text, code and status; one that comes after the first
 block is told in the body, behind a tag that a header announced, as ClickHouse does it.
-`tests/integration/test_http_interface.py` asks with clickhouse-connect and by hand.
+`tests/cli/test_http_interface.py` asks with clickhouse-connect and by hand.
 """
 
 import json

@@ -5,7 +5,7 @@
     settings       those of the answer's looks, and limits that are lower than ours
 
 A form (multipart) carries `query` and parameters, too. What only a writer or a session needs is passed
-over; what would change the answer and is not known here is refused. `tests/integration/test_http_interface.py`.
+over; what would change the answer and is not known here is refused. `tests/cli/test_http_interface.py`.
 """
 
 import base64
