@@ -1,9 +1,10 @@
-"""A warehouse of one topic that lives until it has so many rows, or comes to a fail-point.
+"""A warehouse of one topic that dies at each of some fail-points, and lives until it has all rows.
 
-    python -m tests.integration.sink_process KAFKA TOPIC FOLDER --until ROWS [--kill STEP:N] [--lose N]
+    python -m tests.integration.sink_process KAFKA TOPIC FOLDER ROWS STEP:N ...
 
-STEP for the N-th time: it is killed there. Lost: that many INSERTs are done and nobody hears of it.
-It prints rows, distinct requests, and one more than the largest offset.
+STEP for the N-th time: it is killed there, and another comes. The last one loses the answers of two
+INSERTs, and is then told that nobody is there. It prints the signals that ended the others, then rows,
+distinct requests, and one more than the largest offset.
 """
 
 import argparse
@@ -59,9 +60,9 @@ def killer(at: str) -> Callable[[str], None]:
     return step
 
 
-async def live(given: argparse.Namespace, engine: Losing) -> None:
+async def live(given: argparse.Namespace, engine: Losing, kill: str) -> None:
     where = clients.consumer_arguments(KafkaSettings(), given.kafka, "sink")
-    sink = Sink(engine, inference_log.LOG, Limits(rows=2 * SIZE, seconds=0.02), killer(given.kill))
+    sink = Sink(engine, inference_log.LOG, Limits(rows=2 * SIZE, seconds=0.02), killer(kill))
     reader = Warehouse(
         given.topic, 1, sink, WarehouseMetrics(), {**where, "group_id": f"{given.topic}.warehouse"}
     )
@@ -69,7 +70,7 @@ async def live(given: argparse.Namespace, engine: Losing) -> None:
     running = asyncio.create_task(reader.run())
     try:
         while not running.done():
-            if (await asyncio.to_thread(engine.rows, COUNT))[0][0] >= given.until:
+            if (await asyncio.to_thread(engine.rows, COUNT))[0][0] >= given.rows:
                 return
             await asyncio.sleep(0.02)
         await running
@@ -80,22 +81,34 @@ async def live(given: argparse.Namespace, engine: Losing) -> None:
         await reader.stop()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    for name in ("kafka", "topic", "folder"):
-        parser.add_argument(name)
-    parser.add_argument("--until", type=int, required=True)
-    parser.add_argument("--kill", default="")
-    parser.add_argument("--lose", type=int, default=0)
-    given = parser.parse_args()
-    agent.AGAIN_S = 0.01
+def life(given: argparse.Namespace, kill: str = "", lost: int = 0) -> None:
     made = clickhouse.embedded(Path(given.folder))
     engine = Losing(made._client)  # pyright: ignore[reportPrivateUsage]  # the same handle
     warehouse_tables.migrate(engine)
-    engine.left = given.lose
-    asyncio.run(live(given, engine))
+    engine.left = lost
+    asyncio.run(live(given, engine, kill))
     sys.stdout.write(" ".join(map(str, engine.rows(COUNT)[0])))
     engine.close()
+
+
+def main() -> None:
+    """Each life is a fork, so that only the engine is loaded again."""
+    parser = argparse.ArgumentParser()
+    for name in ("kafka", "topic", "folder"):
+        parser.add_argument(name)
+    parser.add_argument("rows", type=int)
+    parser.add_argument("kills", nargs="*")
+    given = parser.parse_args()
+    agent.AGAIN_S = 0.01
+    for kill in given.kills:
+        child = os.fork()
+        if not child:
+            life(given, kill)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+    life(given, lost=2)
 
 
 if __name__ == "__main__":

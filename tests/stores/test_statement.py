@@ -1,11 +1,14 @@
 """Words of a statement: what it asks for, and that nothing hides in texts, comments or quotes."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chimera.schemas.errors import ClickHouseRefused
-from chimera.stores.statement import asked_format, require_harmless
+from chimera.stores.clickhouse import ClickHouse
+from chimera.stores.statement import Token, asked_format, require_harmless, tokens
 
 TABLE_FUNCTIONS = frozenset({"file", "url", "numbers", "values"})
 
@@ -71,6 +74,52 @@ def test_harmless_statement_passes(sql: str) -> None:
 def test_harmful_statement_is_refused(sql: str) -> None:
     with pytest.raises(ClickHouseRefused):
         require_harmless(sql, TABLE_FUNCTIONS)
+
+
+WRAPPED = [
+    "‘a’,%s,‘b’",
+    "‘,%s,’",
+    "1 AS “a,%s,b”",
+    "$a$,%s,$a$",
+    "$a$x$b$,%s,$b$y$a$",
+    "$$,%s,$$",
+    "$é$,%s,$é$",
+    "1 --,%s",
+    "1 --x\n,%s",
+    "1 --x\r,%s",
+    "1 -- \0\n,%s",
+    "1 --x\x0b,%s",
+    "1 --x\u2028,%s",
+    "1 #,%s",
+    "1 # ,%s",
+    "1 # x\n,%s",
+    "1 //,%s",
+    "1 /*,%s,*/",
+    "1 /* /* */,%s,/* */",
+    "'a\\',%s,\\'b'",
+    "'a\\\\',%s,'b'",
+    "'a'',%s,''b'",
+    "1 AS `a\\`,%s,b`",
+    "1 AS `a``,%s,``b`",
+    '1 AS "a"",%s,""b"',
+    "x'41',%s",
+]
+
+
+def test_what_the_engine_calls_is_seen(engine: ClickHouse, tmp_path: Path) -> None:
+    """However it is wrapped: where the engine reads the file, the word was found."""
+    secret = tmp_path / "secret"
+    secret.write_text("hidden")
+    called = 0
+    for wrapped in WRAPPED:
+        sql = "SELECT " + wrapped.replace("%s", f"file('{secret}')")
+        try:
+            is_read = "hidden" in str(engine.rows(sql))
+        except ClickHouseRefused:
+            continue
+        called += is_read
+        assert not is_read or Token("word", "file") in tokens(sql), sql
+    assert called >= 5  # else this would show nothing
 
 
 @given(st.text(alphabet="'\"`\\$-/*# \nfile(;ax1", max_size=60))
