@@ -4,7 +4,7 @@ A reader's handle changes nothing (`readonly`), but it would still read files an
 functions, by functions, by a file's name in a table's place. So whoever serves strangers looks at the
 words: a call of any table function that is not known to be harmless is refused, whatever this
 release of the engine has. Texts, comments and quoted names are told apart as ClickHouse does it.
-`tests/stores/test_statement.py`; what the engine does with each is in `tests/cli/test_http_interface.py`.
+`tests/stores/test_statement.py`; what is refused stands in `tests/cli/test_http_refusals.py`.
 """
 
 import itertools

@@ -4,38 +4,30 @@
 # pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 # (clickhouse-connect's types are partial, and cramjam ships none for what it returns)
 
-import asyncio
 import datetime
 import decimal
 import gzip
 import http.client
 import ipaddress
 import json
-import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
-from email.message import Message
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
+from typing import Any
+from urllib.parse import quote
 
 import clickhouse_connect
 import cramjam
 import pytest
 from clickhouse_connect.driver import exceptions
 from clickhouse_connect.driver.client import Client
-from prometheus_client import CollectorRegistry, Counter
 
-from chimera.cli.warehousing.http_answers import WAITING_EACH, Answers
-from chimera.cli.warehousing.http_interface import Interface, serving
+from chimera.cli.warehousing.http_answers import WAITING_EACH
 from chimera.stores.clickhouse import ClickHouse
-from chimera.stores.readers import ReaderLimits, Readers
+from tests.cli.http_served import READERS, Served
 
-READERS = 2
 LONG = "SELECT sum(sipHash64(number)) FROM numbers(1000000000000)"
 KINDS: list[tuple[str, Any]] = [
     ("Int8", -128),
@@ -65,59 +57,6 @@ KINDS: list[tuple[str, Any]] = [
     ("IPv6", ipaddress.IPv6Address("2001:db8::1")),
     ("Enum8('one' = 1, 'two' = 2)", "two"),
 ]
-
-
-class Said(NamedTuple):
-    status: int
-    headers: Message
-    body: bytes
-
-
-class Served:
-    """An interface that answers on a thread of its own."""
-
-    def __init__(self, folder: Path, password: str | None = None) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._ended = asyncio.Event()
-        self._address: asyncio.Future[str] = self._loop.create_future()
-        self._begun = threading.Event()
-        self._thread = threading.Thread(
-            target=self._loop.run_until_complete, args=(self._serve(folder, password),)
-        )
-        self._thread.start()
-        self._begun.wait()
-        self.address = self._address.result()
-
-    async def _serve(self, folder: Path, password: str | None) -> None:
-        registry = CollectorRegistry()
-        Counter("chimera_sink_rows", "Rows", registry=registry).inc(7)
-        answers = Answers(Readers(folder, ReaderLimits(seconds=20), READERS))
-        async with serving(Interface(answers, password, registry), "127.0.0.1", 0) as address:
-            self._address.set_result(address)
-            self._begun.set()
-            await self._ended.wait()
-        answers.close()
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join()
-        self._loop.close()
-
-    @property
-    def port(self) -> int:
-        return int(self.address.rpartition(":")[2])
-
-    def say(self, path: str, body: bytes | None = None, **headers: str) -> Said:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = urllib.request.Request(f"{self.address}{path}", body, named)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return Said(answer.status, answer.headers, answer.read())
-        except urllib.error.HTTPError as error:
-            return Said(error.code, error.headers, error.read())
-
-    def ask(self, sql: str, **parameters: str) -> Said:
-        return self.say(f"/?{urlencode(parameters)}", sql.encode())
 
 
 @pytest.fixture(scope="module")
@@ -282,69 +221,6 @@ def test_error_after_the_first_block_is_told_in_the_body(served: Served) -> None
     assert said.status == 200
     assert said.body.endswith(tag + b"\r\n__exception__\r\n")
     assert b"Code: 395. DB::Exception" in said.body[len(end) :]
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT * FROM file('{secret}', 'LineAsString')",
-        "SELECT * FROM `file`('{secret}', 'LineAsString')",
-        "SELECT * FROM \"fi\\x6ce\"('{secret}')",
-        "SELECT * FROM FILE /* */ ('{secret}', 'LineAsString')",
-        "DESCRIBE file('{secret}', 'LineAsString')",
-        "SELECT file('{secret}')",
-        "SELECT (SELECT file ('{secret}'))",
-        "SELECT * FROM '{secret}'",
-        "SELECT * FROM `{secret}`",
-        "SELECT * FROM default.`{secret}`",
-        "SELECT * FROM fileCluster('default', '{secret}', 'LineAsString')",
-        "SELECT * FROM url('http://127.0.0.1:{port}/ping', 'LineAsString')",
-        "SELECT * FROM urlCluster('default', 'http://127.0.0.1:{port}/ping', 'LineAsString')",
-        "SELECT * FROM s3('http://127.0.0.1:{port}/bucket/key', 'CSV', 'a String')",
-        "SELECT * FROM gcs('http://127.0.0.1:{port}/bucket/key', 'CSV', 'a String')",
-        "SELECT * FROM hdfs('hdfs://127.0.0.1:{port}/key', 'CSV', 'a String')",
-        "SELECT * FROM azureBlobStorage('a', 'b', 'c', 'CSV')",
-        "SELECT * FROM iceberg('http://127.0.0.1:{port}/bucket/key')",
-        "SELECT * FROM deltaLake('http://127.0.0.1:{port}/bucket/key')",
-        "SELECT * FROM remote('127.0.0.1:{port}', 'system.one')",
-        "SELECT * FROM remoteSecure('127.0.0.1:{port}', 'system.one')",
-        "SELECT * FROM cluster('default', 'system.one')",
-        "SELECT * FROM mysql('127.0.0.1:{port}', 'a', 'b', 'c', 'd')",
-        "SELECT * FROM postgresql('127.0.0.1:{port}', 'a', 'b', 'c', 'd')",
-        "SELECT * FROM mongodb('127.0.0.1:{port}', 'a', 'b', 'c', 'd', 'e String')",
-        "SELECT * FROM redis('127.0.0.1:{port}', 'k', 'k String')",
-        "SELECT * FROM sqlite('{secret}', 'a')",
-        "SELECT * FROM executable('x', 'TSV', 'a String')",
-        "SELECT * FROM Python(os)",
-        "SELECT * FROM eval('SELECT 1')",
-        "SELECT 1 INTO OUTFILE '{made}'",
-        "SELECT 1 INTO/**/OUTFILE '{made}' TRUNCATE",
-        "SELECT 1; SELECT file('{secret}')",
-        "INSERT INTO FUNCTION file('{made}', 'CSV') SELECT 1",
-        "INSERT INTO migrations (version, name) VALUES (99, 'x')",
-        "CREATE TABLE default.t (a Int8) ENGINE = Memory",
-        "CREATE TEMPORARY TABLE t (a Int8)",
-        "DROP TABLE inference_log",
-        "ALTER TABLE inference_log DELETE WHERE 1",
-        "TRUNCATE TABLE inference_log",
-        "SYSTEM STOP MERGES",
-        "KILL QUERY WHERE 1",
-        "SET readonly = 0",
-        "SELECT 1 SETTINGS max_execution_time = 0",
-        "BACKUP TABLE inference_log TO File('{made}')",
-        "ATTACH DATABASE x",
-        "WATCH x",
-    ],
-)
-def test_nothing_is_written_and_no_file_or_address_is_read(
-    served: Served, tmp_path: Path, sql: str
-) -> None:
-    secret, made = tmp_path / "secret.csv", tmp_path / "made"
-    secret.write_text("hidden\n")
-    said = served.ask(sql.replace("{secret}", str(secret)).format(port=served.port, made=made))
-    assert said.status >= 400, said.body
-    assert b"hidden" not in said.body
-    assert not made.exists()
 
 
 def test_settings_of_looks_are_taken_and_limits_only_lowered(served: Served) -> None:
