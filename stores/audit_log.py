@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from chimera.schemas.columns import constant
 from chimera.schemas.errors import Malformed
 from chimera.schemas.transparency import chain
+from chimera.schemas.transparency.log_records import LOG_INDEX
 from chimera.schemas.transparency.merkle import leaf_hash
 from chimera.stores.clickhouse import DATABASE, ClickHouse
 from chimera.stores.native_block import Chunk, numbers, texts
 from chimera.stores.source import Destination, Record
 
 TABLE = "audit_log"
-INDEX_HEADER = "chimera-log-index"
 _MS = "DateTime64(3, 'UTC')"
 COLUMNS = (
     ("log_index", "UInt64"),
@@ -77,8 +77,8 @@ def destination() -> Destination:
 
 def _index(record: Record) -> int:
     for name, value in record.headers:
-        if name == INDEX_HEADER:
+        if name == LOG_INDEX:
             if value.isdigit() and len(value) < 20:
                 return int(value)
             break
-    raise Malformed(f"audit leaf: offset {record.offset} has no {INDEX_HEADER} in its headers")
+    raise Malformed(f"audit leaf: offset {record.offset} has no {LOG_INDEX} in its headers")

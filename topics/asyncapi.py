@@ -60,6 +60,9 @@ def _carried(catalogue: Catalogue) -> dict[str, tuple[Message, ...]]:
         catalogue.model_events.name: messages.MODEL_EVENTS,
         catalogue.model_state.name: (messages.MODEL_STATE,),
         catalogue.model_observed.name: (messages.MODEL_OBSERVED,),
+        catalogue.audit_events.name: (messages.ACTION,),
+        catalogue.audit_log.name: messages.LEAVES,
+        catalogue.audit_checkpoints.name: (messages.CHECKPOINT,),
     }
     return {topic.name: known.get(topic.name, (messages.RESERVED,)) for topic in catalogue}
 
@@ -132,6 +135,8 @@ def _operations(catalogue: Catalogue, carried: dict[str, tuple[Message, ...]]) -
         "receiveModelCommand": operation("receive", commands, "do what an operator wants", event),
         "receiveModelState": operation("receive", state, "serve what it says"),
         "receiveModelObserved": operation("receive", observed, "judge versions under watch"),
+        "receiveJournalSegment": operation("receive", catalogue.journal, "make leaves, and rows"),
+        "receiveAuditEvent": operation("receive", catalogue.audit_events, "make it a leaf"),
     }
     sent = {
         "sendResult": (catalogue.results, "the outcome, to the partition of the request's number"),
@@ -141,6 +146,8 @@ def _operations(catalogue: Catalogue, carried: dict[str, tuple[Message, ...]]) -
         "sendModelEvent": (catalogue.model_events, "what happened to a model"),
         "sendModelState": (state, "which versions serve from now on"),
         "sendModelObserved": (observed, "what versions did on this node"),
+        "sendLeaf": (catalogue.audit_log, "the log, in sequence"),
+        "sendCheckpoint": (catalogue.audit_checkpoints, "its head, signed"),
     }
     found |= {name: operation("send", topic, text) for name, (topic, text) in sent.items()}
     for topic in catalogue.retries:

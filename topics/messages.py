@@ -20,6 +20,8 @@ from chimera.schemas.model_events import EVENTS, Event
 from chimera.schemas.model_observed import ModelObserved
 from chimera.schemas.model_state import ModelState
 from chimera.schemas.tensors import DATATYPES
+from chimera.schemas.transparency import leaves as audit
+from chimera.schemas.transparency import log_records
 from chimera.topics.dead_letters import CONNECT, VALUE_BYTES, VALUE_SHA256
 
 Schema = dict[str, Any]
@@ -120,7 +122,7 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "ErrorCode": {"type": "string", "enum": list(BY_CODE)},
     **msgspec.json.schema_components(
-        (Attempt, *COMMANDS, *EVENTS, ModelState, ModelObserved),
+        (Attempt, *COMMANDS, *EVENTS, ModelState, ModelObserved, *audit.LEAVES),
         ref_template="#/components/schemas/{name}",
     )[1],
 }
@@ -252,6 +254,32 @@ MODEL_COMMANDS = tuple(_record(kind) for kind in COMMANDS)
 MODEL_EVENTS = tuple(_record(kind) for kind in EVENTS)
 MODEL_STATE = _record(ModelState, "which versions serve now; a null value: the model is gone")
 MODEL_OBSERVED = _record(ModelObserved)
+_PLACE = {
+    log_records.LOG_INDEX: "the leaf's place in the log, decimal",
+    log_records.COMPACT_RANGE: "last of a transaction: the tree's size, 8 bytes, and its hashes",
+    log_records.COVERED: "last of a transaction: which offsets of each lane have leaves, JSON",
+}
+LEAVES = tuple(
+    Message(
+        name=kind.__name__,
+        summary=SCHEMAS[kind.__name__]["description"].rstrip("."),
+        payload=_reference(kind.__name__),
+        headers=_PLACE,
+        required=(log_records.LOG_INDEX,),
+    )
+    for kind in audit.LEAVES
+)
+ACTION = Message(
+    name="AuditEvent",
+    summary="an action, as it becomes a leaf; its JSON need not be canonical yet",
+    payload=_reference(audit.ActionTaken.__name__),
+)
+CHECKPOINT = Message(
+    name="Checkpoint",
+    summary="a tree head as a signed note: C2SP tlog-checkpoint",
+    content_type="text/plain",
+    payload=_TEXT,
+)
 RESERVED = Message(
     name="Reserved", summary="nothing is written here yet", content_type="application/octet-stream"
 )

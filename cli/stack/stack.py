@@ -2,7 +2,9 @@
 
     up ── lock ─┬─ Kafka (embedded, or the cluster of the settings) ── topics ─┬─ nodes ── ready
                 └─ Postgres (embedded, or the server of the settings) ── tables ┴─ warehouse
-    down ── nodes, warehouse ── Kafka ── Postgres ── unlock
+    down ── nodes ── sequencer, warehouse ── Kafka ── Postgres ── unlock
+
+Where the journal is written, a sequencer runs beside the nodes, and its key is made if there is none.
 
 Its state stands in `stack_state`, so that other commands find it. A server that dies is started
 again on its folder and port; the nodes live through that. A warehouse is there while the journal is on:
@@ -40,6 +42,9 @@ _WATCH_EVERY_S = 0.2
 Command = Callable[[str, Path], Sequence[str]]
 """A process's command line, of Kafka's address and the file that it writes once it is ready."""
 
+NamedCommand = Callable[[str, str, Path], Sequence[str]]
+"""The same of whatever runs beside the nodes, by its name."""
+
 
 class Stack:
     """Everything that `chimera up` starts; use it with `with`, so that nothing stays."""
@@ -50,12 +55,12 @@ class Stack:
         nodes: int = 1,
         *,
         command: Command | None = None,
-        warehouse_command: Command | None = None,
+        beside: NamedCommand | None = None,
     ) -> None:
         self.settings = settings
         self.folder = settings.stack.dir.expanduser().absolute()
         self._command = command or node_command
-        self._warehouse_command = warehouse_command or process_command("warehouse")
+        self._beside_command = beside or command_line
         self._warehouse: Supervised | None = None
         self._has_failed = False  # the warehouse, for good
         self._kafka: EmbeddedKafka | None = None
@@ -73,6 +78,7 @@ class Stack:
         self._registry = _registry(settings) if settings.stack.registry else None
         self._count = nodes
         self._nodes: list[Supervised] = []
+        self._beside: list[Supervised] = []  # what reads what nodes write
         self._lock: int | None = None
         self._written: StackState | None = None
 
@@ -117,11 +123,22 @@ class Stack:
             node.start()
             self._nodes.append(node)
         if self.settings.journal.enabled:
+            self._start_sequencer()
             ready_file = self.folder / "warehouse.ready"
-            command = self._warehouse_command(self.bootstrap, ready_file)
+            command = self._beside_command("warehouse", self.bootstrap, ready_file)
             self._warehouse = Supervised(command, ready_file, name="warehouse")
             self._warehouse.start()
         self._write()
+
+    def _start_sequencer(self) -> None:
+        from chimera.cli.audit.sequencer import require_key
+
+        require_key(self.settings)
+        ready_file = self.folder / "sequencer.ready"
+        command = self._beside_command("sequencer", self.bootstrap, ready_file)
+        sequencer = Supervised(command, ready_file, name="sequencer")
+        sequencer.start()
+        self._beside.append(sequencer)
 
     def watch(self, until: Callable[[], bool]) -> None:
         """Keep everything running until `until()`.
@@ -135,20 +152,21 @@ class Stack:
                 self._kafka.start()
             if self._registry is not None:
                 self._registry.watch()
-            for node in self._nodes:
-                node.watch()
+            for one in (*self._nodes, *self._beside):
+                one.watch()
             self._watch_warehouse()
             self._write()
             time.sleep(_WATCH_EVERY_S)
 
     def stop(self) -> None:
         """End the nodes, then the servers; everything is gone when it returns."""
-        running = [*self._nodes, *([self._warehouse] if self._warehouse is not None else [])]
-        for one in running:
-            one.ask_to_stop()
-        until = time.monotonic() + NODE_STOP_WITHIN_S
-        for one in running:
-            one.stop(max(0.0, until - time.monotonic()))
+        beside = [*self._beside, *([self._warehouse] if self._warehouse is not None else [])]
+        for running in (self._nodes, beside):  # in this order: what they wrote is taken up
+            for one in running:
+                one.ask_to_stop()
+            until = time.monotonic() + NODE_STOP_WITHIN_S
+            for one in running:
+                one.stop(max(0.0, until - time.monotonic()))
         if self._kafka is not None:
             self._kafka.stop()
         if self._registry is not None:
@@ -163,6 +181,7 @@ class Stack:
         nodes = tuple(node.state for node in self._nodes)
         warehouse = self._warehouse.state if self._warehouse is not None else None
         is_settled = warehouse is None or warehouse.ready or self._has_failed
+        beside = [one.state for one in self._beside]
         kafka, registry = self._kafka, self._registry
         serve = (kafka is None or kafka.running) and (registry is None or registry.running)
         return StackState(
@@ -173,7 +192,7 @@ class Stack:
             postgres_pid=registry.pid if registry is not None else None,
             nodes=nodes,
             warehouse=warehouse,
-            ready=serve and all(node.ready for node in nodes) and is_settled,
+            ready=serve and all(one.ready for one in (*nodes, *beside)) and is_settled,
         )
 
     def _watch_warehouse(self) -> None:
@@ -221,17 +240,13 @@ def _registry(settings: Settings) -> "StackRegistry":
 
 def node_command(bootstrap: str, ready_file: Path) -> list[str]:
     """How a node is run in a process of its own."""
-    return list(process_command("node")(bootstrap, ready_file))
+    return command_line("node", bootstrap, ready_file)
 
 
-def process_command(name: str) -> Command:
-    """How one of our commands is run in a process of its own."""
-
-    def command(bootstrap: str, ready_file: Path) -> list[str]:
-        arguments = ["--bootstrap", bootstrap, "--ready-file", str(ready_file)]
-        return [sys.executable, "-m", "chimera.cli", name, *arguments]
-
-    return command
+def command_line(name: str, bootstrap: str, ready_file: Path) -> list[str]:
+    """How one of our commands is run so."""
+    arguments = ["--bootstrap", bootstrap, "--ready-file", str(ready_file)]
+    return [sys.executable, "-m", "chimera.cli", name, *arguments]
 
 
 async def sync_topics(settings: Settings, bootstrap: str, *, change: bool) -> None:

@@ -22,7 +22,7 @@ from chimera.cli.stack.stack import Stack, find_bootstrap, sync_topics
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.history_settings import JournalSettings
 from chimera.schemas.server_settings import KafkaSettings, PostgresSettings, StackSettings
-from chimera.schemas.settings import Settings
+from chimera.schemas.settings import Settings, load
 from chimera.stores import schema
 from chimera.stores.postgres import Database
 
@@ -225,14 +225,19 @@ def test_stack_without_a_registry_starts_no_postgres(
 def with_journal(folder: Path, kafka: str, prefix: str) -> Settings:
     settings = in_folder(folder, kafka, prefix)
     asyncio.run(sync_topics(settings, kafka, change=True))
-    return settings.model_copy(update={"journal": JournalSettings(enabled=True)})
+    audit = settings.audit.model_copy(update={"key_file": folder / "audit" / "key.pem"})
+    return settings.model_copy(update={"journal": JournalSettings(enabled=True), "audit": audit})
+
+
+def sleeps(_name: str, bootstrap: str, ready_file: Path) -> list[str]:
+    return sleeper(bootstrap, ready_file)
 
 
 def test_stack_starts_a_killed_warehouse_again_and_keeps_its_nodes(
     tmp_path: Path, kafka: str, prefix: str
 ) -> None:
     settings = with_journal(tmp_path, kafka, prefix)
-    with Stack(settings, command=sleeper, warehouse_command=sleeper) as stack:
+    with Stack(settings, command=sleeper, beside=sleeps) as stack:
         stack.start()
         stack.watch(until=lambda: stack.state.ready)
         before = stack.state
@@ -255,14 +260,46 @@ def test_stack_starts_a_killed_warehouse_again_and_keeps_its_nodes(
 def test_warehouse_that_ends_for_good_ends_nothing_else(
     tmp_path: Path, kafka: str, prefix: str
 ) -> None:
-    def refuses(_bootstrap: str, _ready_file: Path) -> list[str]:
-        return [sys.executable, "-c", "raise SystemExit(1)"]
+    def refuses(name: str, bootstrap: str, ready_file: Path) -> list[str]:
+        if name == "warehouse":
+            return [sys.executable, "-c", "raise SystemExit(1)"]
+        return sleeps(name, bootstrap, ready_file)
 
     settings = with_journal(tmp_path, kafka, prefix)
-    with Stack(settings, command=sleeper, warehouse_command=refuses) as stack:
+    with Stack(settings, command=sleeper, beside=refuses) as stack:
         stack.start()
         stack.watch(until=lambda: stack.state.ready)
         assert stack.state.warehouse is not None and not stack.state.warehouse.ready
+
+
+def test_stack_with_a_journal_has_a_sequencer_and_makes_its_key(
+    tmp_path: Path, kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready, key = tmp_path / "sequencer.ready", tmp_path / "audit" / "key.pem"
+    variables = {
+        "KAFKA__BOOTSTRAP": kafka,
+        "KAFKA__TOPIC_PREFIX": prefix,
+        "KAFKA__GROUP": prefix,
+        "KAFKA__PARTITIONS": "1",
+        "STACK__DIR": str(tmp_path),
+        "STACK__REGISTRY": "false",
+        "JOURNAL__ENABLED": "true",
+        "AUDIT__KEY_FILE": str(key),
+        "CLICKHOUSE__DIR": str(tmp_path / "clickhouse"),
+        "CLICKHOUSE__HTTP_PORT": "0",
+        "AUDIT__CHECKPOINTS_FILE": str(tmp_path / "checkpoints.txt"),
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(f"CHIMERA_{name}", value)
+    settings = load()
+    asyncio.run(sync_topics(settings, kafka, change=True))
+    with Stack(settings, nodes=0) as stack:
+        stack.start()
+        assert not stack.state.ready
+        stack.watch(until=lambda: stack.state.ready)
+        assert ready.exists()
+        assert key.stat().st_mode & 0o777 == 0o600
+    assert not ready.exists()
 
 
 def test_kill_of_the_keeper_leaves_no_process(tmp_path: Path) -> None:
