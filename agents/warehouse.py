@@ -14,6 +14,7 @@ fit what is there, ends it. `tests/integration/test_warehouse.py`.
 # (aiokafka ships no type information)
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from chimera.agents.warehouse_metrics import WarehouseMetrics
 from chimera.schemas.errors import ClickHouseUnavailable
 from chimera.stores.sink import Sink
 from chimera.stores.source import Record
@@ -38,9 +40,16 @@ class Warehouse:
     """Of one topic and one sink; `start`, then `run` until cancelled, then `stop`."""
 
     def __init__(
-        self, topic: str, partitions: int, sink: Sink, client_arguments: Mapping[str, Any]
+        self,
+        topic: str,
+        partitions: int,
+        sink: Sink,
+        metrics: WarehouseMetrics,
+        client_arguments: Mapping[str, Any],
     ) -> None:
         """`client_arguments` name the group under which positions are committed."""
+        self._metrics = metrics
+        sink.inserted = self._count
         self._topic = topic
         self._parts = [TopicPartition(topic, number) for number in range(partitions)]
         self._sink = sink
@@ -75,7 +84,9 @@ class Warehouse:
             found = await self._consumer.getmany(timeout_ms=POLL_MS)
             for part, records in found.items():
                 await self._take([_record(part, one) for one in records])
-            await self._commit(await self._until_it_answers(self._sink.flush))
+            positions = await self._until_it_answers(self._sink.flush)
+            await self._commit(positions)
+            self._show(positions)
 
     async def stop(self) -> None:
         """What waits is read again by whoever comes next."""
@@ -98,16 +109,31 @@ class Warehouse:
             await self._consumer.commit(new)
             self._committed |= new
 
+    def _count(self, rows: int, oldest_ms: int) -> None:
+        """By the sink, from a thread, after each INSERT."""
+        self._metrics.rows.labels(self._sink.table).inc(rows)
+        waited_s = max(0.0, time.time() - oldest_ms / 1000)
+        self._metrics.visible_seconds.labels(self._sink.table).observe(waited_s)
+
+    def _show(self, positions: Mapping[int, int]) -> None:
+        for part in self._parts:
+            end = self._consumer.highwater(part)
+            if end is not None:
+                lag = self._metrics.lag_records.labels(self._sink.table, part.partition)
+                lag.set(max(0, end - positions[part.partition]))
+
     async def _until_it_answers(self, call: Callable[[], T]) -> T:
         pause_s = AGAIN_S
         while True:
             try:
                 return await asyncio.to_thread(call)
             except ClickHouseUnavailable as error:
+                self._metrics.unavailable.labels(self._sink.table).inc()
                 log.warning("clickhouse_unavailable", reason=str(error), again_in_s=pause_s)
                 await asyncio.sleep(pause_s)
                 pause_s = min(MAX_AGAIN_S, pause_s * 2)
 
 
 def _record(part: TopicPartition, record: Any) -> Record:
-    return Record(part.partition, record.offset, record.timestamp, record.value or b"")
+    value = record.value or b""
+    return Record(part.partition, record.offset, record.timestamp, value, record.headers)

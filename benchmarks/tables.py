@@ -25,11 +25,29 @@ def show(report: Report, console: Console) -> None:
         "memory": _memory,
         "scaling": _scaling,
         "transactions": _transactions,
+        "sinks": _sinks,
         "audit": _audit,
         "training": _training,
     }[report["kind"]](report, console)
     for name, reason in report.get("not_run", {}).items():
         console.print(f"{name}: {reason}", highlight=False)
+
+
+def _sinks(report: Report, console: Console) -> None:
+    table = Table("what", _right("figure"), box=box.SIMPLE_HEAD, title_justify="left")
+    table.title = f"Sink of {report['rows']:,} rows, median of {report['rounds']} rounds"
+    backlog, late = report["backlog"], report["visible_ms"]
+    table.add_row("rows/s, from Kafka to an answer", f"{backlog['rows_per_s']:,.0f}")
+    table.add_row("rows a second of processor time", f"{backlog['rows_per_cpu_s']:,.0f}")
+    table.add_row("processor us a row", f"{backlog['cpu_us_a_row']:.2f}")
+    if report["spine_rps"]:
+        times = backlog["rows_per_s"] / report["spine_rps"]
+        table.add_row(f"x the spine's {report['spine_rps']:,.0f}/s, exactly once", f"{times:.2f}")
+    for name, size in report["bytes_a_row"].items():
+        table.add_row(f"bytes a row of {name}", f"{size}")
+    for name, value in late.items():
+        table.add_row(f"visible at {report['rate']:,.0f}/s, ms, {name}", f"{value:,}")
+    console.print(table)
 
 
 def _throughput(report: Report, console: Console) -> None:

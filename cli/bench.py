@@ -138,6 +138,29 @@ def transactions(
 
 
 @app.command()
+def sinks(
+    bootstrap: Bootstrap = None,
+    rounds: Rounds = 3,
+    rows: Annotated[int, typer.Option(min=10_000, help="Backlog of a round.")] = 2_000_000,
+    rate: Annotated[float, typer.Option(min=40, help="Requests per second, steadily.")] = 1_000,
+    seconds: Annotated[float, typer.Option(min=1, help="Of that rate.")] = 30,
+    spine: Annotated[
+        float, typer.Option(help="The spine's exactly-once requests/s, to compare.")
+    ] = 0,
+    json: JsonTo = None,
+    save: Save = False,
+) -> None:
+    """Rows per second from the journal into ClickHouse, their bytes, and how late they are."""
+
+    def play(sitting: "Sitting") -> dict[str, Any]:
+        from benchmarks.sinks import run
+
+        return run(sitting, rows=rows, rate=rate, seconds=seconds) | {"spine_rps": spine}
+
+    _sit(play, bootstrap, rounds, json, save)
+
+
+@app.command()
 def audit(
     bootstrap: Bootstrap = None,
     rounds: Rounds = 3,

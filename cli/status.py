@@ -44,8 +44,11 @@ def _shown(state: "stack_state.StackState") -> str:
     if state.postgres is not None:
         own = f"process {state.postgres_pid}" if state.postgres_pid else "your own server"
         lines.append(f"  Postgres  {state.postgres}  {own}")
-    for node in state.nodes:
-        restarts = f", started again {node.restarts} times" if node.restarts else ""
-        told = "ready" if node.ready else "not ready"
-        lines.append(f"  node   process {node.pid}  {told}{restarts}")
+    processes = [("node", node) for node in state.nodes]
+    if state.warehouse is not None:
+        processes.append(("warehouse", state.warehouse))
+    for name, one in processes:
+        restarts = f", started again {one.restarts} times" if one.restarts else ""
+        told = "ready" if one.ready else "not ready"
+        lines.append(f"  {name:<6} process {one.pid}  {told}{restarts}")
     return "\n".join(lines)

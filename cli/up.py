@@ -21,7 +21,7 @@ def up(
     nodes: Annotated[int, typer.Option(min=0, help="How many nodes; 0: the servers alone.")] = 1,
 ) -> None:
     """Start Kafka and Postgres (unless the settings name them), put topics and tables in order,
-    run a node.
+    run a node; and, while the journal is on, the warehouse.
 
     Ctrl-C ends all of it; a second one at once.
     """
@@ -125,6 +125,9 @@ def _ready(settings: "Settings", state: "StackState") -> str:
         held = "your own server" if settings.postgres.dsn else settings.postgres.embedded_dir
         lines.append(f"  Postgres  {state.postgres} ({held})")
     lines.append(f"  nodes  {len(state.nodes)}, models from {settings.serving.models_dir}")
+    if state.warehouse is not None and settings.clickhouse.dsn is None:
+        of = settings.clickhouse
+        lines.append(f"  SQL  http://{of.http_host}:{of.http_port}, or `chimera sql`")
     port = settings.observability.metrics_port
     if port:
         lines.append(f"  metrics  http://{settings.observability.metrics_host}:{port}/metrics")

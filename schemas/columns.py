@@ -9,8 +9,9 @@ Little-endian. A column knows neither its name nor its count: both are its reade
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,45 @@ def pack_texts(texts: Sequence[bytes], limit_bytes: int) -> bytes:
     return pack_numbers(lengths) + b"".join(texts)
 
 
+class Texts(Sequence[bytes]):
+    """A column of texts as it was packed; they become objects only where somebody looks at one."""
+
+    def __init__(self, lengths: Numbers, joined: bytes) -> None:
+        self.lengths = lengths
+        self.joined = joined
+        self._all: list[bytes] | None = None
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[bytes]: ...
+
+    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
+        return self._each[at]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._each)
+
+    def __eq__(self, other: object) -> bool:
+        return self._each == (other._each if isinstance(other, Texts) else other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
+
+    @property
+    def _each(self) -> list[bytes]:
+        if self._all is None:
+            ends = np.cumsum(self.lengths)
+            starts: list[int] = (ends - self.lengths).tolist()
+            stops: list[int] = ends.tolist()
+            joined = self.joined
+            self._all = [joined[start:stop] for start, stop in zip(starts, stops, strict=True)]
+        return self._all
+
+
 class Columns:
     """Reads columns one after the other; each must have been packed with `count` values."""
 
@@ -84,16 +124,12 @@ class Columns:
         above = np.frombuffer(self.take(width * self._count), _WIDTHS[width]).astype(np.uint64)
         return (above + np.uint64(low % 2**64)).view(np.int64)
 
-    def texts(self) -> list[bytes]:
+    def texts(self) -> "Texts":
         """Raises Malformed: cut off, or a length below 0."""
         lengths = self.numbers()
         if int(lengths.min()) < 0 or int(lengths.max()) > len(self._raw):
             raise Malformed("a text whose length is none")
-        ends = np.cumsum(lengths)
-        joined = self.take(int(ends[-1]))
-        starts: list[int] = (ends - lengths).tolist()
-        stops: list[int] = ends.tolist()
-        return [joined[start:stop] for start, stop in zip(starts, stops, strict=True)]
+        return Texts(lengths, self.take(int(lengths.sum())))
 
     def take(self, size: int) -> bytes:
         """Bytes as they are. Raises Malformed: there are fewer."""

@@ -11,28 +11,29 @@ import numpy as np
 from chimera.schemas.columns import Numbers, constant
 from chimera.schemas.journal import SegmentHead, decode_segment
 from chimera.schemas.journal_rows import NO_COMMITMENT, NO_SLACK, Group, Rows
-from chimera.stores.native_block import Chunk, Streams, chosen, nullable, numbers, same, texts
+from chimera.stores.native_block import Chunk, Column, chosen, nullable, numbers, texts
 from chimera.stores.source import Destination, Record
 
 TABLE = "inference_log"
 _MS = "DateTime64(3, 'UTC')"
+_FEW = "LowCardinality(String)"
 COLUMNS = (
-    ("tenant", "String"),
-    ("model", "String"),
-    ("version", "String"),
-    ("digest", "String"),
-    ("tier", "String"),
-    ("executor", "String"),
+    ("tenant", _FEW),
+    ("model", _FEW),
+    ("version", _FEW),
+    ("digest", _FEW),
+    ("tier", _FEW),
+    ("executor", _FEW),
     ("batch_size", "UInt32"),
     ("queue_us", "UInt32"),
     ("compute_us", "UInt32"),
     ("total_us", "UInt32"),
-    ("outcome", "String"),
+    ("outcome", _FEW),
     ("id", "String"),
     ("origin", "String"),
-    ("topic", "String"),
-    ("guarantee", "String"),
-    ("node", "String"),
+    ("topic", _FEW),
+    ("guarantee", _FEW),
+    ("node", _FEW),
     ("partition", "UInt32"),
     ("offset", "Int64"),
     ("attempt", "UInt16"),
@@ -60,17 +61,17 @@ def chunks(record: Record) -> list[Chunk]:
     return [Chunk(len(rows), _columns(record, head, rows)) for rows in parts]
 
 
-def _columns(record: Record, head: SegmentHead, rows: Rows) -> list[Streams]:
+def _columns(record: Record, head: SegmentHead, rows: Rows) -> list[Column]:
     count = len(rows)
-    origins = rows.origins or [b""] * count
+    first = constant(0, count)
     return [
         *_of_groups(rows.groups, rows.group),
         chosen(rows.outcomes, rows.outcome),
         texts(rows.ids),
-        texts(origins),
-        same(head.topic, count),
-        same(head.guarantee, count),
-        same(head.node, count),
+        texts(rows.origins),
+        chosen((head.topic,), first),
+        chosen((head.guarantee,), first),
+        chosen((head.node,), first),
         numbers("UInt32", constant(head.partition, count)),
         numbers("Int64", rows.offsets),
         numbers("UInt16", rows.attempt),
@@ -86,11 +87,15 @@ def _columns(record: Record, head: SegmentHead, rows: Rows) -> list[Streams]:
     ]
 
 
-def _of_groups(groups: tuple[Group, ...], index: Numbers) -> list[Streams]:
-    found = [chosen([getattr(group, name) for group in groups], index) for name in _TEXTS]
+def _of_groups(groups: tuple[Group, ...], index: Numbers) -> list[Column]:
+    found: list[Column] = [
+        chosen([getattr(group, name) for group in groups], index) for name in _TEXTS
+    ]
     for name in _NUMBERS:
         values = np.array([getattr(group, name) for group in groups], np.int64)
-        found.append(numbers("UInt32", values[index]))
+        is_one = len(groups) == 1
+        column = constant(int(values[0]), len(index)) if is_one else values[index]
+        found.append(numbers("UInt32", column))
     return found
 
 

@@ -13,7 +13,7 @@ import msgspec
 from chimera.schemas.columns import Numbers, constant
 from chimera.schemas.errors import RequestError
 from chimera.schemas.model_events import decode_event
-from chimera.stores.native_block import Chunk, Streams, numbers, same, texts
+from chimera.stores.native_block import Chunk, Column, numbers, same, texts
 from chimera.stores.source import Destination, Record
 
 TABLE = "model_log"
@@ -50,7 +50,7 @@ def chunks(record: Record) -> list[Chunk]:
         event: Mapping[str, Any] = msgspec.to_builtins(decode_event(record.value))
     except RequestError as error:
         event = {"event": UNREADABLE, "at_ms": record.at_ms, "error": str(error)}
-    found: list[Streams] = [
+    found: list[Column] = [
         same(event["event"], 1),
         *(same(str(event.get(name) or ""), 1) for name in _TEXTS),
         numbers("UInt64", _one(event.get("revision", 0))),

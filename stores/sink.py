@@ -8,7 +8,7 @@
 A batch is repeated exactly until it is there: a restart finds what was decided and cuts the same
 records again, under the same token, so an INSERT that was slow and one that repeats it are one.
 Boundaries are decided by count, bytes or time, once; they are not derived again.
-One sink at a time may own a partition. `tests/stores/test_sink.py` kills it at every step.
+One sink at a time may own a partition. `tests/stores/test_sink.py`; `tests/integration/test_sink_survival.py` kills it at every step.
 """
 
 import hashlib
@@ -55,6 +55,7 @@ class _Batch:
     rows: int = 0
     bytes: int = 0
     since_s: float = 0.0
+    since_ms: int = 0  # when the broker had its first record
     chunks: list[Chunk] = field(default_factory=list[Chunk])
 
 
@@ -73,7 +74,13 @@ class Sink:
         self._to = destination
         self._limits = limits
         self._step = step
+        self.inserted: Callable[[int, int], None] = lambda _rows, _oldest_ms: None
+        """Called after each INSERT."""
         self._batches: dict[int, _Batch] = {}
+
+    @property
+    def table(self) -> str:
+        return self._to.table
 
     def resume(self, partition: int, floor: int = 0) -> int:
         """The offset to read from. `floor`: what the group has committed, 0 for nothing.
@@ -87,6 +94,7 @@ class Sink:
             f" WHERE {to.partition_column} = {{partition:UInt32}}",
             {"partition": partition},
         )
+        to.begin(self._clickhouse)
         start = max(floor, int(last) + 1 if rows else 0)
         decided = self._decided(partition)
         repeat = None
@@ -130,6 +138,7 @@ class Sink:
             return
         if not batch.chunks:
             batch.first, batch.month, batch.since_s = record.offset, month, time.monotonic()
+            batch.since_ms = record.at_ms
         batch.chunks += chunks
         batch.rows += sum(chunk.rows for chunk in chunks)
         batch.bytes += len(record.value)
@@ -176,6 +185,7 @@ class Sink:
         names = [name for name, _ in to.columns]
         self._clickhouse.insert(to.table, names, rows, batch.repeat.token)
         self._step("after_insert")
+        self.inserted(batch.rows, batch.since_ms)
         self._batches[partition] = _Batch(batch.next)
 
     def _decided(self, partition: int) -> Decided | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.native_block import Chunk
 
 
@@ -17,6 +18,7 @@ class Record(NamedTuple):
     offset: int
     at_ms: int
     value: bytes
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +30,5 @@ class Destination:
     chunks: Callable[[Record], Sequence[Chunk]]
     partition_column: str
     offset_column: str
+    begin: Callable[[ClickHouse], None] = lambda _: None
+    """What `chunks` has to know of the table, looked up when a sink begins."""

@@ -4,6 +4,8 @@
     sink_batches    what a sink was about to insert: the batch that a restart must repeat exactly
     inference_log   a row for each request, by `inference_log.py`
     model_log       a row for each event of a model, by `model_log.py`
+    training_log, audit_log, audit_checkpoints   of `stores/history_tables.py`
+    views           of `stores/warehouse_views.py`
 
 Plain MergeTree: a row is never replaced in silence, and what is there twice is seen to be. Its
 deduplication window has to be set, as it is 0. A month is a partition, so that one INSERT of rows
@@ -13,9 +15,9 @@ interrupted is done again. `tests/stores/test_clickhouse.py`.
 
 from dataclasses import dataclass
 
+from chimera.stores import history_tables, warehouse_views
 from chimera.stores.clickhouse import DATABASE, ClickHouse
-
-WINDOW = 10_000  # inserts whose tokens a table remembers
+from chimera.stores.history_tables import WINDOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,9 @@ SETTINGS non_replicated_deduplication_window = {WINDOW}
 MIGRATIONS = (
     Migration(1, "inference_log", (_SINK_BATCHES, _INFERENCE_LOG)),
     Migration(2, "model_log", (_MODEL_LOG,)),
+    Migration(3, "training_log", (history_tables.TRAINING_LOG,)),
+    Migration(4, "audit_log", (history_tables.AUDIT_LOG, history_tables.AUDIT_CHECKPOINTS)),
+    Migration(5, "views", warehouse_views.statements()),
 )
 
 

@@ -1,8 +1,9 @@
-"""Real engines for every test that needs one: Kafka, Postgres; of this session's own, on free ports."""
+"""Real engines for every test that needs one: Kafka, Postgres, ClickHouse; of this session's own, on free ports."""
 
 import asyncio
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.cli.postgres.config import APPLICATION
 from chimera.cli.postgres.server import EmbeddedPostgres
-from chimera.stores import schema
+from chimera.stores import clickhouse, schema, warehouse_tables
+from chimera.stores.clickhouse import ClickHouse
 
 hypothesis.settings.register_profile("chimera", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("chimera")
@@ -29,6 +31,20 @@ def server() -> Iterator[EmbeddedPostgres]:
     with EmbeddedPostgres(extra={"fsync": "off"}) as started:  # nobody pulls the plug
         asyncio.run(schema.upgrade(started.owner_dsn, APPLICATION))
         yield started
+
+
+@pytest.fixture(scope="session")
+def engine_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("clickhouse")
+
+
+@pytest.fixture(scope="session")
+def engine(engine_folder: Path) -> Iterator[ClickHouse]:
+    """In this process, which can have no other; shared, so keep to a partition of your own."""
+    found = clickhouse.embedded(engine_folder)
+    warehouse_tables.migrate(found)
+    yield found
+    found.close()
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ LASTING = [name for name, service in SERVICES.items() if "restart" in service]
 
 
 def test_services_are_those_that_the_design_names() -> None:
-    assert set(SERVICES) == {"kafka", "postgres", "topics", "registry", "node"}
+    assert set(SERVICES) == {"kafka", "postgres", "topics", "registry", "node", "warehouse"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -139,6 +139,14 @@ def test_metrics_port_is_the_one_that_is_published() -> None:
     node = SERVICES["node"]
     port = node["environment"]["CHIMERA_OBSERVABILITY__METRICS_PORT"]
     assert node["ports"] == [f"127.0.0.1:{port}:{port}"]
+
+
+def test_warehouse_is_published_where_it_listens_and_asks_for_a_password() -> None:
+    warehouse = SERVICES["warehouse"]
+    port = warehouse["environment"]["CHIMERA_CLICKHOUSE__HTTP_PORT"]
+    assert warehouse["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert warehouse["environment"]["CHIMERA_CLICKHOUSE__HTTP_PASSWORD"]
+    assert SERVICES["node"]["environment"]["CHIMERA_JOURNAL__ENABLED"] == "true"
 
 
 def test_image_is_built_from_what_the_package_needs() -> None:

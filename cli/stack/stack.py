@@ -1,13 +1,14 @@
 """The local stack: real servers on this machine, topics in order, nodes under supervision.
 
     up ── lock ─┬─ Kafka (embedded, or the cluster of the settings) ── topics ─┬─ nodes ── ready
-                └─ Postgres (embedded, or the server of the settings) ── tables ┘
-    down ── nodes ── sequencer ── Kafka ── Postgres ── unlock
+                └─ Postgres (embedded, or the server of the settings) ── tables ┴─ warehouse
+    down ── nodes ── sequencer, warehouse ── Kafka ── Postgres ── unlock
 
 Where the journal is written, a sequencer runs beside the nodes, and its key is made if there is none.
 
 Its state stands in `stack_state`, so that other commands find it. A server that dies is started
-again on its folder and port; the nodes live through that. `tests/cli/test_stack.py` runs it.
+again on its folder and port; the nodes live through that. A warehouse is there while the journal is on:
+one that ends for good ends nothing else. `tests/cli/test_stack.py` runs it.
 """
 
 import asyncio
@@ -18,16 +19,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import structlog
+
 from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.cli.stack import locks
 from chimera.cli.stack import state as stack_state
 from chimera.cli.stack.state import StackState, find_bootstrap
-from chimera.cli.stack.supervised import Supervised
+from chimera.cli.stack.supervised import NodeFailed, Supervised
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.settings import Settings
 
 if TYPE_CHECKING:
     from chimera.cli.stack.registry import StackRegistry
+
+log = structlog.get_logger(__name__)
 
 __all__ = ["Stack", "find_bootstrap", "node_command", "sync_topics"]
 
@@ -35,7 +40,10 @@ NODE_STOP_WITHIN_S = 30.0  # revocation, what executors are busy with, and their
 _WATCH_EVERY_S = 0.2
 
 Command = Callable[[str, Path], Sequence[str]]
-"""A node's command line, of Kafka's address and the file that it writes once it is ready."""
+"""A process's command line, of Kafka's address and the file that it writes once it is ready."""
+
+NamedCommand = Callable[[str, str, Path], Sequence[str]]
+"""The same of whatever runs beside the nodes, by its name."""
 
 
 class Stack:
@@ -47,10 +55,14 @@ class Stack:
         nodes: int = 1,
         *,
         command: Command | None = None,
+        beside: NamedCommand | None = None,
     ) -> None:
         self.settings = settings
         self.folder = settings.stack.dir.expanduser().absolute()
         self._command = command or node_command
+        self._beside_command = beside or command_line
+        self._warehouse: Supervised | None = None
+        self._has_failed = False  # the warehouse, for good
         self._kafka: EmbeddedKafka | None = None
         if settings.kafka.bootstrap is None:
             kafka = settings.kafka
@@ -112,6 +124,10 @@ class Stack:
             self._nodes.append(node)
         if self.settings.journal.enabled:
             self._start_sequencer()
+            ready_file = self.folder / "warehouse.ready"
+            command = self._beside_command("warehouse", self.bootstrap, ready_file)
+            self._warehouse = Supervised(command, ready_file, name="warehouse")
+            self._warehouse.start()
         self._write()
 
     def _start_sequencer(self) -> None:
@@ -119,8 +135,8 @@ class Stack:
 
         require_key(self.settings)
         ready_file = self.folder / "sequencer.ready"
-        command = command_line("sequencer", self.bootstrap, ready_file)
-        sequencer = Supervised(command, ready_file)
+        command = self._beside_command("sequencer", self.bootstrap, ready_file)
+        sequencer = Supervised(command, ready_file, name="sequencer")
         sequencer.start()
         self._beside.append(sequencer)
 
@@ -138,12 +154,14 @@ class Stack:
                 self._registry.watch()
             for one in (*self._nodes, *self._beside):
                 one.watch()
+            self._watch_warehouse()
             self._write()
             time.sleep(_WATCH_EVERY_S)
 
     def stop(self) -> None:
         """End the nodes, then the servers; everything is gone when it returns."""
-        for running in (self._nodes, self._beside):  # in this order: what they wrote is taken up
+        beside = [*self._beside, *([self._warehouse] if self._warehouse is not None else [])]
+        for running in (self._nodes, beside):  # in this order: what they wrote is taken up
             for one in running:
                 one.ask_to_stop()
             until = time.monotonic() + NODE_STOP_WITHIN_S
@@ -161,6 +179,8 @@ class Stack:
     @property
     def state(self) -> StackState:
         nodes = tuple(node.state for node in self._nodes)
+        warehouse = self._warehouse.state if self._warehouse is not None else None
+        is_settled = warehouse is None or warehouse.ready or self._has_failed
         beside = [one.state for one in self._beside]
         kafka, registry = self._kafka, self._registry
         serve = (kafka is None or kafka.running) and (registry is None or registry.running)
@@ -171,8 +191,19 @@ class Stack:
             postgres=registry.place if registry is not None else None,
             postgres_pid=registry.pid if registry is not None else None,
             nodes=nodes,
-            ready=serve and all(one.ready for one in (*nodes, *beside)),
+            warehouse=warehouse,
+            ready=serve and all(one.ready for one in (*nodes, *beside)) and is_settled,
         )
+
+    def _watch_warehouse(self) -> None:
+        """Lanes go on without it: Kafka keeps what it has not read."""
+        if self._warehouse is None or self._has_failed:
+            return
+        try:
+            self._warehouse.watch()
+        except NodeFailed as error:
+            self._has_failed = True
+            log.error("warehouse_failed", reason=str(error))
 
     @property
     def _embedded(self) -> EmbeddedKafka:

@@ -30,7 +30,8 @@ class StackState:
     postgres: str | None  # host:port/database of the registry; None: there is none
     postgres_pid: int | None  # None: a server of the user's own
     nodes: tuple[NodeState, ...]
-    ready: bool  # the servers serve, topics are in order, each node is ready
+    warehouse: NodeState | None  # None: the journal is off, so there is none
+    ready: bool  # the servers serve, topics are in order, each node and the warehouse is ready
 
     def write(self, folder: Path) -> None:
         scratch = _file(folder).with_suffix(".new")
@@ -44,7 +45,9 @@ def read(folder: Path) -> StackState | None:
         return None
     found = json.loads(_file(folder).read_text("utf-8"))
     nodes = tuple(NodeState(**node) for node in found.pop("nodes"))
-    return StackState(nodes=nodes, **found)
+    told = found.pop("warehouse")
+    warehouse = None if told is None else NodeState(**told)
+    return StackState(nodes=nodes, warehouse=warehouse, **found)
 
 
 def lock_file(folder: Path) -> Path:

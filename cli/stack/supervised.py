@@ -29,8 +29,14 @@ class Supervised:
     """A command that tells that it is ready by writing a file."""
 
     def __init__(
-        self, command: Sequence[str], ready_file: Path, log_file: Path | None = None
+        self,
+        command: Sequence[str],
+        ready_file: Path,
+        log_file: Path | None = None,
+        *,
+        name: str = "node",
     ) -> None:
+        self._name = name
         self._command = command
         self._ready_file = ready_file
         self._log_file = log_file
@@ -71,7 +77,7 @@ class Supervised:
             return
         code = self._child.exit_code
         if code in _FINAL:
-            raise NodeFailed(f"the node ended with exit status {code}; its log says why")
+            raise NodeFailed(f"the {self._name} ended with exit status {code}; its log says why")
         self._failures = self._failures + 1 if now - self._started_at < HEALTHY_AFTER_S else 1
         self._due_at = now + delay_s(self._failures)
 

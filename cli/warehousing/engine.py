@@ -1,16 +1,65 @@
-"""ClickHouse as the settings name it: a server, or the embedded engine, whose folder is locked."""
+"""ClickHouse as the settings name it: a server, or the embedded engine, whose folder is locked.
+
+A warehouse that has the folder writes the address of its HTTP interface into it, so that others can ask.
+"""
 
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from chimera.cli.stack import locks
 from chimera.schemas.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chimera.schemas.history_settings import ClickHouseSettings
     from chimera.stores.clickhouse import ClickHouse
+
+
+def data(settings: "ClickHouseSettings") -> "Path":
+    """The embedded engine's own folder."""
+    return settings.dir.expanduser() / "data"
+
+
+def address_file(settings: "ClickHouseSettings") -> "Path":
+    """What the warehouse that has the folder is asked at, while it has it."""
+    return settings.dir.expanduser() / "http"
+
+
+def served(settings: "ClickHouseSettings") -> str | None:
+    """Where a warehouse answers for the folder, as a DSN; None: nobody does."""
+    folder = settings.dir.expanduser()
+    if settings.dsn is not None or locks.holder(folder / "lock") is None:
+        return None
+    try:
+        address = address_file(settings).read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    password = settings.http_password
+    if password is None:
+        return address
+    return address.replace("//", f"//default:{quote(password.get_secret_value(), safe='')}@", 1)
+
+
+@contextmanager
+def asked(settings: "ClickHouseSettings") -> "Generator[ClickHouse]":
+    """To read from: a warehouse that serves, or else as `opened`. Raises as it."""
+    address = served(settings)
+    if address is None:
+        with opened(settings) as clickhouse:
+            clickhouse.read_only()
+            yield clickhouse
+        return
+    from chimera.stores import clickhouse as store
+
+    server = store.server(address)
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 @contextmanager
@@ -39,7 +88,7 @@ def opened(settings: "ClickHouseSettings") -> "Generator[ClickHouse]":
             f"CHIMERA_CLICKHOUSE__DIR: {folder} is in use by process {locks.holder(path)}"
         )
     try:
-        engine = clickhouse.embedded(folder / "data")
+        engine = clickhouse.embedded(data(settings))
         try:
             yield engine
         finally:

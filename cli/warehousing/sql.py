@@ -18,15 +18,14 @@ def sql(
 ) -> None:
     """Ask ClickHouse; nothing can be changed, and no file or address be read.
 
-    The embedded engine is asked while no warehouse runs; a server at any time.
+    A warehouse that runs is asked over HTTP; without one, the embedded engine itself.
     """
-    from chimera.cli.warehousing.engine import opened
+    from chimera.cli.warehousing.engine import asked
     from chimera.schemas.errors import ChimeraError
     from chimera.schemas.settings import load
 
     try:
-        with opened(load().clickhouse) as clickhouse:
-            clickhouse.read_only()
+        with asked(load().clickhouse) as clickhouse:
             found = clickhouse.ask(query)
     except ChimeraError as error:
         typer.echo(f"chimera sql: {error}", err=True)

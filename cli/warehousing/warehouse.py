@@ -1,7 +1,7 @@
 """`chimera warehouse`: what happened, from Kafka into ClickHouse, until it is told to stop.
 
-One process owns the embedded engine's folder: a lock in it says who. A server of one's own is named
-by `CHIMERA_CLICKHOUSE__DSN`; one warehouse at a time there, too.
+One process owns the embedded engine's folder, and serves it over HTTP: a lock in it says who. A server
+of one's own is named by `CHIMERA_CLICKHOUSE__DSN`; one warehouse at a time there, too.
 """
 
 from pathlib import Path
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from chimera.agents.warehouse import Warehouse
+    from chimera.agents.warehouse_metrics import WarehouseMetrics
+    from chimera.schemas.history_settings import ClickHouseSettings
     from chimera.schemas.settings import Settings
     from chimera.stores.clickhouse import ClickHouse
 
@@ -21,7 +23,7 @@ def warehouse(
     bootstrap: str | None = typer.Option(None, help="Kafka's host:port; wins over the setting."),
     ready_file: Path | None = typer.Option(None, help="Written once it reads."),
 ) -> None:
-    """Write what happened to ClickHouse: a row for each request, and for each event of a model."""
+    """Write what happened to ClickHouse, and let analysts read it over HTTP."""
     import asyncio
 
     from chimera.cli import logs
@@ -47,25 +49,38 @@ async def _serve(
     import asyncio
     import signal
 
-    from chimera.stores import warehouse_tables
+    from chimera.agents.warehouse_metrics import WarehouseMetrics
+    from chimera.cli.warehousing import http_server
+    from chimera.stores import retention, warehouse_tables
 
     await asyncio.to_thread(warehouse_tables.migrate, clickhouse)
+    await asyncio.to_thread(retention.keep, clickhouse, _days(settings.clickhouse))
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    readers = list(_readers(settings, bootstrap, clickhouse))
-    reading = asyncio.ensure_future(_read(readers, ready_file))
-    told = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait((reading, told), return_when="FIRST_COMPLETED")
-        if reading.done():
-            reading.result()
-    finally:
-        for task in (reading, told):
-            task.cancel()
-        await asyncio.gather(reading, told, return_exceptions=True)
-        for reader in readers:
-            await reader.stop()
+    metrics = WarehouseMetrics()
+    readers = list(_readers(settings, bootstrap, clickhouse, metrics))
+    async with http_server.serving(settings.clickhouse, metrics.registry):
+        reading = asyncio.ensure_future(_read(readers, ready_file))
+        told = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait((reading, told), return_when="FIRST_COMPLETED")
+            if reading.done():
+                reading.result()
+        finally:
+            for task in (reading, told):
+                task.cancel()
+            await asyncio.gather(reading, told, return_exceptions=True)
+            for reader in readers:
+                await reader.stop()
+
+
+def _days(settings: "ClickHouseSettings") -> dict[str, int | None]:
+    return {
+        "inference_log": settings.inference_log_days,
+        "model_log": settings.model_log_days,
+        "training_log": settings.training_log_days,
+    }
 
 
 async def _read(readers: "Sequence[Warehouse]", ready_file: Path | None) -> None:
@@ -79,12 +94,21 @@ async def _read(readers: "Sequence[Warehouse]", ready_file: Path | None) -> None
 
 
 def _readers(
-    settings: "Settings", bootstrap: str | None, clickhouse: "ClickHouse"
+    settings: "Settings",
+    bootstrap: str | None,
+    clickhouse: "ClickHouse",
+    metrics: "WarehouseMetrics",
 ) -> "Iterator[Warehouse]":
     """One for each topic; they share a handle, whose calls take turns."""
     from chimera.agents.warehouse import Warehouse
     from chimera.cli.stack.stack import find_bootstrap
-    from chimera.stores import inference_log, model_log
+    from chimera.stores import (
+        audit_checkpoints,
+        audit_log,
+        inference_log,
+        model_log,
+        training_log,
+    )
     from chimera.stores.sink import Limits, Sink
     from chimera.topics import clients
     from chimera.topics.catalogue import catalogue
@@ -96,5 +120,12 @@ def _readers(
         **clients.consumer_arguments(settings.kafka, where, "chimera-warehouse"),
         "group_id": f"{settings.kafka.group}.warehouse",
     }
-    for topic, log in ((topics.journal, inference_log.LOG), (topics.model_events, model_log.LOG)):
-        yield Warehouse(topic.name, topic.partitions, Sink(clickhouse, log, limits), arguments)
+    for topic, log in (
+        (topics.journal, inference_log.LOG),
+        (topics.model_events, model_log.LOG),
+        (topics.training_events, training_log.LOG),
+        (topics.audit_log, audit_log.destination()),
+        (topics.audit_checkpoints, audit_checkpoints.LOG),
+    ):
+        sink = Sink(clickhouse, log, limits)
+        yield Warehouse(topic.name, topic.partitions, sink, metrics, arguments)

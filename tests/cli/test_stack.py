@@ -20,6 +20,7 @@ from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.cli.stack import state as stack_state
 from chimera.cli.stack.stack import Stack, find_bootstrap, sync_topics
 from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.history_settings import JournalSettings
 from chimera.schemas.server_settings import KafkaSettings, PostgresSettings, StackSettings
 from chimera.schemas.settings import Settings, load
 from chimera.stores import schema
@@ -221,6 +222,56 @@ def test_stack_without_a_registry_starts_no_postgres(
         assert (stack.state.postgres, stack.state.postgres_pid) == (None, None)
 
 
+def with_journal(folder: Path, kafka: str, prefix: str) -> Settings:
+    settings = in_folder(folder, kafka, prefix)
+    asyncio.run(sync_topics(settings, kafka, change=True))
+    audit = settings.audit.model_copy(update={"key_file": folder / "audit" / "key.pem"})
+    return settings.model_copy(update={"journal": JournalSettings(enabled=True), "audit": audit})
+
+
+def sleeps(_name: str, bootstrap: str, ready_file: Path) -> list[str]:
+    return sleeper(bootstrap, ready_file)
+
+
+def test_stack_starts_a_killed_warehouse_again_and_keeps_its_nodes(
+    tmp_path: Path, kafka: str, prefix: str
+) -> None:
+    settings = with_journal(tmp_path, kafka, prefix)
+    with Stack(settings, command=sleeper, beside=sleeps) as stack:
+        stack.start()
+        stack.watch(until=lambda: stack.state.ready)
+        before = stack.state
+        assert before.warehouse is not None
+        os.kill(before.warehouse.pid, signal.SIGKILL)
+
+        def is_told() -> bool:
+            told = stack_state.read(tmp_path)
+            return told is not None and told.ready and told.warehouse != before.warehouse
+
+        stack.watch(until=is_told)
+        after = stack.state
+        assert after.warehouse is not None
+        assert (after.warehouse.restarts, after.nodes) == (1, before.nodes)
+        shown = chimera(tmp_path, "status").stdout
+        assert f"warehouse process {after.warehouse.pid}  ready, started again 1" in shown
+    assert not psutil.pid_exists(after.warehouse.pid)
+
+
+def test_warehouse_that_ends_for_good_ends_nothing_else(
+    tmp_path: Path, kafka: str, prefix: str
+) -> None:
+    def refuses(name: str, bootstrap: str, ready_file: Path) -> list[str]:
+        if name == "warehouse":
+            return [sys.executable, "-c", "raise SystemExit(1)"]
+        return sleeps(name, bootstrap, ready_file)
+
+    settings = with_journal(tmp_path, kafka, prefix)
+    with Stack(settings, command=sleeper, beside=refuses) as stack:
+        stack.start()
+        stack.watch(until=lambda: stack.state.ready)
+        assert stack.state.warehouse is not None and not stack.state.warehouse.ready
+
+
 def test_stack_with_a_journal_has_a_sequencer_and_makes_its_key(
     tmp_path: Path, kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +285,8 @@ def test_stack_with_a_journal_has_a_sequencer_and_makes_its_key(
         "STACK__REGISTRY": "false",
         "JOURNAL__ENABLED": "true",
         "AUDIT__KEY_FILE": str(key),
+        "CLICKHOUSE__DIR": str(tmp_path / "clickhouse"),
+        "CLICKHOUSE__HTTP_PORT": "0",
         "AUDIT__CHECKPOINTS_FILE": str(tmp_path / "checkpoints.txt"),
     }
     for name, value in variables.items():

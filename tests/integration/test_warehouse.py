@@ -6,17 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from confluent_kafka import Producer
 
-from chimera.cli.warehousing import engine
-from chimera.schemas.history_settings import ClickHouseSettings
 from chimera.stores import warehouse_tables
 from tests.stores.sink_records import record
 
+MIGRATE = """
+import pathlib, sys
+from chimera.stores import clickhouse, warehouse_tables
+warehouse_tables.migrate(clickhouse.embedded(pathlib.Path(sys.argv[1]) / "clickhouse" / "data"))
+"""
 COUNT = (
     "SELECT count() AS n, uniqExact(offset) AS distinct, max(offset) + 1 AS size FROM inference_log"
 )
@@ -30,6 +34,8 @@ def environment(kafka: str, prefix: str, folder: Path) -> dict[str, str]:
         "CHIMERA_KAFKA__PARTITIONS": "1",
         "CHIMERA_CLICKHOUSE__DIR": str(folder / "clickhouse"),
         "CHIMERA_CLICKHOUSE__BATCH_MS": "100",
+        "CHIMERA_CLICKHOUSE__HTTP_PORT": "0",
+        "CHIMERA_CLICKHOUSE__INFERENCE_LOG_DAYS": "null",  # its rows are of one past day
     }
 
 
@@ -54,6 +60,12 @@ def started(env: dict[str, str], folder: Path) -> Generator[subprocess.Popen[byt
     finally:
         process.kill()
         process.wait()
+
+
+def metrics(folder: Path) -> str:
+    address = (folder / "clickhouse" / "http").read_text("utf-8")
+    with urllib.request.urlopen(f"{address}/metrics", timeout=30) as answer:
+        return str(answer.read().decode())
 
 
 def produce(kafka: str, topic: str, numbers: range) -> None:
@@ -84,11 +96,16 @@ def test_segments_become_rows_once_through_kills(kafka: str, prefix: str, tmp_pa
     for life in range(3):
         produce(kafka, topic, range(life * 20, life * 20 + 20))
         with started(env, tmp_path) as process:
-            held = chimera(env, "sql", "SELECT 1")
-            assert (held.returncode, str(process.pid) in held.stderr) == (1, True)
             until_committed(kafka, group, topic, life * 20 + 10)
             if life == 2:
                 until_committed(kafka, group, topic, 60)
+                served = chimera(env, "sql", COUNT, "--format", "json")  # over HTTP
+                assert json.loads(served.stdout) == {"n": 600, "distinct": 600, "size": 600}
+                shown = metrics(tmp_path)
+                assert 'chimera_sink_lag_records{partition="0",table="inference_log"} 0.0' in shown
+                assert "chimera_sink_visible_seconds_count" in shown
+                second = chimera(env, "warehouse")  # one folder, one sink
+                assert (second.returncode, str(process.pid) in second.stderr) == (1, True)
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(30) == 0
     found = chimera(env, "sql", COUNT, "--format", "json")
@@ -98,12 +115,12 @@ def test_segments_become_rows_once_through_kills(kafka: str, prefix: str, tmp_pa
 def test_sql_changes_nothing_and_reads_no_file(tmp_path: Path) -> None:
     env = environment("localhost:1", "x", tmp_path)
     assert "chimera sql: " in chimera(env, "sql", "SELECT 1").stderr  # nothing was ever here
-    with engine.opened(ClickHouseSettings(dir=tmp_path / "clickhouse")) as clickhouse:
-        warehouse_tables.migrate(clickhouse)
+    subprocess.run([sys.executable, "-c", MIGRATE, str(tmp_path)], check=True)  # one engine each
     refused = chimera(env, "sql", "SELECT * FROM file('/etc/hostname', 'LineAsString')")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("chimera sql: ")
     found = chimera(
         env, "sql", "SELECT version, name FROM migrations ORDER BY 1", "--format", "tsv"
     )
-    assert (found.returncode, found.stdout) == (0, "1\tinference_log\n2\tmodel_log\n")
+    names = [f"{one.version}\t{one.name}\n" for one in warehouse_tables.MIGRATIONS]
+    assert (found.returncode, found.stdout) == (0, "".join(names))

@@ -1,4 +1,4 @@
-"""Stores of artifacts, in a folder and elsewhere (memory stands for every other URL); one ClickHouse."""
+"""Stores of artifacts, in a folder and elsewhere (memory stands for every other URL)."""
 
 import itertools
 import uuid
@@ -8,25 +8,9 @@ from pathlib import Path
 import fsspec  # type: ignore[import-untyped]  # ships no type information
 import pytest
 
-from chimera.stores import clickhouse, warehouse_tables
 from chimera.stores.artifacts import Artifacts
-from chimera.stores.clickhouse import ClickHouse
 
 _partitions = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def engine_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("clickhouse")
-
-
-@pytest.fixture(scope="session")
-def engine(engine_folder: Path) -> Iterator[ClickHouse]:
-    """With all tables; shared, so keep to a partition of your own."""
-    found = clickhouse.embedded(engine_folder)
-    warehouse_tables.migrate(found)
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -1,21 +1,8 @@
-"""Records of a journal that any process makes the same, and a program that sinks them.
-
-    python -m tests.stores.sink_records FOLDER PARTITION COUNT SEGMENTS-OF-A-BATCH [STEP:N]
-
-It goes on where the table ends, and is killed when it comes to STEP for the N-th time.
-"""
-
-import os
-import signal
-import sys
-from collections.abc import Callable
-from pathlib import Path
+"""Records of a journal that any process makes the same."""
 
 from chimera.schemas.columns import constant, numbers
 from chimera.schemas.journal import SegmentHead, encode_segment, framed
 from chimera.schemas.journal_rows import NO_SLACK, OK, Group, Rows, write_part
-from chimera.stores import clickhouse, inference_log, warehouse_tables
-from chimera.stores.sink import Limits, Sink
 from chimera.stores.source import Record
 
 FIRST_MS = 1_767_225_600_000 - 5_000  # five seconds before a year ends
@@ -54,32 +41,3 @@ def record(partition: int, number: int) -> Record:
     )
     value = encode_segment(head, [framed(write_part(rows))])
     return Record(partition, number * APART, at_ms, value)
-
-
-def killer(at: str) -> Callable[[str], None]:
-    name, _, number = at.partition(":")
-    left = int(number or 0)
-
-    def step(reached: str) -> None:
-        nonlocal left
-        if reached == name:
-            left -= 1
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    return step
-
-
-def main(folder: str, partition: str, count: str, segments: str, kill: str = "") -> None:
-    engine = clickhouse.embedded(Path(folder))
-    warehouse_tables.migrate(engine)
-    sink = Sink(engine, inference_log.LOG, Limits(rows=SIZE * int(segments)), killer(kill))
-    start = sink.resume(int(partition))
-    for number in range(-(-start // APART), int(count)):
-        sink.add(record(int(partition), number))
-    sink.flush(all=True)
-    engine.close()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

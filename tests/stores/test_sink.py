@@ -1,8 +1,5 @@
 """Sinks on the real engine: each row once, whatever happened in between."""
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -212,26 +209,3 @@ def test_record_that_is_no_segment_stops_the_sink(engine: ClickHouse, partition:
     one.resume(partition)
     with pytest.raises(Malformed):
         one.add(record(partition, 0)._replace(value=b"no segment"))
-
-
-def test_killed_sinks_leave_each_row_once(tmp_path: Path) -> None:
-    lives = (
-        ("2", "after_insert:2"),
-        ("3", "after_decide:2"),
-        ("2", "before_decide:2"),
-        ("4", "after_decide:1"),
-        ("3", ""),
-    )
-    program = [sys.executable, "-m", "tests.stores.sink_records", str(tmp_path), "0"]
-    for number, (segments, step) in enumerate(lives):
-        command = [*program, str(12 + 4 * number), segments, step]
-        done = subprocess.run(command, check=False, timeout=100)
-        assert done.returncode == (-9 if step else 0)
-    check = (
-        "from pathlib import Path; from chimera.stores import clickhouse;"
-        f"e = clickhouse.embedded(Path({str(tmp_path)!r}));"
-        "print(*e.rows('SELECT count(), uniqExact(offset), max(offset) + 1,"
-        " uniqExact(journal_offset) FROM chimera.inference_log')[0])"
-    )
-    read = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True)
-    assert read.stdout.split() == ["280", "280", "280", "28"]

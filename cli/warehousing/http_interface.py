@@ -1,0 +1,155 @@
+"""ClickHouse's HTTP interface to the embedded engine, for reading: what analysts' own tools speak.
+
+    GET, POST /   a statement's answer: whole, or block by block while it is computed
+    GET /ping     Ok.        GET /metrics   of the sinks, for Prometheus
+
+A reader serves one statement at a time; some wait their turn, and more are refused. A client that goes
+away ends its statement. Errors have ClickHouse's text, code and status; one that comes after the first
+block is told in the body, behind a tag that a header announced, as ClickHouse does it.
+`tests/cli/test_http_interface.py` asks with clickhouse-connect and by hand.
+"""
+
+import json
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+
+from chimera.cli.warehousing.http_answers import Answering, Answers
+from chimera.cli.warehousing.http_bodies import encoder
+from chimera.cli.warehousing.http_question import Asked, is_admitted, read
+from chimera.cli.warehousing.http_statuses import content_type, status_of
+from chimera.schemas.errors import ConfigurationError
+from chimera.stores.readers import StatementFailed, Summary
+from chimera.stores.statement import STREAMED
+
+MAX_QUESTION_BYTES = 4 << 20
+_TAG_BYTES = 8
+
+
+class Interface:
+    """Of one warehouse."""
+
+    def __init__(
+        self, answers: Answers | None, password: str | None, metrics: CollectorRegistry
+    ) -> None:
+        """`answers`: none where a server of one's own is asked itself."""
+        self._answers = answers
+        self._password = password
+        self._metrics = metrics
+
+    def application(self) -> web.Application:
+        app = web.Application(client_max_size=MAX_QUESTION_BYTES)
+        app.router.add_get("/ping", self._ping)
+        app.router.add_get("/replicas_status", self._ping)
+        app.router.add_get("/metrics", self._show_metrics)
+        if self._answers is not None:
+            answer = partial(self._answer, self._answers)
+            app.router.add_route("GET", "/", answer)
+            app.router.add_route("POST", "/", answer)
+        return app
+
+    async def _ping(self, _: web.Request) -> web.Response:
+        return web.Response(text="Ok.\n")
+
+    async def _show_metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._metrics), content_type="text/plain")
+
+    async def _answer(self, answers: Answers, request: web.Request) -> web.StreamResponse:
+        if request.method == "GET" and not request.query_string:
+            return await self._ping(request)
+        query_id = ""
+        try:
+            if not is_admitted(request, self._password):
+                raise StatementFailed(
+                    "Code: 516. DB::Exception: Authentication failed: password is incorrect."
+                    " (AUTHENTICATION_FAILED)"
+                )
+            asked = await read(request)
+            query_id = asked.query_id
+            zone = answers.timezone
+            async with answers.taken(asked.question) as answering:
+                if asked.is_whole or asked.question.format not in STREAMED:
+                    return await _whole(asked, answering, zone)
+                return await _streamed(request, asked, answering, zone)
+        except StatementFailed as error:
+            return _failed(error, query_id)
+
+
+async def _whole(asked: Asked, answering: Answering, timezone: str) -> web.Response:
+    found = await answering.whole()
+    name, encoding = encoder(asked.accepts)
+    body = await answering.apart(lambda: encoding.encode(found.body) + encoding.finish())
+    headers = _headers(asked, name, timezone) | {"X-ClickHouse-Summary": _told(found.summary)}
+    return web.Response(body=body, headers=headers)
+
+
+async def _streamed(
+    request: web.Request, asked: Asked, answering: Answering, timezone: str
+) -> web.StreamResponse:
+    blocks = answering.blocks()
+    first = await anext(blocks, b"")  # what fails before it has a status of its own
+    name, encoding = encoder(asked.accepts)
+    tag = secrets.token_hex(_TAG_BYTES)
+    headers = _headers(asked, name, timezone) | {"X-ClickHouse-Exception-Tag": tag}
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    try:
+        await response.write(encoding.encode(first))
+        async for block in blocks:
+            await response.write(encoding.encode(block))
+    except StatementFailed as error:
+        await response.write(encoding.encode(_marked(str(error), tag)))
+    await response.write(encoding.finish())
+    await response.write_eof()
+    return response
+
+
+def _headers(asked: Asked, encoding: str | None, timezone: str) -> dict[str, str]:
+    found = {
+        "Content-Type": content_type(asked.question.format),
+        "X-ClickHouse-Format": asked.question.format,
+        "X-ClickHouse-Query-Id": asked.query_id,
+        "X-ClickHouse-Server-Display-Name": "chimera",
+        "X-ClickHouse-Timezone": timezone,
+    }
+    return found if encoding is None else found | {"Content-Encoding": encoding}
+
+
+def _told(summary: Summary) -> str:
+    return json.dumps({name: str(value) for name, value in summary._asdict().items()})
+
+
+def _failed(error: StatementFailed, query_id: str) -> web.Response:
+    headers = {"X-ClickHouse-Exception-Code": str(error.code), "X-ClickHouse-Query-Id": query_id}
+    return web.Response(status=status_of(error.code), text=f"{error}\n", headers=headers)
+
+
+def _marked(message: str, tag: str) -> bytes:
+    told = message.encode() + b"\n"
+    edge = b"__exception__\r\n"
+    mark = tag.encode()
+    return b"\r\n%s%s\r\n%s%d %s\r\n%s" % (edge, mark, told, len(told), mark, edge)
+
+
+@asynccontextmanager
+async def serving(interface: Interface, host: str, port: int) -> AsyncGenerator[str]:
+    """Its URL; clients that go away cancel what they asked.
+
+    Raises:
+        ConfigurationError: the port is taken.
+    """
+    runner = web.AppRunner(interface.application(), handler_cancellation=True, access_log=None)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise ConfigurationError(f"CHIMERA_CLICKHOUSE__HTTP_PORT: {error}") from None
+        found_host, found_port = runner.addresses[0][:2]
+        yield f"http://{found_host}:{found_port}"
+    finally:
+        await runner.cleanup()

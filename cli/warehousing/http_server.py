@@ -1,0 +1,66 @@
+"""The warehouse's HTTP interface, as the settings want it: where it listens, and who may ask.
+
+Anywhere but on loopback it takes a password. Its address is written beside the engine's folder, for
+`chimera sql`. With a server of one's own it has no answers, only metrics.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from chimera.cli.warehousing import engine, http_interface
+from chimera.cli.warehousing.http_answers import Answers
+from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.history_settings import ClickHouseSettings
+from chimera.stores.readers import ReaderLimits, Readers
+
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def serving(settings: ClickHouseSettings, metrics: CollectorRegistry) -> AsyncGenerator[None]:
+    """While it is open.
+
+    Raises:
+        ConfigurationError: the port is taken, or strangers could ask without a password.
+    """
+    if settings.http_port is None:
+        yield
+        return
+    secret = settings.http_password
+    password = secret.get_secret_value() if secret is not None else ""
+    if not password and not _is_loopback(settings.http_host):
+        raise ConfigurationError(
+            f"CHIMERA_CLICKHOUSE__HTTP_PASSWORD: {settings.http_host} is not on loopback, so clients"
+            " have to bring one"
+        )
+    answers = None if settings.dsn is not None else Answers(_readers(settings))
+    interface = http_interface.Interface(answers, password or None, metrics)
+    try:
+        where = http_interface.serving(interface, settings.http_host, settings.http_port)
+        async with where as address:
+            log.info("warehouse_serves", address=address)
+            if answers is not None:
+                engine.address_file(settings).write_text(address, "utf-8")
+            yield
+    finally:
+        engine.address_file(settings).unlink(missing_ok=True)
+        if answers is not None:
+            answers.close()
+
+
+def _readers(settings: ClickHouseSettings) -> Readers:
+    limits = ReaderLimits(
+        settings.reader_seconds, settings.reader_memory_bytes, settings.reader_rows
+    )
+    return Readers(engine.data(settings), limits, settings.readers)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

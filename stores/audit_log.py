@@ -1,0 +1,84 @@
+"""`audit_log`: a row for each leaf of `audit.log`: its index, its bytes as they are, and both hashes.
+
+The index stands in the record's header. Nothing is judged here: what is in the topic is in the table,
+a hole or a repeated index too, and whoever verifies names it. A row's chain hash goes on from the row
+before it, so one sink writes the table, and looks up where it ended. The engine itself takes from
+the bytes what people look for: kind, tenant, request id. `tests/stores/test_audit_log.py`.
+"""
+
+from collections.abc import Sequence
+
+from chimera.schemas.columns import constant
+from chimera.schemas.errors import Malformed
+from chimera.schemas.transparency import chain
+from chimera.schemas.transparency.log_records import LOG_INDEX
+from chimera.schemas.transparency.merkle import leaf_hash
+from chimera.stores.clickhouse import DATABASE, ClickHouse
+from chimera.stores.native_block import Chunk, numbers, texts
+from chimera.stores.source import Destination, Record
+
+TABLE = "audit_log"
+_MS = "DateTime64(3, 'UTC')"
+COLUMNS = (
+    ("log_index", "UInt64"),
+    ("body", "String"),
+    ("leaf_hash", "FixedString(32)"),
+    ("chain_hash", "FixedString(32)"),
+    ("appended_at", _MS),
+    ("log_partition", "UInt32"),
+    ("log_offset", "Int64"),
+)
+
+
+class Leaves:
+    """What is known between rows: where the chain has come to."""
+
+    def __init__(self) -> None:
+        self._previous = chain.START
+
+    def begin(self, clickhouse: ClickHouse) -> None:
+        """After the table's last row. Raises ClickHouseUnavailable."""
+        found = clickhouse.rows(
+            f"SELECT hex(chain_hash) FROM {DATABASE}.{TABLE} ORDER BY log_offset DESC LIMIT 1"
+        )
+        self._previous = bytes.fromhex(found[0][0]) if found else chain.START
+
+    def chunks(self, record: Record) -> Sequence[Chunk]:
+        """One row.
+
+        Raises:
+            Malformed: no index, so it has no place.
+        """
+        leaf = leaf_hash(record.value)
+        self._previous = chain.link(self._previous, leaf)
+        return [
+            Chunk(
+                1,
+                [
+                    numbers("UInt64", constant(_index(record), 1)),
+                    texts([record.value]),
+                    (leaf,),
+                    (self._previous,),
+                    numbers(_MS, constant(record.at_ms, 1)),
+                    numbers("UInt32", constant(record.partition, 1)),
+                    numbers("Int64", constant(record.offset, 1)),
+                ],
+            )
+        ]
+
+
+def destination() -> Destination:
+    """For one sink."""
+    leaves = Leaves()
+    return Destination(
+        TABLE, COLUMNS, leaves.chunks, "log_partition", "log_offset", begin=leaves.begin
+    )
+
+
+def _index(record: Record) -> int:
+    for name, value in record.headers:
+        if name == LOG_INDEX:
+            if value.isdigit() and len(value) < 20:
+                return int(value)
+            break
+    raise Malformed(f"audit leaf: offset {record.offset} has no {LOG_INDEX} in its headers")
