@@ -31,6 +31,7 @@ from chimera.schemas.model_settings import (
     CompilingSettings,
     ControllerSettings,
     KeysSettings,
+    TrainerSettings,
     TrainingSettings,
 )
 from chimera.schemas.server_settings import (
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     compiling: CompilingSettings = CompilingSettings()
     training: TrainingSettings = TrainingSettings()
+    trainer: TrainerSettings = TrainerSettings()
     controller: ControllerSettings = ControllerSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     stack: StackSettings = StackSettings()

@@ -4,10 +4,11 @@
     data           files, columns, what is a good row, how much is held out
     model          a torch module by its import path, from the operator's list
     loss, optimizer, scheduler, loop, evaluation, checkpoints
+    release        what becomes of the finished run; it decides no weight
 
 Unknown names are refused. `hash_config` is SHA-256 over the canonical JSON (RFC 8785) of the
 configuration with all defaults filled in, so two files that order the same run have one hash; where
-data lie is not part of it, their digest is told apart. `tests/schemas/test_training_config.py`.
+data lie is not part of it (their digest is told apart), nor what becomes of the run. `tests/schemas/test_training_config.py`.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ import rfc8785
 import yaml
 
 from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.model_names import Name
 
 Task = Literal["regression", "binary", "multiclass", "embedding"]
@@ -129,6 +131,17 @@ class Evaluation(_Part, frozen=True, kw_only=True):
     batch_size: Several = 1_024
 
 
+class Release(_Part, frozen=True, kw_only=True):
+    """A finished run is a version of its model, named by the run's id; how far does it go by itself?"""
+
+    until: Literal["registered", "compiled", "promoted"] = "registered"
+    tiers: tuple[Name, ...] = ()  # to compile; none: all that the machine can run
+    watch: WatchPolicy | None = WatchPolicy()  # of a promotion; none: it stays, whatever happens
+    input: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] = "features"
+    outputs: tuple[str, ...] = ()  # their names, in the module's order; none: they are numbered
+    labels: tuple[str, ...] = ()  # of the classes, in the order of their scores
+
+
 class TrainingConfig(_Part, frozen=True, kw_only=True):
     """All of a run's order."""
 
@@ -142,6 +155,7 @@ class TrainingConfig(_Part, frozen=True, kw_only=True):
     loop: Loop = Loop()
     checkpoints: Checkpoints = Checkpoints()
     evaluation: Evaluation = Evaluation()
+    release: Release = Release()
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
     deterministic: bool = True  # equal weights bit for bit, run for run, on one kind of device
 
@@ -169,9 +183,9 @@ def load(path: Path) -> TrainingConfig:
 
 
 def canonical(config: TrainingConfig) -> bytes:
-    """The configuration as RFC 8785 writes it, without where its data lie."""
+    """The configuration as RFC 8785 writes it, without where its data lie and what becomes of it."""
     found = msgspec.to_builtins(config)
-    del found["data"]["sources"]
+    del found["data"]["sources"], found["release"]
     return rfc8785.dumps(found)
 
 

@@ -15,11 +15,13 @@ from chimera.schemas import claims
 from chimera.schemas import headers as names
 from chimera.schemas.errors import BY_CODE
 from chimera.schemas.internal import Attempt
-from chimera.schemas.model_commands import COMMANDS, Command
-from chimera.schemas.model_events import EVENTS, Event
+from chimera.schemas.model_commands import COMMANDS
+from chimera.schemas.model_events import EVENTS
 from chimera.schemas.model_observed import ModelObserved
 from chimera.schemas.model_state import ModelState
 from chimera.schemas.tensors import DATATYPES
+from chimera.schemas.training_events import EVENTS as TRAINED
+from chimera.schemas.training_triggers import TRIGGERS
 from chimera.topics.dead_letters import CONNECT, VALUE_BYTES, VALUE_SHA256
 
 Schema = dict[str, Any]
@@ -120,7 +122,7 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "ErrorCode": {"type": "string", "enum": list(BY_CODE)},
     **msgspec.json.schema_components(
-        (Attempt, *COMMANDS, *EVENTS, ModelState, ModelObserved),
+        (Attempt, *COMMANDS, *EVENTS, ModelState, ModelObserved, *TRIGGERS, *TRAINED),
         ref_template="#/components/schemas/{name}",
     )[1],
 }
@@ -238,7 +240,7 @@ SEGMENT = Message(
 )
 
 
-def _record(kind: type[Command | Event | ModelState | ModelObserved], summary: str = "") -> Message:
+def _record(kind: type[msgspec.Struct], summary: str = "") -> Message:
     """A record of a struct of ours, by the struct's own name and first line."""
     name = kind.__name__
     return Message(
@@ -252,6 +254,16 @@ MODEL_COMMANDS = tuple(_record(kind) for kind in COMMANDS)
 MODEL_EVENTS = tuple(_record(kind) for kind in EVENTS)
 MODEL_STATE = _record(ModelState, "which versions serve now; a null value: the model is gone")
 MODEL_OBSERVED = _record(ModelObserved)
+TRAINING_TRIGGERS = tuple(_record(kind) for kind in TRIGGERS)
+TRAINING_EVENTS = tuple(_record(kind) for kind in TRAINED)
+REFUSED_TRIGGER = Message(
+    name="RefusedTrigger",
+    summary="a trigger that was refused: original key, value and headers, and the story",
+    content_type="application/octet-stream",
+    payload=_BYTES,
+    headers=DEAD_LETTER.headers,
+    required=tuple(_STORY),
+)
 RESERVED = Message(
     name="Reserved", summary="nothing is written here yet", content_type="application/octet-stream"
 )

@@ -1,6 +1,7 @@
 """Code that a configuration may name: a transform, and modules that misbehave."""
 
 import os
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -41,6 +42,41 @@ class Noisy(nn.Module):
                 os.kill(os.getpid(), 9)
         found: Tensor = self.out(nn.functional.dropout(self.inside(features), 0.3, self.training))
         return found
+
+
+class Slow(nn.Module):
+    """Takes its time; from the second call in training on it does what it is told to, which is bad."""
+
+    def __init__(
+        self,
+        pause_s: float = 0.0,
+        hang_for_s: float = 0.0,
+        eat_bytes: int = 0,
+        abort: bool = False,
+        fault: str = "",
+    ) -> None:
+        super().__init__()
+        self.out = nn.Linear(4, 1)
+        self._pause_s, self._hang_for_s, self._eat_bytes = pause_s, hang_for_s, eat_bytes
+        self._abort, self._fault, self._calls = abort, fault, 0
+
+    def forward(self, features: Tensor) -> Tensor:
+        found: Tensor = self.out(features)
+        if self.training:
+            self._calls += 1
+            time.sleep(self._pause_s)
+            if self._calls > 1:
+                self._misbehave()
+        return found
+
+    def _misbehave(self) -> None:
+        time.sleep(self._hang_for_s)
+        if self._abort:
+            os.abort()
+        if self._fault:
+            raise RuntimeError(self._fault)
+        if self._eat_bytes:
+            torch.zeros(self._eat_bytes, dtype=torch.uint8)
 
 
 class Exploding(nn.Module):
