@@ -1,12 +1,14 @@
-"""`chimera train`: runs in this machine's folder of runs; started here, shown, and compared.
+"""`chimera train`: runs in this machine's folder of runs, and those of agents in the registry.
 
-`tests/cli/test_train.py`.
+What is ordered of agents is in `commands`. `tests/cli/test_train.py`, `test_train_agent.py`.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from chimera.cli.training import commands
 
 if TYPE_CHECKING:
     from chimera.schemas.training_manifest import TrainingManifest
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Training: run a configuration, look at what came of it."
 )
+
+commands.register(app)
 
 RunId = Annotated[str, typer.Argument(help="Of the run.")]
 Metric = Annotated[str, typer.Option(help="What counts.")]
@@ -51,23 +55,28 @@ def run(
 
 @app.command()
 def runs() -> None:
-    """All finished runs, the newest first."""
-    from rich import box
+    """Runs of training agents, and all that finished here; the newest first."""
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("run", "model", "data", "metrics", "s", box=box.SIMPLE_HEAD)
-    for one in sorted(_finished(), key=lambda one: -one.started_ms):
-        table.add_row(
-            one.run_id, one.name, one.dataset_digest[:12], _metrics(one), f"{one.duration_s:.1f}"
-        )
-    Console().print(table)
+    from chimera.cli.training import listing
+
+    local = sorted(_finished(), key=lambda one: -one.started_ms)
+    Console().print(listing.table(listing.registered(), local))
 
 
 @app.command()
 def show(run_id: RunId) -> None:
     """One run: its data, metrics and how sure they are, and what its data differ in."""
-    _show(_find(run_id))
+    from chimera.cli.training import listing
+
+    ordered = listing.find(run_id)
+    if ordered is None:
+        _show(_find(run_id))
+        return
+    for line in listing.lines(ordered):
+        typer.echo(line)
+    if ordered.manifest is not None:
+        _show(ordered.manifest)
 
 
 @app.command()
@@ -146,10 +155,6 @@ def _show(found: "TrainingManifest") -> None:
             f"  drift from {found.previous_run_id}: {one.column}, {one.test} p {one.p_value:.2g},"
             f" mean moved by {one.mean_delta:+.2f} sigma, PSI {one.psi:.2f}"
         )
-
-
-def _metrics(found: "TrainingManifest") -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in list(found.metrics.items())[:3])
 
 
 def _line(one: "Place") -> str:
