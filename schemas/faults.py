@@ -4,39 +4,37 @@ Pure. `tests/schemas/test_training_triggers.py`.
 """
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import msgspec
 from msgspec.structs import fields
 
 
-def faults(found: object, kind: type[msgspec.Struct], path: str = "$") -> Iterator[str]:
-    """Of `found`, as JSON or YAML gave it, by path; nothing: it is one."""
+def faults(found: Any, kind: type[msgspec.Struct], path: str = "$") -> list[str]:
+    """Of `found`, as JSON or YAML gave it, by path; none: it is one."""
     if not isinstance(found, dict):
-        yield from _refused(found, kind, path)
-        return
-    known = {one.encode_name: one for one in fields(kind)}
-    before = len(known)
-    said = False
-    for name, one in known.items():
-        where = f"{path}.{name}"
-        if name in found:
-            for fault in _of(found[name], one.type, where):
-                said = True
-                yield fault
+        return list(_refused(found, kind, path))
+    value = cast("dict[Any, Any]", found)
+    said = [*_of_fields(value, kind, path), *_unknown(value, kind, path)]
+    return said or list(_refused(value, kind, path))  # what only the whole can be wrong in
+
+
+def _of_fields(found: dict[Any, Any], kind: type[msgspec.Struct], path: str) -> Iterator[str]:
+    for one in fields(kind):
+        where = f"{path}.{one.encode_name}"
+        if one.encode_name in found:
+            yield from _of(found[one.encode_name], one.type, where)
         elif one.required:
-            said = True
             yield f"{where}: is missing"
+
+
+def _unknown(found: dict[Any, Any], kind: type[msgspec.Struct], path: str) -> Iterator[str]:
     if kind.__struct_config__.forbid_unknown_fields:
-        for name in found:
-            if name not in known:
-                said = True
-                yield f"{path}.{name}: is no field"
-    if not said and before:  # what only the whole can be wrong in
-        yield from _refused(found, kind, path)
+        known = {one.encode_name for one in fields(kind)}
+        yield from (f"{path}.{name}: is no field" for name in found if name not in known)
 
 
-def _of(found: object, kind: Any, path: str) -> Iterator[str]:
+def _of(found: Any, kind: Any, path: str) -> Iterator[str]:
     structs = [one for one in (kind, *get_args(kind)) if _is_struct(one)]
     if isinstance(found, dict) and len(structs) == 1:
         yield from faults(found, structs[0], path)
@@ -44,7 +42,7 @@ def _of(found: object, kind: Any, path: str) -> Iterator[str]:
         yield from _refused(found, kind, path)
 
 
-def _refused(found: object, kind: Any, path: str) -> Iterator[str]:
+def _refused(found: Any, kind: Any, path: str) -> Iterator[str]:
     try:
         msgspec.convert(found, kind)
     except msgspec.ValidationError as error:

@@ -71,6 +71,12 @@ class ResumeRun(_Trigger, frozen=True, kw_only=True, tag="resume"):
 Trigger = TrainModel | CancelRun | ResumeRun
 TRIGGERS: tuple[type[Trigger], ...] = get_args(Trigger)
 
+
+class _Head(msgspec.Struct):
+    v: int
+    action: str
+
+
 _FORM = Form[Trigger]("training trigger", Trigger, TRIGGER_VERSION)
 encode_trigger = _FORM.encode
 decode_trigger = _FORM.decode
@@ -80,13 +86,15 @@ def reasons(value: bytes, error: RequestError) -> tuple[str, ...]:
     """Everything that is wrong with a value that `decode_trigger` refused with `error`."""
     if isinstance(error, Malformed):
         return (str(error),)
-    found = msgspec.json.decode(value)
-    if not isinstance(found, dict) or found.get("v") != TRIGGER_VERSION:
+    try:
+        head = msgspec.json.decode(value, type=_Head)
+    except msgspec.ValidationError:
         return (str(error),)
-    action = found.get("action")
     kinds = {kind.__struct_config__.tag: kind for kind in TRIGGERS}
-    kind = kinds.get(action) if isinstance(action, str) else None
-    return (tuple(faults(found, kind)) if kind else ()) or (str(error),)
+    kind = kinds.get(head.action)
+    if kind is None or head.v != TRIGGER_VERSION:
+        return (str(error),)
+    return tuple(faults(msgspec.json.decode(value), kind)) or (str(error),)
 
 
 def run_id_of(tenant: str, trigger_id: str, model: str) -> str:

@@ -13,7 +13,7 @@ the end of the topic what was told already. `tests/agents/training/test_desk.py`
 # (aiokafka ships no type information)
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import groupby
 from typing import cast
 
@@ -74,7 +74,7 @@ class Desk:
             try:
                 await self._lead(stopping)
             except* PASSES as group:
-                log.warning("desk_steps_down", reason=_told(group))
+                log.warning("desk_steps_down", reason=_told(cast(BaseException, group)))
                 await asyncio.sleep(TRY_AGAIN_S)
             except* Exception:  # the boundary: runs that are under way go on
                 log.exception("desk_failed")
@@ -135,6 +135,6 @@ def _event_id(row: OutboxRecord) -> str:
 
 def _told(failure: BaseException) -> str:
     """The first of what went wrong: the others follow from it."""
-    while isinstance(failure, BaseExceptionGroup):
-        failure = cast(Iterable[BaseException], failure.exceptions)[0]  # type: ignore[index]
+    while isinstance(failure, ExceptionGroup):
+        failure = cast(ExceptionGroup[Exception], failure).exceptions[0]
     return str(failure) or repr(failure)

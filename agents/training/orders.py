@@ -3,7 +3,7 @@
     model, transform    import paths of CHIMERA_TRAINING__ALLOWED
     data, reference     URLs below CHIMERA_TRAINING__SOURCES, or synthetic rows
 
-Nothing is imported, and no data are read. `tests/agents/training/test_orders.py`.
+Nothing is imported, and no data are read. `tests/agents/training/test_desk.py`.
 """
 
 import asyncio

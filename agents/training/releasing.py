@@ -4,10 +4,10 @@
 
 A command's id is the run's, its attempt's and the step's: one that is sent or answered twice is the same one. What
 a controller refuses is told with its reason, and the version stays where it is: a model's promotion
-policy (a replay that passed) is the controller's to hold. `tests/agents/training/test_releasing.py`.
+policy (a replay that passed) is the controller's to hold. `tests/agents/training/test_agent.py`.
 """
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 import structlog
@@ -143,7 +143,7 @@ async def send(
 
 def _command(tenant: Tenant, run: TrainingRun, stage: Stage, digest: str) -> Command:
     release = msgspec.json.decode(run.config, type=TrainingConfig).release
-    common = {
+    common: dict[str, Any] = {
         "command_id": command_id(run, stage),
         "tenant": tenant.name,
         "model": run.model,

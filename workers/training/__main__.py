@@ -4,7 +4,7 @@
 
 What is in the run's folder decides: nothing, and it begins; checkpoints, and it goes on from the last;
 a manifest, and it tells that once more. One trainer at a time has the folder, by a lock. Its last line
-says how it ended; where there is none, it was ended. `tests/workers/training/test_trainer.py`.
+says how it ended; where there is none, it was ended. `tests/agents/training/test_agent.py`.
 """
 
 import sys

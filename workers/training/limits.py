@@ -4,7 +4,7 @@
     memory       what it allocates (RLIMIT_DATA): mapped data sets do not count, CUDA's memory neither
     its life     it dies with its agent, and before anything else when memory runs out
 
-Linux; elsewhere niceness and memory alone. `tests/workers/training/test_trainer.py`.
+Linux; elsewhere niceness and memory alone. `tests/agents/training/test_agent.py`.
 """
 
 import ctypes

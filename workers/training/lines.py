@@ -1,6 +1,6 @@
 """What a trainer and its agent say to each other: an order in, lines of JSON out. Knows no torch.
 
-`tests/workers/training/test_trainer.py`.
+`tests/agents/training/test_agent.py`.
 """
 
 from typing import Annotated, Literal

@@ -2,7 +2,7 @@
 
 Lines of steps are told no oftener than the order says, everything else at once. What fails is a line,
 too: a run that cannot be, one whose loss is no number any more, one that needs more memory than it
-may have. `tests/workers/training/test_trainer.py`.
+may have. `tests/agents/training/test_agent.py`.
 """
 
 import fcntl

@@ -1,10 +1,11 @@
 """A finished run as a version of its model: weights, samples to verify on, and a manifest's draft.
 
 The draft names the run, and what the module takes and gives as it was seen with rows that were held
-out. It is packed and signed elsewhere: no key comes in here. `tests/workers/training/test_version.py`.
+out. It is packed and signed elsewhere: no key comes in here. `tests/agents/training/test_agent.py`.
 """
 
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 # (torch's and safetensors' functions are typed in part)
 
 from pathlib import Path

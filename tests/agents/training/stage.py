@@ -65,16 +65,24 @@ class Stage:
     def runs_dir(self) -> Path:
         return self.settings.training.dir / ".tenants" / self.tenant
 
+    @property
+    def bootstrap(self) -> str:
+        return self.settings.kafka.bootstrap or ""
+
     def with_trainer(self, **changes: Any) -> "Stage":
         trainer = self.settings.trainer.model_copy(update=changes)
         return replace(self, settings=self.settings.model_copy(update={"trainer": trainer}))
 
     def agent(self, step: Callable[[str], None] = lambda _: None) -> TrainingAgent:
-        bootstrap = self.settings.kafka.bootstrap or ""
-        return TrainingAgent(self.settings, bootstrap, self.place.database, step)
+        return TrainingAgent(self.settings, self.bootstrap, self.place.database, step)
 
     def order(self, trigger_id: str = "", **fields: Any) -> TrainModel:
-        whole = {"config": config(), "actor": "ada", "tenant": self.tenant, **fields}
+        whole: dict[str, Any] = {
+            "config": config(),
+            "actor": "ada",
+            "tenant": self.tenant,
+            **fields,
+        }
         return TrainModel(trigger_id=trigger_id or uuid.uuid4().hex, **whole)
 
     def cancel(self, run_id: str, actor: str = "ada") -> CancelRun:
@@ -95,7 +103,7 @@ class Stage:
         await self.send_raw(*(encode_trigger(one) for one in triggers))
 
     async def send_raw(self, *values: bytes | None) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=self.settings.kafka.bootstrap)
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
         await producer.start()
         try:
             for value in values:
@@ -109,7 +117,7 @@ class Stage:
         """All that is visible on a topic now."""
         where = TopicPartition(topic, 0)
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.settings.kafka.bootstrap,
+            bootstrap_servers=self.bootstrap,
             isolation_level="read_committed",
             enable_auto_commit=False,
             fetch_max_wait_ms=20,

@@ -71,7 +71,7 @@ def test_trigger_becomes_a_version_that_serves_and_leads_back_to_its_run(
             await stage.send(order)
             (promoted,) = await stage.until(VersionPromoted, run_id)
         assert promoted.version == run_id
-        told = [type(one) for one in await stage.events(run_id=run_id)]
+        told: list[Any] = [type(one) for one in await stage.events(run_id=run_id)]
         ends = [RunFinished, VersionRegistered, VersionCompiled, VersionPromoted]
         assert [one for one in told if one in ends] == ends
         (finished,) = await stage.events(RunFinished, run_id)
