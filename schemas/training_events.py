@@ -54,6 +54,8 @@ class TriggerAnswered(_Event, frozen=True, kw_only=True, tag="answered"):
 
 
 class RunQueued(_RunEvent, frozen=True, kw_only=True, tag="queued"):
+    """It waits for a device."""
+
     trigger_id: Name
     actor: Actor
     reason: Cause
@@ -63,6 +65,8 @@ class RunQueued(_RunEvent, frozen=True, kw_only=True, tag="queued"):
 
 
 class RunStarted(_RunEvent, frozen=True, kw_only=True, tag="started"):
+    """A trainer works on it, or goes on with it."""
+
     attempt: Attempt
     device: str
 
@@ -82,6 +86,8 @@ class RunProgressed(_RunEvent, frozen=True, kw_only=True, tag="progress"):
 
 
 class RunEvaluated(_RunEvent, frozen=True, kw_only=True, tag="evaluated"):
+    """An epoch is over; metrics of the rows that were held out."""
+
     attempt: Attempt
     epoch: Count
     update: Count
@@ -90,6 +96,8 @@ class RunEvaluated(_RunEvent, frozen=True, kw_only=True, tag="evaluated"):
 
 
 class CheckpointSaved(_RunEvent, frozen=True, kw_only=True, tag="checkpoint"):
+    """It can go on from here."""
+
     attempt: Attempt
     update: Count
     path: str  # in the run's folder
@@ -105,34 +113,48 @@ class RunInterrupted(_RunEvent, frozen=True, kw_only=True, tag="interrupted"):
 
 
 class DriftFound(_RunEvent, frozen=True, kw_only=True, tag="drift"):
+    """Its data are not those of the run before; the columns that differ."""
+
     previous_run_id: str
     columns: tuple[Drift, ...]
 
 
 class RunFinished(_RunEvent, frozen=True, kw_only=True, tag="finished"):
+    """It ended well."""
+
     manifest: TrainingManifest
 
 
 class RunFailed(_RunEvent, frozen=True, kw_only=True, tag="failed"):
+    """It cannot go on; resume it once the reason is gone."""
+
     code: FailureCode
     error: Reason
     attempt: Attempt
 
 
 class RunCancelled(_RunEvent, frozen=True, kw_only=True, tag="cancelled"):
+    """Somebody has ended it, or taken it out of the queue."""
+
     actor: Actor
 
 
 class VersionRegistered(_RunEvent, frozen=True, kw_only=True, tag="registered"):
+    """The run's version is known to the registry."""
+
     version: Name
     manifest_sha256: Sha256
 
 
 class VersionCompiled(_RunEvent, frozen=True, kw_only=True, tag="compiled"):
+    """At least one tier of it was verified."""
+
     version: Name
 
 
 class VersionPromoted(_RunEvent, frozen=True, kw_only=True, tag="promoted"):
+    """It gets all of its model's requests."""
+
     version: Name
     revision: Count
 
