@@ -4,7 +4,7 @@ Pure. `tests/schemas/test_training_triggers.py`.
 """
 
 from collections.abc import Iterator
-from typing import Any, cast, get_args
+from typing import Any, TypeGuard, get_args
 
 import msgspec
 from msgspec.structs import fields
@@ -12,11 +12,10 @@ from msgspec.structs import fields
 
 def faults(found: Any, kind: type[msgspec.Struct], path: str = "$") -> list[str]:
     """Of `found`, as JSON or YAML gave it, by path; none: it is one."""
-    if not isinstance(found, dict):
+    if not _is_object(found):
         return list(_refused(found, kind, path))
-    value = cast("dict[Any, Any]", found)
-    said = [*_of_fields(value, kind, path), *_unknown(value, kind, path)]
-    return said or list(_refused(value, kind, path))  # what only the whole can be wrong in
+    said = [*_of_fields(found, kind, path), *_unknown(found, kind, path)]
+    return said or list(_refused(found, kind, path))  # what only the whole can be wrong in
 
 
 def _of_fields(found: dict[Any, Any], kind: type[msgspec.Struct], path: str) -> Iterator[str]:
@@ -36,7 +35,7 @@ def _unknown(found: dict[Any, Any], kind: type[msgspec.Struct], path: str) -> It
 
 def _of(found: Any, kind: Any, path: str) -> Iterator[str]:
     structs = [one for one in (kind, *get_args(kind)) if _is_struct(one)]
-    if isinstance(found, dict) and len(structs) == 1:
+    if _is_object(found) and len(structs) == 1:
         yield from faults(found, structs[0], path)
     else:
         yield from _refused(found, kind, path)
@@ -47,6 +46,10 @@ def _refused(found: Any, kind: Any, path: str) -> Iterator[str]:
         msgspec.convert(found, kind)
     except msgspec.ValidationError as error:
         yield f"{path}: {error}"
+
+
+def _is_object(found: Any) -> TypeGuard[dict[Any, Any]]:
+    return isinstance(found, dict)
 
 
 def _is_struct(kind: Any) -> bool:

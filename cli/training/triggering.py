@@ -41,8 +41,9 @@ async def give(
             async with asyncio.timeout(timeout_s):
                 while True:
                     for event in await _events(consumer):
-                        is_answer = isinstance(event, TriggerAnswered)
-                        if is_answer and event.trigger_id == trigger.trigger_id:
+                        if not isinstance(event, TriggerAnswered):
+                            continue
+                        if event.trigger_id == trigger.trigger_id:
                             return event
         except TimeoutError:
             return None

@@ -65,7 +65,7 @@ def write_version(config: TrainingConfig, where: Where) -> Path:
         samples=SAMPLES,
         training_run=where.run_id,
     )
-    files = {
+    files: dict[str, bytes | Path] = {
         WEIGHTS_FILE: where.folder / WEIGHTS,
         SAMPLES: save_arrays({release.input: np.ascontiguousarray(samples)}),
     }

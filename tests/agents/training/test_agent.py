@@ -28,15 +28,16 @@ from chimera.schemas.training_events import (
 from chimera.workers.training.run import train
 from tests.agents.steering import Stage as Steering
 from tests.agents.steering import steered
-from tests.agents.training.stage import Stage, die_at, staged, working
+from tests.agents.training.stage import WITHIN_S, Stage, die_at, staged, working
 from tests.workers.training.places import config, where
 
 pytestmark = pytest.mark.timeout(300)  # several processes that load torch, on a busy machine
 
 SLOW: dict[str, Any] = {
     "definition": "tests.workers.training.hooks:Slow",
-    "arguments": {"pause_s": 0.05},
+    "arguments": {"pause_s": 0.25},
 }
+QUICK: dict[str, Any] = {**SLOW, "arguments": {}}
 OFTEN: dict[str, Any] = {"every_minutes": 1e-9, "keep_last": 2}
 Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
 
@@ -89,15 +90,11 @@ def test_trigger_becomes_a_version_that_serves_and_leads_back_to_its_run(
     play(work)
 
 
-AGENT_DIES = ("after_claim", "after_beat:3", "before_end", "after_end")
-
-
 def test_run_whose_agent_and_trainer_are_killed_ends_once_with_the_same_weights(
     play: Play, server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path
 ) -> None:
-    context = multiprocessing.get_context("forkserver")
+    context = multiprocessing.get_context("forkserver")  # what they import is imported once
     context.set_forkserver_preload([die_at.__module__])
-    order_of = config(model=SLOW, checkpoints=OFTEN)
 
     async def die(step: str) -> None:
         arguments = (kafka, server.dsn, prefix, str(tmp_path), ("cpu",), step)
@@ -107,31 +104,35 @@ def test_run_whose_agent_and_trainer_are_killed_ends_once_with_the_same_weights(
         assert child.exitcode == -signal.SIGKILL
 
     async def work(stage: Stage) -> None:
-        order = stage.order(config=order_of)
+        order = stage.order(config=config(model=SLOW, checkpoints=OFTEN))
         run_id = stage.run_id(order)
         await stage.send(order)
-        for step in AGENT_DIES[:3]:
-            await die(step)
+        await die("after_claim")  # its trainer was not started yet
+        await die("after_beat:3")
         async with working(stage):
-            for count in (1, 2):  # its trainer, after a checkpoint of this attempt
-                started = await stage.until(RunStarted, run_id, 3 + count)
-                await saved_by(stage, run_id, started[-1].attempt)
-                os.kill(trainer_of(stage, run_id), signal.SIGKILL)
-                await stage.until(RunInterrupted, run_id, count)
+            started = await stage.until(RunStarted, run_id, 3)
+            await saved_by(stage, run_id, started[-1].attempt)
+            os.kill(trainer_of(stage, run_id), signal.SIGKILL)
+            await stage.until(RunInterrupted, run_id)
+        await die("before_end")  # the trainer has finished, and nobody was told
+        async with working(stage):
             (finished,) = await stage.until(RunFinished, run_id)
             await stage.until(VersionWithheld, run_id)
-        quiet = train(order_of, where(tmp_path / "quiet"))
+        quiet = train(config(model=QUICK), where(tmp_path / "quiet"))
         assert finished.manifest.weights_sha256 == quiet.weights_sha256
         assert finished.manifest.updates == quiet.updates
         assert len(await stage.events(RunFinished, run_id)) == 1
-        assert (await stage.run(run_id)).state == "finished"
+        run = await stage.run(run_id)
+        assert (run.state, run.stage) == ("finished", "withheld")
+        killed = [one for one in await stage.events(RunInterrupted, run_id) if one.code == "died"]
+        assert [one.error for one in killed] == ["its trainer was ended by signal 9"]
 
     play(work)
 
 
 async def saved_by(stage: Stage, run_id: str, attempt: int) -> None:
     """A checkpoint of this attempt was told."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WITHIN_S):
         while True:
             saved = await stage.events(CheckpointSaved, run_id)
             if any(one.attempt == attempt for one in saved):
