@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from chimera.cli.postgres.server import EmbeddedPostgres
+from chimera.schemas.training_config import TrainingConfig
 from chimera.schemas.training_events import (
     CheckpointSaved,
     DriftFound,
@@ -23,7 +24,6 @@ from chimera.schemas.training_events import (
     VersionCompiled,
     VersionPromoted,
     VersionRegistered,
-    VersionWithheld,
 )
 from chimera.workers.training.run import train
 from tests.agents.steering import Stage as Steering
@@ -33,11 +33,7 @@ from tests.workers.training.places import config, where
 
 pytestmark = pytest.mark.timeout(300)  # several processes that load torch, on a busy machine
 
-SLOW: dict[str, Any] = {
-    "definition": "tests.workers.training.hooks:Slow",
-    "arguments": {"pause_s": 0.25},
-}
-QUICK: dict[str, Any] = {**SLOW, "arguments": {}}
+GATED: dict[str, Any] = {"definition": "tests.workers.training.hooks:Gated", "arguments": {}}
 OFTEN: dict[str, Any] = {"every_minutes": 1e-9, "keep_last": 2}
 Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
 
@@ -104,7 +100,7 @@ def test_run_whose_agent_and_trainer_are_killed_ends_once_with_the_same_weights(
         assert child.exitcode == -signal.SIGKILL
 
     async def work(stage: Stage) -> None:
-        order = stage.order(config=config(model=SLOW, checkpoints=OFTEN))
+        order = stage.order(config=gated(tmp_path / "gate"))
         run_id = stage.run_id(order)
         await stage.send(order)
         await die("after_claim")  # its trainer was not started yet
@@ -114,20 +110,25 @@ def test_run_whose_agent_and_trainer_are_killed_ends_once_with_the_same_weights(
             await saved_by(stage, run_id, started[-1].attempt)
             os.kill(trainer_of(stage, run_id), signal.SIGKILL)
             await stage.until(RunInterrupted, run_id)
+        (tmp_path / "gate").touch()
         await die("before_end")  # the trainer has finished, and nobody was told
         async with working(stage):
             (finished,) = await stage.until(RunFinished, run_id)
-            await stage.until(VersionWithheld, run_id)
-        quiet = train(config(model=QUICK), where(tmp_path / "quiet"))
+        quiet = train(config(model=GATED), where(tmp_path / "quiet"))
         assert finished.manifest.weights_sha256 == quiet.weights_sha256
         assert finished.manifest.updates == quiet.updates
         assert len(await stage.events(RunFinished, run_id)) == 1
         run = await stage.run(run_id)
-        assert (run.state, run.stage) == ("finished", "withheld")
+        assert (run.state, run.stage) == ("finished", "register")
         killed = [one for one in await stage.events(RunInterrupted, run_id) if one.code == "died"]
         assert [one.error for one in killed] == ["its trainer was ended by signal 9"]
 
     play(work)
+
+
+def gated(gate: Path) -> TrainingConfig:
+    """A run that goes no further than its second update before there is this file."""
+    return config(model=GATED | {"arguments": {"gate_file": str(gate)}}, checkpoints=OFTEN)
 
 
 async def saved_by(stage: Stage, run_id: str, attempt: int) -> None:
@@ -152,7 +153,7 @@ def trainer_of(stage: Stage, run_id: str) -> int:
 
 
 BAD: dict[str, tuple[dict[str, Any], str, str]] = {  # arguments, code, reason
-    "hangs": ({"hang_for_s": 600}, "hung", "no step within 1.5 s"),
+    "hangs": ({"hang_for_s": 600}, "hung", "no step within 8 s"),
     "eats memory": ({"eat_bytes": 1 << 33}, "out_of_memory", "CHIMERA_TRAINER__MEMORY_BYTES"),
     "dies": ({"abort": True}, "died", "signal 6; 1 attempts"),
     "raises": ({"fault": "boo"}, "crashed", "RuntimeError('boo')"),
@@ -162,9 +163,9 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {  # arguments, code, reason
 def test_trainer_that_cannot_go_on_is_ended_and_its_run_fails_with_the_reason(play: Play) -> None:
     async def work(stage: Stage) -> None:
         limits = {"devices": ("cpu", "cpu"), "max_attempts": 1, "memory_bytes": 3 << 30}
-        stage = stage.with_trainer(**limits, hang_s=1.5)
+        stage = stage.with_trainer(**limits, hang_s=8.0)
         orders = {
-            name: stage.order(config=config(model=SLOW | {"arguments": arguments}))
+            name: stage.order(config=config(model=GATED | {"arguments": arguments}))
             for name, (arguments, *_) in BAD.items()
         }
         wrong = stage.order(config=config(loss={"name": "bce"}))
@@ -181,10 +182,10 @@ def test_trainer_that_cannot_go_on_is_ended_and_its_run_fails_with_the_reason(pl
     play(work)
 
 
-def test_runs_go_by_priority_and_one_is_cancelled_while_it_runs(play: Play) -> None:
+def test_runs_go_by_priority_and_one_is_cancelled_while_it_runs(play: Play, tmp_path: Path) -> None:
     async def work(stage: Stage) -> None:
-        slow = config(model=SLOW, checkpoints=OFTEN)
-        first, later = stage.order(config=slow, priority=1), stage.order(priority=9)
+        held = gated(tmp_path / "gate")
+        first, later = stage.order(config=held, priority=1), stage.order(priority=9)
         sooner = stage.order(config=config(data={"sources": ["synthetic:900,4,7"]}), priority=2)
         await stage.send(first)
         async with working(stage):
@@ -203,9 +204,9 @@ def test_runs_go_by_priority_and_one_is_cancelled_while_it_runs(play: Play) -> N
     play(work)
 
 
-def test_agent_that_stops_gives_its_runs_back(play: Play) -> None:
+def test_agent_that_stops_gives_its_runs_back(play: Play, tmp_path: Path) -> None:
     async def work(stage: Stage) -> None:
-        order = stage.order(config=config(model=SLOW, checkpoints=OFTEN))
+        order = stage.order(config=gated(tmp_path / "gate"))
         await stage.send(order)
         async with working(stage):
             await stage.until(RunProgressed, stage.run_id(order))

@@ -8,6 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+GATE_AT = 3
+
 
 def doubled(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(a=2 * rows["a"])
@@ -44,12 +46,12 @@ class Noisy(nn.Module):
         return found
 
 
-class Slow(nn.Module):
-    """Takes its time; from the second call in training on it does what it is told to, which is bad."""
+class Gated(nn.Module):
+    """Waits at its third call in training for a file; or does there what it is told to, which is bad."""
 
     def __init__(
         self,
-        pause_s: float = 0.0,
+        gate_file: str = "",
         hang_for_s: float = 0.0,
         eat_bytes: int = 0,
         abort: bool = False,
@@ -57,19 +59,19 @@ class Slow(nn.Module):
     ) -> None:
         super().__init__()
         self.out = nn.Linear(4, 1)
-        self._pause_s, self._hang_for_s, self._eat_bytes = pause_s, hang_for_s, eat_bytes
+        self._gate_file, self._hang_for_s, self._eat_bytes = gate_file, hang_for_s, eat_bytes
         self._abort, self._fault, self._calls = abort, fault, 0
 
     def forward(self, features: Tensor) -> Tensor:
         found: Tensor = self.out(features)
-        if self.training:
-            self._calls += 1
-            time.sleep(self._pause_s)
-            if self._calls > 1:
-                self._misbehave()
+        self._calls += self.training
+        if self._calls == GATE_AT:
+            self._misbehave()
         return found
 
     def _misbehave(self) -> None:
+        while self._gate_file and not Path(self._gate_file).exists():
+            time.sleep(0.05)
         time.sleep(self._hang_for_s)
         if self._abort:
             os.abort()
