@@ -31,7 +31,7 @@ from tests.agents.steering import steered
 from tests.agents.training.stage import WITHIN_S, Stage, die_at, staged, working
 from tests.workers.training.places import config, where
 
-pytestmark = pytest.mark.timeout(300)  # several processes that load torch, on a busy machine
+pytestmark = pytest.mark.timeout(600)  # several processes that load torch, on a busy machine
 
 GATED: dict[str, Any] = {"definition": "tests.workers.training.hooks:Gated", "arguments": {}}
 OFTEN: dict[str, Any] = {"every_minutes": 1e-9, "keep_last": 2}
