@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterable
 
 from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 
 from chimera.cli.models.registry import opened
 from chimera.schemas.errors import ConfigurationError, PostgresUnavailable
@@ -47,10 +47,12 @@ def find(run_id: str, tenant: str = DEFAULT_TENANT) -> TrainingRun | None:
 
 def table(runs: Iterable[TrainingRun], local: Iterable[TrainingManifest]) -> Table:
     """Runs of agents first, then those that were trained here alone."""
-    found = Table("run", "model", "state", "data", "metrics", "s", box=box.SIMPLE_HEAD)
-    known: set[str] = set()
+    runs, local = list(runs), list(local)
+    known = {run.run_id for run in runs}
+    width = max((len(one.run_id) for one in (*runs, *local)), default=0)
+    names = Column("run", min_width=width, no_wrap=True)  # people copy them
+    found = Table(names, "model", "state", "data", "metrics", "s", box=box.SIMPLE_HEAD)
     for run in runs:
-        known.add(run.run_id)
         if run.manifest is not None:
             found.add_row(*_row(run.manifest, state(run)))
         else:

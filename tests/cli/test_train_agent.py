@@ -60,7 +60,7 @@ def test_run_is_ordered_listed_shown_cancelled_watched_and_resumed(agent: Path) 
     assert "train    " in train("allow", "--train")
     run_id = train("submit", order, "--priority", "3", "--timeout", "100").split()[1]
     assert run_id.startswith(f"{model}-")
-    assert model in train("runs")
+    assert run_id in train("runs")
     shown = train("show", run_id)
     assert f"run {run_id} of {model}: queued" in shown
     assert "priority 3" in shown
