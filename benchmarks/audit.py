@@ -16,10 +16,10 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
+from chimera.schemas.commitments import KEY_BYTES, Commitments
 from chimera.schemas.signing import new_key
 from chimera.schemas.transparency import chain, checkpoints
 from chimera.schemas.transparency.checkpoints import Checkpoint
-from chimera.schemas.transparency.commitments import CommitmentKey
 from chimera.schemas.transparency.compact_range import CompactRange
 from chimera.schemas.transparency.leaves import RequestServed, encode_leaf
 from chimera.schemas.transparency.merkle import leaf_hash
@@ -55,7 +55,7 @@ def main() -> None:
     watch = Stopwatch(Table("what", "processor s", "us a leaf", "clock s"))
     bodies = watch.time("make and encode leaves", _bodies)
     watch.table.title = f"audit log, {LEAVES:,} leaves of {len(bodies[-1])} B"
-    key = CommitmentKey(bytes(32))
+    key = Commitments(bytes(KEY_BYTES))
     watch.time("commit to 1.3 kB inputs", lambda: _commit(key, bytes(1_300)))
     hashes = watch.time("leaf hashes", lambda: [leaf_hash(body) for body in bodies])
     chained = watch.time("chain hashes", lambda: list(chain.links(hashes)))
@@ -101,9 +101,9 @@ def _leaf(number: int) -> RequestServed:
     )
 
 
-def _commit(key: CommitmentKey, content: bytes) -> None:
+def _commit(key: Commitments, content: bytes) -> None:
     for _ in range(LEAVES):
-        key.commit("input", content)
+        key.of(content)
 
 
 def _published(hashes: list[bytes]) -> tuple[list[bytes], Policy]:

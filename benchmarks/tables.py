@@ -24,6 +24,7 @@ def show(report: Report, console: Console) -> None:
         "memory": _memory,
         "scaling": _scaling,
         "transactions": _transactions,
+        "audit": _audit,
     }[report["kind"]](report, console)
     for name, reason in report.get("not_run", {}).items():
         console.print(f"{name}: {reason}", highlight=False)
@@ -109,6 +110,22 @@ def _memory(report: Report, console: Console) -> None:
                 f"{process['peak_mb']:.0f}",
                 f"{process['growth_pct']:+.1f} %",
             )
+    console.print(table)
+
+
+def _audit(report: Report, console: Console) -> None:
+    sequencer, table = report["sequencer"], Table("what", _right("figure"), box=box.SIMPLE_HEAD)
+    table.title = (
+        f"Audit log, {report['requests']:,} requests, medians of {report['rounds']} rounds"
+    )
+    table.add_row("leaves/s, journal to checkpoint", f"{sequencer['leaves_s']:,.0f}")
+    table.add_row("x the spine", f"{report['to_spine']:.2f} of {report['spine_rps']:,.0f}")
+    table.add_row("leaves/s of one core", f"{sequencer['leaves_s_of_a_core']:,.0f}")
+    table.add_row("CPU us a leaf, all of the process", f"{sequencer['cpu_us']:.2f}")
+    for name, cost_us in report["stages_us"].items():
+        table.add_row(f"  {name}, us", f"{cost_us:.2f}")
+    table.add_row("1,000,000 leaves verified, s", f"{report['verify_s']:.2f}")
+    table.add_row("one inclusion proof of them, ms", f"{report['proof_ms']:.1f}")
     console.print(table)
 
 

@@ -138,6 +138,28 @@ def transactions(
 
 
 @app.command()
+def audit(
+    bootstrap: Bootstrap = None,
+    rounds: Rounds = 3,
+    requests: Annotated[int, typer.Option(min=10_000, help="Backlog of the journal.")] = 1_000_000,
+    spine: Annotated[
+        float | None,
+        typer.Option(help="The spine's requests/s; unset: of docs/results/throughput.json."),
+    ] = None,
+    json: JsonTo = None,
+    save: Save = False,
+) -> None:
+    """Leaves per second of the sequencer, what a leaf costs, and a million of them verified."""
+
+    def play(sitting: "Sitting") -> dict[str, Any]:
+        from benchmarks.sequencing import run
+
+        return run(sitting, requests, spine)
+
+    _sit(play, bootstrap, rounds, json, save)
+
+
+@app.command()
 def show(
     report: Annotated[Path, typer.Argument(help="A saved report, for example of --save.")],
 ) -> None:

@@ -5,7 +5,7 @@ import typer
 from chimera.cli import bench, db, demo, down, keys, node, settings, status, topics, up
 from chimera.cli.asking import infer
 from chimera.cli.audit import app as audit
-from chimera.cli.audit import witness
+from chimera.cli.audit import sequencer, witness
 from chimera.cli.checkup import doctor
 from chimera.cli.models import app as models
 from chimera.cli.offsets import app as offsets
@@ -32,6 +32,7 @@ app.command()(sql.sql)
 app.command()(status.status)
 app.command()(down.down)
 app.command()(settings.settings)
+app.command()(sequencer.sequencer)
 app.command()(witness.witness)
 app.add_typer(offsets.app, name="offsets")
 app.add_typer(keys.app, name="keys")

@@ -1,6 +1,6 @@
-"""The audit log's witness.
+"""The audit log: who writes and signs it, and its witness.
 
-A section of `schemas/settings.py`, which reads it; a field's description is its documentation.
+Sections of `schemas/settings.py`, which reads them; a field's description is its documentation.
 """
 
 from pathlib import Path
@@ -8,6 +8,58 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from chimera.schemas.section import Section
+
+
+class AuditSettings(Section):
+    origin: str = Field(
+        default="chimera.local/audit",
+        description="what the log is called, like example.com/audit: a URL without a scheme, which"
+        " need not lead anywhere; never changed once a leaf is signed",
+    )
+    key_file: Path = Field(
+        default=Path(".chimera/audit/key.pem"),
+        description="private key (Ed25519, PEM, mode 0600) that signs checkpoints, and nothing else;"
+        " made by `chimera sequencer --make-key`",
+    )
+    key: SecretStr | None = Field(
+        default=None,
+        description="the private key itself, as PEM; wins over the file; never logged",
+    )
+    checkpoints_file: Path = Field(
+        default=Path(".chimera/audit/checkpoints.txt"),
+        description="each checkpoint, appended before anybody else sees it; best out of reach of who"
+        " may write to Kafka and ClickHouse",
+    )
+    checkpoint_leaves: int = Field(
+        default=1_000, ge=1, description="so many leaves after the last one a checkpoint is signed"
+    )
+    checkpoint_ms: int = Field(
+        default=10_000, ge=1, description="so long a leaf may wait for a checkpoint that covers it"
+    )
+    idle_ms: int = Field(
+        default=3_600_000,
+        ge=1,
+        description="without new leaves the last head is signed again so often: silence is told from"
+        " a log that was stopped",
+    )
+    reconcile_ms: int = Field(
+        default=3_600_000,
+        ge=1,
+        description="how often leaves are compared with the offsets that lanes committed",
+    )
+    batch_leaves: int = Field(
+        default=20_000, ge=1, description="leaves of one transaction, about; they wait in memory"
+    )
+    poll_ms: int = Field(
+        default=200, ge=1, description="how long it waits for news before it looks at the clock"
+    )
+    witnesses: tuple[str, ...] = Field(
+        default=(),
+        description="`<public key (C2SP vkey)> <URL>` of each witness that is asked to cosign",
+    )
+    witness_timeout_ms: int = Field(
+        default=5_000, ge=1, description="one question to a witness; checkpoints wait for it"
+    )
 
 
 class WitnessSettings(Section):

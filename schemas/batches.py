@@ -43,6 +43,7 @@ CODECS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
 
 _BEFORE_KEY = [b"\x00\x00" + number for number in VARINTS[:4_096]]
 """Attributes, timestamp's delta and offset's delta of a batch's n-th record."""
+_BEFORE_VALUE = [before + NULL for before in _BEFORE_KEY]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,21 @@ def encode(
         parts += (size, before, key_length, key, tail)
     body, number = _compressed(b"".join(parts), compression)
     return Encoded(len(tails), number, body)
+
+
+def encode_keyless(
+    values: Sequence[bytes], ends: Iterable[bytes], compression: Compression = "none"
+) -> Encoded:
+    """One batch of records without keys; an end is a record's headers, with their count before them."""
+    parts: list[bytes] = []
+    for count, (value, end) in enumerate(zip(values, ends, strict=True)):
+        before = _BEFORE_VALUE[count] if count < 4_096 else b"\x00\x00" + varint(count) + NULL
+        size = len(value)
+        told = VARINTS[size] if size < SMALL else varint(size)
+        length = len(before) + len(told) + size + len(end)
+        parts += (VARINTS[length] if length < SMALL else varint(length), before, told, value, end)
+    body, number = _compressed(b"".join(parts), compression)
+    return Encoded(len(values), number, body)
 
 
 def encode_all(

@@ -23,7 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from chimera.schemas.audit_settings import WitnessSettings
+from chimera.schemas.audit_settings import AuditSettings, WitnessSettings
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.history_settings import ClickHouseSettings, JournalSettings
 from chimera.schemas.model_settings import (
@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     stack: StackSettings = StackSettings()
     keys: KeysSettings = KeysSettings()
     artifacts: ArtifactsSettings = ArtifactsSettings()
+    audit: AuditSettings = AuditSettings()
     witness: WitnessSettings = WitnessSettings()
 
     @classmethod

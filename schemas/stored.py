@@ -16,12 +16,15 @@ of every compression, of foreign clients, and damaged ones.
 # pyright: reportIncompatibleMethodOverride=false
 # (aiokafka ships no type information, and marks its parsers final, for type checkers only)
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from aiokafka.record.default_records import _DefaultRecordBatchPy, _DefaultRecordPy
-from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
+from aiokafka.record.default_records import (
+    DefaultRecordBatch,
+    _DefaultRecordBatchPy,
+    _DefaultRecordPy,
+)
 from aiokafka.record.util import decode_varint_py
 from crc32c import crc32c
 
@@ -81,7 +84,7 @@ class Head:
         return bool(self.attributes & _CODEC)
 
 
-def heads(raw: bytes) -> Iterator[Head]:
+def heads(raw: bytes | memoryview) -> Iterator[Head]:
     """Every whole batch; a fetch may end in a part of one.
 
     Raises:
@@ -101,7 +104,7 @@ def heads(raw: bytes) -> Iterator[Head]:
         start = stop
 
 
-def is_whole(raw: bytes) -> bool:
+def is_whole(raw: bytes | memoryview) -> bool:
     """Whether at least one whole batch is there; a single larger one needs a larger fetch."""
     if len(raw) < AFTER_LENGTH:
         return False
@@ -109,51 +112,45 @@ def is_whole(raw: bytes) -> bool:
     return len(raw) >= AFTER_LENGTH + length
 
 
-def is_abort(raw: bytes, head: Head) -> bool:
+def is_abort(raw: bytes | memoryview, head: Head) -> bool:
     """Whether a control batch marks the abort of its producer's transaction."""
-    (marker,) = _records(MemoryRecords(raw[head.start : head.stop]))
+    (marker,) = _records(memoryview(raw), (head,), DefaultRecordBatch)
     key = marker.key or b""
     return len(key) >= 4 and int.from_bytes(key[2:4], "big") == _ABORT
 
 
-def parse(raw: bytes) -> list[Stored]:
+def parse(raw: bytes | memoryview) -> list[Stored]:
     """All records of whole batches, in order.
 
     Raises:
         Damaged: a checksum is wrong, or records are not what their batch says.
     """
-    view = memoryview(raw)
-    for head in heads(raw):
+    view, found = memoryview(raw), tuple(heads(raw))
+    for head in found:
         told = int.from_bytes(view[head.start + _CRC_AT : head.start + CHECKED_FROM], "big")
         if crc32c(view[head.start + CHECKED_FROM : head.stop]) != told:
             raise Damaged(f"the checksum of the batch at offset {head.first} is wrong")
     try:
         try:
-            return _records(MemoryRecords(raw))
+            return _records(view, found, DefaultRecordBatch)
         except UnicodeDecodeError:
-            return _records(_Tolerant(raw))
+            return _records(view, found, _TolerantBatch)
     except Exception as error:
         raise Damaged(f"records that cannot be read: {error!r}") from error
 
 
-def _records(batches: Any) -> list[Stored]:
-    found: list[Stored] = []
-    while batches.has_next():
-        found += batches.next_batch()
-    return found
-
-
-class _Tolerant(_MemoryRecordsPy):  # type: ignore[misc]  # final for checkers only
-    """Reads header names that are not UTF-8."""
-
-    def next_batch(self, *_: Any) -> Any:
-        data = self._next_slice
-        self._cache_next()
-        assert data is not None  # has_next said so
-        return _TolerantBatch(data)
+def _records(
+    view: memoryview, found: Iterable[Head], batch: Callable[[memoryview], Any]
+) -> list[Stored]:
+    records: list[Stored] = []
+    for head in found:
+        records += batch(view[head.start : head.stop])
+    return records
 
 
 class _TolerantBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # final for checkers only
+    """Reads header names that are not UTF-8."""
+
     def _read_msg(self, *_: Any) -> _DefaultRecordPy:
         """One record, by the same format as the parent's; only names are decoded differently.
 

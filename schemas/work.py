@@ -81,7 +81,7 @@ class Block:
     next: int  # the offset after the last
     count: int  # records
     first_ms: int  # when the first was appended or made, epoch
-    raw: bytes
+    raw: bytes | memoryview
     entered_ns: int = 0  # time.monotonic_ns() when it entered its window
 
 

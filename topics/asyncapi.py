@@ -63,6 +63,9 @@ def _carried(catalogue: Catalogue) -> dict[str, tuple[Message, ...]]:
         catalogue.training_triggers.name: messages.TRAINING_TRIGGERS,
         catalogue.training_dead_letters.name: (messages.REFUSED_TRIGGER,),
         catalogue.training_events.name: messages.TRAINING_EVENTS,
+        catalogue.audit_events.name: (messages.ACTION,),
+        catalogue.audit_log.name: messages.LEAVES,
+        catalogue.audit_checkpoints.name: (messages.CHECKPOINT,),
     }
     return {topic.name: known.get(topic.name, (messages.RESERVED,)) for topic in catalogue}
 
@@ -139,6 +142,8 @@ def _operations(catalogue: Catalogue, carried: dict[str, tuple[Message, ...]]) -
         "receiveTrigger": operation(
             "receive", catalogue.training_triggers, "train, cancel, resume", answered
         ),
+        "receiveJournalSegment": operation("receive", catalogue.journal, "make leaves, and rows"),
+        "receiveAuditEvent": operation("receive", catalogue.audit_events, "make it a leaf"),
     }
     sent = {
         "sendResult": (catalogue.results, "the outcome, to the partition of the request's number"),
@@ -150,6 +155,8 @@ def _operations(catalogue: Catalogue, carried: dict[str, tuple[Message, ...]]) -
         "sendModelObserved": (observed, "what versions did on this node"),
         "sendTrainingEvent": (training, "what became of triggers, and what runs do"),
         "sendRefusedTrigger": (catalogue.training_dead_letters, "a copy for operators"),
+        "sendLeaf": (catalogue.audit_log, "the log, in sequence"),
+        "sendCheckpoint": (catalogue.audit_checkpoints, "its head, signed"),
     }
     found |= {name: operation("send", topic, text) for name, (topic, text) in sent.items()}
     for topic in catalogue.retries:

@@ -271,14 +271,9 @@ def _of_audit(row: _Rows, settings: Settings) -> dict[str, Any]:
             "one action, to be sequenced into the log",
             partitions=lanes,
             days=30,
-            in_use=False,
         ),
-        "audit_log": row(
-            "audit.log", "none", "one leaf of the Merkle log, in sequence", in_use=False
-        ),
-        "audit_checkpoints": row(
-            "audit.checkpoints", "the log's origin", "a signed tree head", in_use=False
-        ),
+        "audit_log": row("audit.log", "none", "one leaf of the Merkle log, in sequence"),
+        "audit_checkpoints": row("audit.checkpoints", "the log's origin", "a signed tree head"),
     }
 
 

@@ -22,6 +22,8 @@ from chimera.schemas.model_state import ModelState
 from chimera.schemas.tensors import DATATYPES
 from chimera.schemas.training_events import EVENTS as TRAINED
 from chimera.schemas.training_triggers import TRIGGERS
+from chimera.schemas.transparency import leaves as audit
+from chimera.schemas.transparency import log_records
 from chimera.topics.dead_letters import CONNECT, VALUE_BYTES, VALUE_SHA256
 
 Schema = dict[str, Any]
@@ -122,7 +124,16 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "ErrorCode": {"type": "string", "enum": list(BY_CODE)},
     **msgspec.json.schema_components(
-        (Attempt, *COMMANDS, *EVENTS, ModelState, ModelObserved, *TRIGGERS, *TRAINED),
+        (
+            Attempt,
+            *COMMANDS,
+            *EVENTS,
+            ModelState,
+            ModelObserved,
+            *audit.LEAVES,
+            *TRIGGERS,
+            *TRAINED,
+        ),
         ref_template="#/components/schemas/{name}",
     )[1],
 }
@@ -263,6 +274,32 @@ REFUSED_TRIGGER = Message(
     payload=_BYTES,
     headers=DEAD_LETTER.headers,
     required=tuple(_STORY),
+)
+_PLACE = {
+    log_records.LOG_INDEX: "the leaf's place in the log, decimal",
+    log_records.COMPACT_RANGE: "last of a transaction: the tree's size, 8 bytes, and its hashes",
+    log_records.COVERED: "last of a transaction: which offsets of each lane have leaves, JSON",
+}
+LEAVES = tuple(
+    Message(
+        name=kind.__name__,
+        summary=SCHEMAS[kind.__name__]["description"].rstrip("."),
+        payload=_reference(kind.__name__),
+        headers=_PLACE,
+        required=(log_records.LOG_INDEX,),
+    )
+    for kind in audit.LEAVES
+)
+ACTION = Message(
+    name="AuditEvent",
+    summary="an action, as it becomes a leaf; its JSON need not be canonical yet",
+    payload=_reference(audit.ActionTaken.__name__),
+)
+CHECKPOINT = Message(
+    name="Checkpoint",
+    summary="a tree head as a signed note: C2SP tlog-checkpoint",
+    content_type="text/plain",
+    payload=_TEXT,
 )
 RESERVED = Message(
     name="Reserved", summary="nothing is written here yet", content_type="application/octet-stream"

@@ -22,7 +22,6 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     Boolean,
     CompactArray,
-    CompactBytes,
     CompactString,
     Int8,
     Int16,
@@ -30,6 +29,7 @@ from aiokafka.protocol.types import (
     Int64,
     Schema,
     TaggedFields,
+    UnsignedVarInt32,
 )
 
 TEXT = CompactString("utf-8")
@@ -54,6 +54,27 @@ class Uuid(AbstractType[bytes]):
     @staticmethod
     def read(shown: str) -> bytes:
         return urlsafe_b64decode(shown + "==")
+
+
+class CompactView(AbstractType[memoryview | None]):
+    """Bytes of an answer as a view of it: records are megabytes, and nobody changes them."""
+
+    @classmethod
+    def encode(cls, value: memoryview | None) -> bytes:
+        body = b"" if value is None else bytes(value)
+        return UnsignedVarInt32.encode(0 if value is None else len(body) + 1) + body
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> memoryview | None:
+        length = UnsignedVarInt32.decode(data) - 1
+        if length < 0:
+            return None
+        start = data.tell()
+        found = data.getbuffer().toreadonly()[start : start + length]
+        if len(found) != length:
+            raise ValueError("Buffer underrun decoding bytes")
+        data.seek(start + length)
+        return found
 
 
 def _by_topic(*fields: Any) -> Any:
@@ -157,7 +178,7 @@ class ProduceStruct(RequestStruct):
         ("transactional_id", TEXT),
         ("acks", Int16),
         ("timeout_ms", Int32),
-        _by_topic(("index", Int32), ("records", CompactBytes)),
+        _by_topic(("index", Int32), ("records", CompactView)),
         TAGS,
     )
 
@@ -272,7 +293,7 @@ class FetchResponse(Response):
                 CompactArray(("producer_id", Int64), ("first_offset", Int64), TAGS),
             ),
             ("preferred_read_replica", Int32),
-            ("records", CompactBytes),
+            ("records", CompactView),
         ),
         TAGS,
     )

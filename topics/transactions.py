@@ -15,7 +15,7 @@ other because a broker takes two at once for a retry of one and refuses it (meas
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (aiokafka ships no type information)
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -23,7 +23,7 @@ from aiokafka.client import CoordinationType
 
 from chimera.schemas.errors import KafkaUnavailable
 from chimera.topics import protocol
-from chimera.topics.producers import Committed, Produced, Producer
+from chimera.topics.producers import Committed, Produced, Producer, Where
 
 
 async def require_features(client: Any, *, transaction_version: int = 2) -> None:
@@ -86,18 +86,33 @@ class TransactionalProducer(Producer):
         Raises:
             Fenced, Undecided, Refused: close this producer.
         """
+        await self.commit_all(produced, {(topic, partition): committed})
+
+    async def commit_all(
+        self, produced: Sequence[Produced], positions: Mapping[Where, Committed]
+    ) -> None:
+        """All of `produced` and the group's offsets, which may be none, or nothing of it.
+
+        Raises:
+            Fenced, Undecided, Refused: close this producer.
+        """
         self._step("before_begin")
         await self._produce_all(produced)
         self._step("after_produce")
-        await self._commit_offset(topic, partition, committed)
+        if positions:
+            await self._commit_offsets(positions)
         self._step("after_send_offsets")
         self._step("before_commit")
         await self._end()
         self._step("after_commit")
 
-    async def _commit_offset(self, topic: str, partition: int, committed: Committed) -> None:
-        async def once() -> int:
+    async def _commit_offsets(self, positions: Mapping[Where, Committed]) -> None:
+        topics: dict[str, list[Any]] = {}
+        for (topic, partition), committed in positions.items():
             offset: Any = (partition, committed.offset, -1, committed.topic_id, {})
+            topics.setdefault(topic, []).append(offset)
+
+        async def once() -> int:
             response = await self._send(
                 await self._coordinator(CoordinationType.GROUP),
                 protocol.TxnOffsetCommitStruct,
@@ -108,11 +123,12 @@ class TransactionalProducer(Producer):
                 -1,
                 "",
                 None,
-                [(topic, [offset], {})],
+                [(topic, offsets, {}) for topic, offsets in topics.items()],
             )
-            return int(response.topics[0][1][0][1])
+            codes = [int(one[1]) for _, partitions, _ in response.topics for one in partitions]
+            return next(filter(None, codes), 0)
 
-        await self._until_done(once, "commit the offset", CoordinationType.GROUP)
+        await self._until_done(once, "commit offsets", CoordinationType.GROUP)
 
     async def _end(self) -> None:
         async def once() -> int:

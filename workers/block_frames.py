@@ -23,28 +23,25 @@ _UNREAD = struct.Struct("=Q")
 _STORIES_IN = msgspec.json.Decoder(tuple[BatchStory, ...])
 
 
-def frame_block(serial: int, block: Block) -> bytes:
-    """`serial` numbers the works and blocks that one executor was given."""
+def frame_block(serial: int, block: Block) -> tuple[bytes, bytes | memoryview]:
+    """All before the records, and the records, which nobody copies here.
+
+    `serial` numbers the works and blocks that one executor was given.
+    """
     topic = block.topic.encode()
     size = _BLOCK.size + len(topic) + len(block.raw)
-    return b"".join(
-        (
-            HEADER.pack(MAGIC, Kind.BLOCK, size),
-            _BLOCK.pack(
-                serial,
-                block.lane,
-                block.entered_ns,
-                block.first,
-                block.next,
-                block.first_ms,
-                block.partition,
-                block.count,
-                len(topic),
-            ),
-            topic,
-            block.raw,
-        )
+    numbers = _BLOCK.pack(
+        serial,
+        block.lane,
+        block.entered_ns,
+        block.first,
+        block.next,
+        block.first_ms,
+        block.partition,
+        block.count,
+        len(topic),
     )
+    return HEADER.pack(MAGIC, Kind.BLOCK, size) + numbers + topic, block.raw
 
 
 def read_block(body: bytes) -> tuple[int, Block]:
@@ -62,7 +59,8 @@ def read_block(body: bytes) -> tuple[int, Block]:
     if start > len(body):
         raise BrokenFrame(f"block: a topic of {topic_bytes} bytes in {len(body)}")
     topic = read_text(body[_BLOCK.size : start])
-    block = Block(lane, topic, partition, first, next_, count, first_ms, body[start:], entered_ns)
+    raw = memoryview(body)[start:]
+    block = Block(lane, topic, partition, first, next_, count, first_ms, raw, entered_ns)
     return serial, block
 
 

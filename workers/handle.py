@@ -93,7 +93,7 @@ class Handle(asyncio.Protocol):
         self._lanes: dict[int, int] = {}  # records in flight by lane
         self._next_serial = 0
         self._is_started = self._is_configured = False
-        self._early: list[bytes] = []  # frames for after the configuration
+        self._early: list[bytes | memoryview] = []  # frames for after the configuration
         self._reassembly = Reassembly()
         self._transport: asyncio.WriteTransport | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -170,18 +170,19 @@ class Handle(asyncio.Protocol):
     def send(self, given: Work | Block) -> None:
         serial = self._next_serial
         self._next_serial += 1
+        frame: tuple[bytes | memoryview, ...]
         if isinstance(given, Block):
             count, size = given.count, len(given.raw)
             frame = block_frames.frame_block(serial, given)
         else:
             count, size = len(given.offsets), sum(map(len, given.values))
-            frame = work_frames.frame_work(serial, given)
+            frame = (work_frames.frame_work(serial, given),)
         self._flights[serial] = Flight(given, count, size)
         self._lanes[given.lane] = self._lanes.get(given.lane, 0) + count
         self.records += count
         self.bytes += size
         self.idle.clear()
-        self._write(frame)
+        self._write(*frame)
 
     def direct(self, traffic: Traffic) -> None:
         """From its next batch on, these versions answer."""
@@ -322,8 +323,9 @@ class Handle(asyncio.Protocol):
         if self._lanes[lane] <= 0:
             del self._lanes[lane]
 
-    def _write(self, frame: bytes) -> None:
+    def _write(self, *pieces: bytes | memoryview) -> None:
+        """A frame, in as many pieces as it lies in."""
         if not self._is_configured:
-            self._early.append(frame)
+            self._early += pieces
         elif self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame)
+            self._transport.writelines(pieces)

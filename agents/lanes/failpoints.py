@@ -1,4 +1,4 @@
-"""Named steps of a lane where a test may kill or freeze the node, to see what survives.
+"""Named steps of a lane, or of the sequencer, where a test may kill or freeze the node, to see what survives.
 
 `CHIMERA_CRASH_AT=<step>:<n>` ends the process with SIGKILL when `step` is reached for the n-th
 time; `CHIMERA_STALL_AT=<step>:<n>:<seconds>` freezes it there, event loop and all, as a long
@@ -22,6 +22,7 @@ STEPS = (
     "before_commit",
     "after_commit",
 )
+CHECKPOINT_STEPS = ("before_checkpoint", "after_checkpoint")  # of the sequencer alone
 
 
 def _ignore(_step: str) -> None:
@@ -53,6 +54,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Callable[[s
 
 def _parse(text: str, parts: int) -> tuple[str, list[str]]:
     step, *rest = text.split(":")
-    if step not in STEPS or len(rest) != parts - 1:
-        raise ValueError(f"a fail-point is <step>:<n>[:<seconds>] with a step of {STEPS}: {text!r}")
+    known = (*STEPS, *CHECKPOINT_STEPS)
+    if step not in known or len(rest) != parts - 1:
+        raise ValueError(f"a fail-point is <step>:<n>[:<seconds>] with a step of {known}: {text!r}")
     return step, rest

@@ -57,7 +57,7 @@ class Run:
         partition: int,
         start: int,
         *,
-        raw: bytes = b"",
+        raw: bytes | memoryview = b"",
         offset: int = 0,
         next: int = 0,  # the word that Kafka uses
         count: int = 0,
@@ -103,7 +103,7 @@ class Run:
             or self._records is not None
             or self._is_compressed
             or raw[-1] != 0  # the number of its last record's headers, or the last byte of one
-            or (search and _DEADLINE in raw)
+            or (search and _DEADLINE in bytes(raw))
         ):
             return None
         return Block(
@@ -119,7 +119,7 @@ class Fetched:
         topic: str,
         partition: int,
         position: int,
-        raw: bytes,
+        raw: bytes | memoryview,
         aborted: Sequence[tuple[int, int]] = (),
         continues: int | None = None,
     ) -> None:

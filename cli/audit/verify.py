@@ -1,4 +1,4 @@
-"""`chimera audit verify`: an export of the audit log, gone over from its first leaf to its last."""
+"""`chimera audit verify`: the audit log, or an export of it, from its first leaf to its last."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chimera.schemas.transparency.policy import Policy
     from chimera.schemas.transparency.verification import Verdict
 
@@ -13,18 +15,24 @@ MAX_HELD_BYTES = 1 << 24
 
 
 def verify(
-    export: Annotated[Path, typer.Option(help="Folder with leaves/*.parquet, checkpoints.txt.")],
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Folder with leaves/*.parquet, checkpoints.txt; else the log in Kafka."),
+    ] = None,
     policy: Annotated[
         Path | None,
-        typer.Option(help="Whom to believe (C2SP tlog-policy); else the export's own."),
+        typer.Option(help="Whom to believe (C2SP tlog-policy); else the export's own, or our key."),
     ] = None,
     held: Annotated[
         list[Path] | None,
         typer.Option(help="Checkpoints from elsewhere: a witness's, or an earlier visit's."),
     ] = None,
+    bootstrap: Annotated[
+        str | None, typer.Option(help="Kafka's host:port; wins over the setting.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
 ) -> None:
-    """Verify an export: every hash, root, signature and cosignature. Exit 2: something was done to it.
+    """Verify the log: every hash, root, signature and cosignature. Exit 2: something was done to it.
 
     Exit 1: it could not be gone over, because a file is missing or is none.
     """
@@ -34,20 +42,43 @@ def verify(
         from chimera.schemas.transparency import checkpoints, policy_file, verification
         from chimera.stores import audit_export
 
-        path = policy or export / audit_export.POLICY_FILE
-        raw = audit_export.read_file(path, policy_file.MAX_POLICY_BYTES)
-        believed = policy_file.decode(raw, str(path))
         brought = [
             note
             for file in held or []
             for note in checkpoints.split_held(audit_export.read_file(file, MAX_HELD_BYTES))
         ]
-        rows, published = audit_export.read_rows(export), audit_export.read_checkpoints(export)
-        verdict = verification.verify(rows, published, believed, brought)
-    typer.echo(
-        _json(verdict, policy is None) if as_json else _told(verdict, believed, policy is None)
-    )
+        if export is None:
+            believed, verdict = _in_kafka(policy, bootstrap, brought)
+        else:
+            path = policy or export / audit_export.POLICY_FILE
+            raw = audit_export.read_file(path, policy_file.MAX_POLICY_BYTES)
+            believed = policy_file.decode(raw, str(path))
+            rows, published = audit_export.read_rows(export), audit_export.read_checkpoints(export)
+            verdict = verification.verify(rows, published, believed, brought)
+    is_own = export is not None and policy is None
+    typer.echo(_json(verdict, is_own) if as_json else _told(verdict, believed, is_own))
     raise typer.Exit(0 if verdict.is_good else 2)
+
+
+def _in_kafka(
+    policy: Path | None, bootstrap: str | None, brought: "Sequence[bytes]"
+) -> "tuple[Policy, Verdict]":
+    """Leaves up to the largest checkpoint: those behind it are not signed yet."""
+    from chimera.cli.audit import sources
+    from chimera.schemas.settings import load
+    from chimera.schemas.transparency import policy_file, verification
+    from chimera.schemas.transparency.log_records import rows
+    from chimera.stores.checkpoint_file import head_of
+
+    settings = load()
+    name = str(policy or "the log's own key")
+    believed = policy_file.decode(sources.policy_of(settings, policy), name)
+    with sources.kafka(settings, bootstrap) as log:
+        published = log.checkpoints()
+        size = max((head_of(note).size for note in published), default=0)
+        return believed, verification.verify(
+            rows(log.leaves(0, size)), published, believed, brought
+        )
 
 
 def _told(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
@@ -57,6 +88,10 @@ def _told(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
     for span in verdict.spans:
         repeats = f", {span.repeats:,} computed again" if span.repeats else ""
         lines.append(f"  leaves {span.first:,} to {span.last:,}: {span.guarantee}{repeats}")
+    for one in verdict.unreconciled:
+        lane = f"{one.topic}-{one.partition}, offsets {one.first_offset} to {one.end_offset}"
+        counts = f"{one.missing:,} without a leaf, {one.repeated:,} leaves too many"
+        lines.append(f"  leaf {one.index:,}: reconciliation of {lane}: {counts}")
     if verdict.unreadable:
         lines.append(f"  {verdict.unreadable:,} leaves are of no kind that this release knows")
     if is_own_policy:
@@ -80,12 +115,15 @@ def _json(verdict: "Verdict", is_own_policy: bool) -> str:
     import json
     from dataclasses import asdict
 
+    import msgspec
+
     from chimera.schemas.transparency.notes import encode_base64
 
     fields = {
         **asdict(verdict),
         "root": encode_base64(verdict.root),
         "spans": [span._asdict() for span in verdict.spans],
+        "unreconciled": [msgspec.structs.asdict(one) for one in verdict.unreconciled],
     }
     believed = "the export's own" if is_own_policy else "the auditor's"
     return json.dumps({"ok": verdict.is_good, "policy": believed, **fields}, indent=2)

@@ -2,7 +2,9 @@
 
     up ── lock ─┬─ Kafka (embedded, or the cluster of the settings) ── topics ─┬─ nodes ── ready
                 └─ Postgres (embedded, or the server of the settings) ── tables ┘
-    down ── nodes ── Kafka ── Postgres ── unlock
+    down ── nodes ── sequencer ── Kafka ── Postgres ── unlock
+
+Where the journal is written, a sequencer runs beside the nodes, and its key is made if there is none.
 
 Its state stands in `stack_state`, so that other commands find it. A server that dies is started
 again on its folder and port; the nodes live through that. `tests/cli/test_stack.py` runs it.
@@ -64,6 +66,7 @@ class Stack:
         self._registry = _registry(settings) if settings.stack.registry else None
         self._count = nodes
         self._nodes: list[Supervised] = []
+        self._beside: list[Supervised] = []  # what reads what nodes write
         self._lock: int | None = None
         self._written: StackState | None = None
 
@@ -107,7 +110,19 @@ class Stack:
             node = Supervised(self._command(self.bootstrap, ready_file), ready_file)
             node.start()
             self._nodes.append(node)
+        if self.settings.journal.enabled:
+            self._start_sequencer()
         self._write()
+
+    def _start_sequencer(self) -> None:
+        from chimera.cli.audit.sequencer import require_key
+
+        require_key(self.settings)
+        ready_file = self.folder / "sequencer.ready"
+        command = command_line("sequencer", self.bootstrap, ready_file)
+        sequencer = Supervised(command, ready_file)
+        sequencer.start()
+        self._beside.append(sequencer)
 
     def watch(self, until: Callable[[], bool]) -> None:
         """Keep everything running until `until()`.
@@ -121,18 +136,19 @@ class Stack:
                 self._kafka.start()
             if self._registry is not None:
                 self._registry.watch()
-            for node in self._nodes:
-                node.watch()
+            for one in (*self._nodes, *self._beside):
+                one.watch()
             self._write()
             time.sleep(_WATCH_EVERY_S)
 
     def stop(self) -> None:
         """End the nodes, then the servers; everything is gone when it returns."""
-        for node in self._nodes:
-            node.ask_to_stop()
-        until = time.monotonic() + NODE_STOP_WITHIN_S
-        for node in self._nodes:
-            node.stop(max(0.0, until - time.monotonic()))
+        for running in (self._nodes, self._beside):  # in this order: what they wrote is taken up
+            for one in running:
+                one.ask_to_stop()
+            until = time.monotonic() + NODE_STOP_WITHIN_S
+            for one in running:
+                one.stop(max(0.0, until - time.monotonic()))
         if self._kafka is not None:
             self._kafka.stop()
         if self._registry is not None:
@@ -145,6 +161,7 @@ class Stack:
     @property
     def state(self) -> StackState:
         nodes = tuple(node.state for node in self._nodes)
+        beside = [one.state for one in self._beside]
         kafka, registry = self._kafka, self._registry
         serve = (kafka is None or kafka.running) and (registry is None or registry.running)
         return StackState(
@@ -154,7 +171,7 @@ class Stack:
             postgres=registry.place if registry is not None else None,
             postgres_pid=registry.pid if registry is not None else None,
             nodes=nodes,
-            ready=serve and all(node.ready for node in nodes),
+            ready=serve and all(one.ready for one in (*nodes, *beside)),
         )
 
     @property
@@ -192,8 +209,13 @@ def _registry(settings: Settings) -> "StackRegistry":
 
 def node_command(bootstrap: str, ready_file: Path) -> list[str]:
     """How a node is run in a process of its own."""
+    return command_line("node", bootstrap, ready_file)
+
+
+def command_line(name: str, bootstrap: str, ready_file: Path) -> list[str]:
+    """How one of our commands is run so."""
     arguments = ["--bootstrap", bootstrap, "--ready-file", str(ready_file)]
-    return [sys.executable, "-m", "chimera.cli", "node", *arguments]
+    return [sys.executable, "-m", "chimera.cli", name, *arguments]
 
 
 async def sync_topics(settings: Settings, bootstrap: str, *, change: bool) -> None:

@@ -28,17 +28,19 @@ class CompactRange:
 
     def extend(self, leaf_hashes: Iterable[bytes]) -> CompactRange:
         """The range after these leaves, in order."""
-        size, stack, sha256 = self.size, list(self.hashes), hashlib.sha256
-        for found in leaf_hashes:
-            carry = size
-            while carry & 1:
-                found = sha256(b"\1" + stack.pop() + found).digest()
-                carry >>= 1
-            stack.append(found)
-            size += 1
+        level, left, sha256 = list(leaf_hashes), list(self.hashes), hashlib.sha256
+        size = self.size + len(level)
         if size > MAX_SIZE:
             raise ValueError(f"a log has at most {MAX_SIZE} leaves")
-        return CompactRange(size, tuple(stack))
+        whole: list[bytes] = []  # subtrees that have no neighbour on the right yet, from the right
+        for height in range(size.bit_length()):
+            if self.size >> height & 1:
+                level.insert(0, left.pop())
+            if len(level) & 1:
+                whole.append(level.pop())
+            pairs = zip(level[::2], level[1::2], strict=True)
+            level = [sha256(b"\1" + one + other).digest() for one, other in pairs]
+        return CompactRange(size, tuple(whole[::-1]))
 
     def root(self) -> bytes:
         if not self.hashes:

@@ -28,6 +28,7 @@ _END = r"(?![\s\S])"  # `$` would let a line break pass
 Offset = Annotated[str, msgspec.Meta(pattern=rf"^(0|[1-9][0-9]{{0,18}}){_END}")]
 Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 Text = Annotated[str, msgspec.Meta(max_length=1_024)]
+Topic = Annotated[str, msgspec.Meta(pattern=rf"^[A-Za-z0-9._-]{{1,249}}{_END}")]
 KeyId = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{32}}{_END}")]
 
 
@@ -40,7 +41,7 @@ class _Leaf(msgspec.Struct, frozen=True, kw_only=True, tag_field="leaf"):
 class RequestServed(_Leaf, frozen=True, kw_only=True, tag="request"):
     """One request and its outcome; it is known by its coordinates, whatever it calls itself."""
 
-    topic: Name
+    topic: Topic
     partition: Number
     offset: Offset
     request_id: Text
@@ -71,7 +72,7 @@ class ActionTaken(_Leaf, frozen=True, kw_only=True, tag="action"):
 class OffsetsReconciled(_Leaf, frozen=True, kw_only=True, tag="reconciliation"):
     """What a partition committed, beside what the log has of it."""
 
-    topic: Name
+    topic: Topic
     partition: Number
     first_offset: Offset
     end_offset: Offset  # one past the last

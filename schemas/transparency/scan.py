@@ -18,7 +18,7 @@ from chimera.schemas.transparency.compact_range import CompactRange
 from chimera.schemas.transparency.diagnosis import Break
 from chimera.schemas.transparency.row import Row
 
-MAX_SPANS = 10_000  # beyond that, all that is left is one span
+MAX_SPANS = 10_000  # beyond that, all that is left is one span; and of reconciliations no more
 MIXED = "mixed"
 _FLUSH = 4_096  # leaf hashes that wait for the tree
 
@@ -32,6 +32,18 @@ class Span(NamedTuple):
     repeats: int
 
 
+class Unreconciled(msgspec.Struct, frozen=True):
+    """A reconciliation that found requests without a leaf, or leaves beyond one for a request."""
+
+    topic: str
+    partition: int
+    first_offset: str
+    end_offset: str
+    missing: int
+    repeated: int
+    index: int = 0  # of the leaf that says so
+
+
 @dataclass(slots=True)
 class Scan:
     """What the rows are; `broken` is the first that does not follow."""
@@ -42,14 +54,18 @@ class Scan:
     broken: Break | None = None
     spans: list[Span] = field(default_factory=list[Span])
     unreadable: int = 0  # rows that are no leaf of ours
+    unreconciled: list[Unreconciled] = field(default_factory=list[Unreconciled])
 
 
 class _Request(msgspec.Struct):
     guarantee: str = ""
     attempt: int = 0
+    missing: int = 0
+    repeated: int = 0
 
 
 _REQUEST = msgspec.json.Decoder(_Request)
+_UNRECONCILED = msgspec.json.Decoder(Unreconciled)
 
 
 # One loop, and no call in it that it can do without: it runs once for each leaf of a log.
@@ -81,6 +97,9 @@ def scan(rows: Iterable[Row], sizes: Iterable[int]) -> Scan:
             request = decode(body)
             if request.guarantee:
                 guarantees.take(index, request.guarantee, request.attempt)
+            elif (request.missing or request.repeated) and len(found.unreconciled) < MAX_SPANS:
+                told = msgspec.structs.replace(_UNRECONCILED.decode(body), index=index)
+                found.unreconciled.append(told)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             found.unreadable += 1
         waiting.append(computed)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from chimera.schemas.errors import EvidenceRefused
 from chimera.schemas.transparency.policy import NONE, Opened, Policy
 from chimera.schemas.transparency.row import Row
-from chimera.schemas.transparency.scan import Scan, Span, scan
+from chimera.schemas.transparency.scan import Scan, Span, Unreconciled, scan
 from chimera.schemas.transparency.tampering import Fault, Kind
 
 
@@ -27,6 +27,7 @@ class Verdict:
     witnessed_size: int  # of the largest of those that the quorum cosigned; 0: it asks for none
     spans: tuple[Span, ...]
     unreadable: int
+    unreconciled: tuple[Unreconciled, ...]  # what the log itself says that it has not, or twice
     faults: tuple[Fault, ...]
 
     @property
@@ -81,6 +82,7 @@ def verify(
         witnessed_size=witnessed_size,
         spans=tuple(seen.spans),
         unreadable=seen.unreadable,
+        unreconciled=tuple(seen.unreconciled),
         faults=tuple(sorted(faults, key=lambda fault: fault.index)),
     )
 

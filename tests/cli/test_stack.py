@@ -21,7 +21,7 @@ from chimera.cli.stack import state as stack_state
 from chimera.cli.stack.stack import Stack, find_bootstrap, sync_topics
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.server_settings import KafkaSettings, PostgresSettings, StackSettings
-from chimera.schemas.settings import Settings
+from chimera.schemas.settings import Settings, load
 from chimera.stores import schema
 from chimera.stores.postgres import Database
 
@@ -219,6 +219,34 @@ def test_stack_without_a_registry_starts_no_postgres(
     with Stack(settings, nodes=0) as stack:
         stack.start()
         assert (stack.state.postgres, stack.state.postgres_pid) == (None, None)
+
+
+def test_stack_with_a_journal_has_a_sequencer_and_makes_its_key(
+    tmp_path: Path, kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready, key = tmp_path / "sequencer.ready", tmp_path / "audit" / "key.pem"
+    variables = {
+        "KAFKA__BOOTSTRAP": kafka,
+        "KAFKA__TOPIC_PREFIX": prefix,
+        "KAFKA__GROUP": prefix,
+        "KAFKA__PARTITIONS": "1",
+        "STACK__DIR": str(tmp_path),
+        "STACK__REGISTRY": "false",
+        "JOURNAL__ENABLED": "true",
+        "AUDIT__KEY_FILE": str(key),
+        "AUDIT__CHECKPOINTS_FILE": str(tmp_path / "checkpoints.txt"),
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(f"CHIMERA_{name}", value)
+    settings = load()
+    asyncio.run(sync_topics(settings, kafka, change=True))
+    with Stack(settings, nodes=0) as stack:
+        stack.start()
+        assert not stack.state.ready
+        stack.watch(until=lambda: stack.state.ready)
+        assert ready.exists()
+        assert key.stat().st_mode & 0o777 == 0o600
+    assert not ready.exists()
 
 
 def test_kill_of_the_keeper_leaves_no_process(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 # (aiokafka ships no type information)
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaConnectionError
 
 from chimera.topics import connections, protocol
-from chimera.topics.connections import Answers
+from chimera.topics.connections import LARGE_BYTES, LEAST_BYTES, MOST_BYTES, Answers
 from chimera.topics.protocol import Exact
 
 ASK = Exact(protocol.ApiVersionsStruct, "chimera", "0")
@@ -79,29 +80,51 @@ class Recorder:
         self.closed: list[Any] = []
         self._fails = fails
 
-    def _handle_frame(self, frame: bytes) -> None:
+    def _handle_frame(self, frame: bytes | memoryview) -> None:
         if self._fails:
             raise IndexError("nobody asked")
-        self.frames.append(frame)
+        self.frames.append(bytes(frame))
 
     def close(self, reason: Any, exc: Any) -> None:
         self.closed.append((reason, exc))
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 11, 100])
-def test_answers_in_pieces_of_any_size_are_put_together(size: int) -> None:
-    frames = [b"", b"a", b"second answer", bytes(40), b"", b"last"]
+def receive(answers: Answers, data: bytes) -> None:
+    """As a transport does it: into the buffer, as much as it takes."""
+    while data:
+        buffer = answers.get_buffer(-1)
+        count = min(len(buffer), len(data))
+        buffer[:count] = data[:count]
+        answers.buffer_updated(count)
+        data = data[count:]
+
+
+SMALL = [b"", b"a", b"second answer", bytes(40), b"", b"last"]
+LARGE = [b"first", random.Random(1).randbytes(5 * LEAST_BYTES), b"", bytes(LARGE_BYTES), b"last"]
+HUGE = [random.Random(2).randbytes(MOST_BYTES + 1), b"small", bytes(LEAST_BYTES - 4), b"last"]
+
+
+@pytest.mark.parametrize(
+    ("frames", "size"),
+    [
+        *((SMALL, size) for size in (1, 2, 3, 4, 5, 7, 11, 100)),
+        *((LARGE, size) for size in (1_000, LEAST_BYTES, 10 * LEAST_BYTES)),
+        *((HUGE, size) for size in (250_000, 2 * MOST_BYTES)),
+    ],
+    ids=lambda given: str(given) if isinstance(given, int) else str(max(map(len, given))),
+)
+def test_answers_in_pieces_of_any_size_are_put_together(frames: list[bytes], size: int) -> None:
     stream = b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames)
     recorder = Recorder()
     answers = Answers(recorder, None)
     for at in range(0, len(stream), size):
-        answers.data_received(stream[at : at + size])
+        receive(answers, stream[at : at + size])
     assert recorder.frames == frames
 
 
 def test_answer_that_nobody_asked_for_closes_the_connection() -> None:
     recorder = Recorder(fails=True)
-    Answers(recorder, None).data_received(b"\0\0\0\1x\0\0\0\1y")
+    receive(Answers(recorder, None), b"\0\0\0\1x\0\0\0\1y")
     assert len(recorder.closed) == 1
 
 

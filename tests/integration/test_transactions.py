@@ -145,7 +145,7 @@ def test_transaction_left_open_is_undone_by_the_next_owner(kafka: str, prefix: s
             first, second = at.producer(), at.producer()
             await first.open()
             await first._produce(at.produced(b"never"))  # pyright: ignore[reportPrivateUsage]  # stop half-way
-            await first._commit_offset(at.topic, 0, Committed(7))  # pyright: ignore[reportPrivateUsage]  # the same
+            await first._commit_offsets({(at.topic, 0): Committed(7)})  # pyright: ignore[reportPrivateUsage]  # the same
             await second.open()
             assert await second.committed(at.topic, 0) is None
             await second.commit(at.produced(b"mine"), at.topic, 0, Committed(1))

@@ -95,7 +95,7 @@ def test_documentation_of_the_settings_is_what_the_code_says() -> None:
 
 
 def test_sections_with_a_secret_are_known() -> None:
-    assert secret_sections() == ("kafka", "postgres", "clickhouse", "keys", "witness")
+    assert secret_sections() == ("kafka", "postgres", "clickhouse", "keys", "audit", "witness")
 
 
 def test_children_inherit_everything_but_secrets() -> None:

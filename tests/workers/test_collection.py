@@ -47,7 +47,7 @@ def test_block_with_a_record_that_is_not_plain_goes_back(odd: str) -> None:
 
 def test_damaged_block_goes_back() -> None:
     given = block([request((0, 1))])
-    given.raw = given.raw[:-1] + bytes([given.raw[-1] ^ 1])
+    given.raw = bytes(given.raw[:-1]) + bytes([given.raw[-1] ^ 1])
     assert read(given, LIMIT) is None
 
 

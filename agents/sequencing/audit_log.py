@@ -1,0 +1,195 @@
+"""`audit.log`, owned: whoever opens it fences who had it, and goes on after the last leaf.
+
+    opened ── fence ── last record ── positions ── read ── commit ◂─┐
+                                                    ▴───────────────┘
+Nothing is remembered anywhere else: the tree and the counts stand in the last record's headers, the
+positions were committed with it. The transactional id never changes, so a sequencer that was taken
+for dead can add nothing more. `tests/integration/test_sequencer.py` kills it at each step.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (aiokafka ships no type information)
+
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.client import AIOKafkaClient
+
+from chimera.agents.sequencing.sequence import Chunk, Kind, Read, State
+from chimera.schemas import headers
+from chimera.schemas.batches import Encoded, encode
+from chimera.schemas.errors import EvidenceMalformed, KafkaUnavailable
+from chimera.schemas.settings import Settings
+from chimera.schemas.transparency import compact_range, coverage
+from chimera.schemas.transparency.log_records import COMPACT_RANGE, COVERED, Headers
+from chimera.topics import admin, clients, log_reader
+from chimera.topics.catalogue import Topic, catalogue
+from chimera.topics.producers import Committed, Produced, Producer, Where
+from chimera.topics.transactions import TransactionalProducer, require_features
+
+log = structlog.get_logger(__name__)
+
+CLIENT = "chimera-sequencer"
+POLL_RECORDS = 512  # segments that wait in memory; each is a window of a lane
+
+
+class AuditLog:
+    """From `opened`; after any error it is finished."""
+
+    state: State  # what is committed
+
+    def __init__(self, settings: Settings, bootstrap: str, step: Callable[[str], None]) -> None:
+        kafka = settings.kafka
+        self.topics = catalogue(settings)
+        self.transactional_id = f"{kafka.group}-{self.topics.audit_log.name}-0"
+        self.arguments = clients.consumer_arguments(kafka, bootstrap, CLIENT)
+        self._settings, self._bootstrap, self._step = settings, bootstrap, step
+        self._waiting: deque[Read] = deque()
+        inputs: tuple[tuple[Topic, Kind], ...] = (
+            (self.topics.journal, "segment"),
+            (self.topics.audit_events, "event"),
+            (self.topics.model_commands, "command"),
+        )
+        self._kinds: dict[str, Kind] = {topic.name: kind for topic, kind in inputs}
+        self._parts = [
+            TopicPartition(one.name, number)
+            for one, _ in inputs
+            for number in range(one.partitions)
+        ]
+
+    @asynccontextmanager
+    async def opened(self) -> "AsyncGenerator[AuditLog]":
+        """Fences whoever had it.
+
+        Raises:
+            KafkaUnavailable: no broker, no topics, or no transactions. ProducerError, KafkaError.
+            EvidenceMalformed: the last record is none of ours.
+        """
+        topics, kafka = self.topics, self._settings.kafka
+        async with admin.connected(kafka, self._bootstrap, CLIENT) as client:
+            needed = [*self._kinds, topics.audit_log.name, topics.audit_checkpoints.name]
+            self._ids = await admin.topic_ids(client, needed)
+            if missing := sorted(set(needed) - set(self._ids)):
+                raise KafkaUnavailable(f"no topic {missing[0]}: `chimera topics sync --apply`")
+            await client.set_topics(needed)
+            await require_features(client)
+            self._lanes_group = Producer(
+                client, kafka.group, call_timeout_s=kafka.request_timeout_ms / 1000
+            )
+            self._producer = self._new_producer(client)
+            self._consumer = AIOKafkaConsumer(**self.arguments)
+            try:
+                await self._open()
+                yield self
+            finally:
+                await self._consumer.stop()
+                await self._producer.close()
+                await self._lanes_group.close()
+
+    def _new_producer(self, client: AIOKafkaClient) -> TransactionalProducer:
+        return TransactionalProducer(
+            client,
+            self.transactional_id,
+            f"{self._settings.kafka.group}.sequencer",
+            transaction_timeout_ms=self._settings.commit.transaction_timeout_ms,
+            call_timeout_s=self._settings.kafka.request_timeout_ms / 1000,
+            step=self._step,
+        )
+
+    async def _open(self) -> None:
+        await self._producer.open()
+        async with log_reader.reading(self.arguments, self.topics.audit_log.name) as reader:
+            self.state = _state(await reader.last())
+        await self._consumer.start()
+        self._consumer.assign(self._parts)
+        begins = await self._consumer.beginning_offsets(self._parts)
+        ends = await self._consumer.end_offsets(self._parts)
+        for part in self._parts:
+            committed = await self._producer.committed(*part)
+            start = committed.offset if committed else begins[part]
+            is_known = not committed or committed.topic_id == self._ids[part.topic]
+            if not is_known or not begins[part] <= start <= ends[part]:
+                log.error("records_were_removed", **part._asdict(), start=start)
+                start = begins[part]
+            self._consumer.seek(part, start)
+
+    async def read(self, wait_ms: int) -> deque[Read]:
+        """What waits to be sequenced; who takes a record takes it from the left."""
+        if not self._waiting:
+            found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=POLL_RECORDS)
+            for part, records in found.items():
+                kind = self._kinds[part.topic]
+                self._waiting.extend(
+                    Read(
+                        (part.topic, part.partition),
+                        one.offset,
+                        one.timestamp,
+                        one.value or b"",
+                        kind,
+                    )
+                    for one in records
+                )
+        return self._waiting
+
+    async def commit(self, chunk: Chunk | None, notes: Sequence[bytes]) -> None:
+        """Make leaves, their inputs' positions, and checkpoints visible, or nothing of it.
+
+        Raises:
+            Fenced, Undecided, Refused.
+        """
+        produced = [Produced(self.topics.audit_checkpoints.name, 0, _record(one)) for one in notes]
+        positions: Mapping[Where, Committed] = {}
+        if chunk is not None:
+            produced += [Produced(self.topics.audit_log.name, 0, one) for one in chunk.batches]
+            positions = {
+                where: Committed(offset, self._ids[where[0]])
+                for where, offset in chunk.positions.items()
+            }
+        await self._producer.commit_all(produced, positions)
+        if chunk is not None:
+            self.state = chunk.state
+
+    async def committed_by_lanes(self) -> dict[Where, int]:
+        """The offset that the lanes' group has committed, where it has one."""
+        found: dict[Where, int] = {}
+        for topic in self.topics.inputs:
+            for number in range(topic.partitions):
+                committed = await self._lanes_group.committed(topic.name, number)
+                if committed is not None:
+                    found[topic.name, number] = committed.offset
+        return found
+
+    async def journal_ends(self) -> dict[Where, int]:
+        """How far segments are visible now."""
+        parts = [one for one in self._parts if one.topic == self.topics.journal.name]
+        ends = await self._consumer.end_offsets(parts)
+        return {(part.topic, part.partition): end for part, end in ends.items()}
+
+    async def has_read(self, ends: Mapping[Where, int]) -> bool:
+        """Whether all that lies below these offsets was taken from `read`."""
+        if any(one.offset < ends.get(one.where, 0) for one in self._waiting):
+            return False
+        for (topic, number), end in ends.items():
+            if await self._consumer.position(TopicPartition(topic, number)) < end:
+                return False
+        return True
+
+
+def _record(note: bytes) -> Encoded:
+    origin = note.partition(b"\n")[0]
+    return encode([origin], [headers.tail(note, 0, b"")])
+
+
+def _state(last: tuple[bytes, Headers] | None) -> State:
+    """Raises EvidenceMalformed: the last record was not written by a sequencer."""
+    if last is None:
+        return State()
+    told = dict(last[1])
+    tree, covered = told.get(COMPACT_RANGE), told.get(COVERED)
+    if tree is None or covered is None:
+        raise EvidenceMalformed(f"audit.log: its last record has no {COMPACT_RANGE} and {COVERED}")
+    return State(compact_range.decode(tree), coverage.decode_lanes(covered))

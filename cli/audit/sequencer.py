@@ -1,0 +1,116 @@
+"""`chimera sequencer`: put what happened into the audit log, and sign it, until told to stop.
+
+One at a time writes the log: another one that starts takes it over, and this one ends. Exit status
+1: something is wrong that another start does not mend; 70: start it again.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from chimera.agents.sequencing.sequencer import Sequencer
+    from chimera.schemas.settings import Settings
+
+SETTING = "CHIMERA_AUDIT__KEY"
+START_AGAIN = 70
+
+
+def sequencer(
+    bootstrap: str | None = typer.Option(None, help="Kafka's host:port; wins over the setting."),
+    ready_file: Path | None = typer.Option(
+        None, help="Written once it goes on from the last leaf."
+    ),
+    make_key: bool = typer.Option(
+        False, "--make-key", help="Make the log's key, show its public half, and end."
+    ),
+) -> None:
+    """Write the audit log: a leaf for each request and each action, and signed checkpoints."""
+    from chimera.cli import logs
+    from chimera.cli.refusals import told
+
+    with told("sequencer"):
+        from chimera.schemas.settings import load
+
+        settings = load()
+        if make_key:
+            typer.echo(_make_key(settings))
+            return
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)  # an earlier run's
+        logs.configure(settings.observability)
+        opened = _opened(settings, bootstrap)
+        import uvloop
+
+        uvloop.run(_serve(opened, ready_file))
+
+
+def require_key(settings: "Settings") -> None:
+    """Make the log's key, unless there is one. Raises ConfigurationError."""
+    from chimera.stores.keys import find_key
+
+    if find_key(settings.audit.key_file, settings.audit.key, SETTING) is None:
+        _make_key(settings)
+
+
+def _make_key(settings: "Settings") -> str:
+    """Its public half."""
+    from chimera.schemas.transparency.checkpoints import log_key
+    from chimera.stores.keys import create_key
+
+    origin = _origin(settings)
+    key = create_key(settings.audit.key_file, lambda made: log_key(origin, made).text)
+    return log_key(origin, key).text
+
+
+def _origin(settings: "Settings") -> str:
+    from chimera.schemas.errors import ConfigurationError
+    from chimera.schemas.transparency.notes import is_key_name
+
+    if not is_key_name(settings.audit.origin):
+        raise ConfigurationError(
+            "CHIMERA_AUDIT__ORIGIN: what the log is called, like example.com/audit, without spaces or plus"
+        )
+    return settings.audit.origin
+
+
+def _opened(settings: "Settings", bootstrap: str | None) -> "Sequencer":
+    """Raises ConfigurationError: a setting is missing or wrong."""
+    from chimera.cli.stack.state import find_bootstrap
+    from chimera.schemas.errors import ConfigurationError
+    from chimera.stores.keys import find_key
+
+    _origin(settings)
+    key = find_key(settings.audit.key_file, settings.audit.key, SETTING)
+    if key is None:
+        raise ConfigurationError(
+            f"{settings.audit.key_file}: no key to sign with; make one with `chimera sequencer --make-key`"
+        )
+    where = bootstrap or find_bootstrap(settings)
+    from chimera.agents.lanes import failpoints
+    from chimera.agents.sequencing.sequencer import Sequencer
+
+    return Sequencer(settings, where, key, failpoints.from_environment())
+
+
+async def _serve(sequencer: "Sequencer", ready_file: Path | None) -> None:
+    import asyncio
+    import signal
+
+    from chimera.schemas.errors import KafkaUnavailable
+    from chimera.topics.producers import ProducerError
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    def ready() -> None:
+        if ready_file is not None:
+            ready_file.touch()
+
+    try:
+        await sequencer.run(stop, ready)
+    except (ProducerError, KafkaUnavailable) as error:
+        typer.echo(f"chimera sequencer: {error}", err=True)
+        raise typer.Exit(START_AGAIN) from None

@@ -1,0 +1,79 @@
+"""Which offsets of a lane have leaves: the count that finds a request that never became a leaf.
+
+Segments of the journal follow each other, so where one begins behind the end of the one before,
+requests between have no leaf; where it begins before that end, some have two. A lane is counted
+from reconciliation to reconciliation, which compares its end with the offset that the lanes' group
+has committed and becomes a leaf itself. Pure. `tests/schemas/transparency/test_coverage.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from chimera.schemas.columns import Numbers
+from chimera.schemas.errors import EvidenceMalformed
+from chimera.schemas.journal import SegmentHead
+from chimera.schemas.transparency.leaves import OffsetsReconciled
+
+
+class Covered(msgspec.Struct, frozen=True, array_like=True):
+    """Of one lane since it was reconciled last: offsets `first` to `next` - 1."""
+
+    first: int
+    next: int
+    leaves: int = 0
+    missing: int = 0  # offsets between segments
+    repeated: int = 0  # leaves of requests that had one
+
+    def with_segment(self, head: SegmentHead) -> Covered:
+        """Before its rows."""
+        missing = self.missing + max(0, head.start - self.next)
+        return msgspec.structs.replace(self, missing=missing)
+
+    def with_rows(self, offsets: Numbers) -> Covered:
+        """Of a segment that `with_segment` has seen; ascending."""
+        again = int(np.searchsorted(offsets, self.next))
+        return msgspec.structs.replace(
+            self, leaves=self.leaves + len(offsets), repeated=self.repeated + again
+        )
+
+    def up_to(self, end: int) -> Covered:
+        """After a segment's rows."""
+        return msgspec.structs.replace(self, next=max(self.next, end))
+
+    def reconciled(
+        self, topic: str, partition: int, committed: int, *, at_ms: int, tenant: str
+    ) -> tuple[OffsetsReconciled, Covered]:
+        """The leaf, and where counting begins anew; `committed`: the group's own offset."""
+        end, missing = max(self.next, committed), self.missing + max(0, committed - self.next)
+        leaf = OffsetsReconciled(
+            at_ms=at_ms,
+            tenant=tenant,
+            topic=topic,
+            partition=partition,
+            first_offset=str(self.first),
+            end_offset=str(end),
+            committed=self.leaves - self.repeated + missing,
+            leaves=self.leaves,
+            missing=missing,
+            repeated=self.repeated,
+        )
+        return leaf, Covered(end, end)
+
+
+Lanes = Mapping[str, Covered]
+"""By `<topic>:<partition>`."""
+
+encode_lanes = msgspec.json.Encoder(order="sorted").encode
+_DECODER = msgspec.json.Decoder(dict[str, Covered])
+
+
+def decode_lanes(raw: bytes) -> dict[str, Covered]:
+    """Raises EvidenceMalformed: it is none."""
+    try:
+        return _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EvidenceMalformed(f"audit.log: what is covered: {error}") from None

@@ -1,0 +1,87 @@
+"""Checkpoints that were signed here: a file that is only ever appended to.
+
+A checkpoint is on the disk before anybody else sees it, so a log that was killed knows what it may
+not contradict. Whoever appends holds the file's lock, and never goes back: a smaller tree than the
+last is left out. A last one that is cut, because its writer died, was seen by nobody and is taken
+away. It blocks: give it a thread. `tests/stores/test_checkpoint_file.py`.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from chimera.schemas.errors import ConfigurationError, EvidenceMalformed
+from chimera.schemas.transparency import checkpoints, notes
+from chimera.schemas.transparency.checkpoints import Checkpoint
+
+_DASH = "\N{EM DASH} ".encode()
+_BREAK = b"\n\n"
+_TAIL_BYTES = 2 * notes.MAX_NOTE_BYTES
+
+
+class CheckpointFile:
+    """By its path; the folder is made."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser()
+
+    def last(self) -> bytes | None:
+        """The note that was appended last, as it was signed. Raises ConfigurationError."""
+        file = self._opened()
+        try:
+            return _tail(file)[1]
+        finally:
+            os.close(file)
+
+    def append(self, note: bytes) -> bool:
+        """On the disk when it returns; False: a larger tree was signed already, and nothing is done.
+
+        Raises:
+            ConfigurationError: the file cannot be written. EvidenceMalformed: it holds no notes.
+        """
+        file = self._opened()
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            end, before = _tail(file)
+            if before is not None and head_of(before).size > head_of(note).size:
+                return False
+            os.ftruncate(file, end)
+            os.pwrite(file, checkpoints.join([note]), end)
+            os.fsync(file)
+            return True
+        except OSError as error:
+            raise ConfigurationError(f"{self.path}: {error.strerror}") from None
+        finally:
+            os.close(file)
+
+    def _opened(self) -> int:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise ConfigurationError(f"{self.path}: {error.strerror}") from None
+
+
+def head_of(note: bytes) -> Checkpoint:
+    """What a note signs. Raises EvidenceMalformed: it is no checkpoint."""
+    return checkpoints.decode(notes.decode(note).text)
+
+
+def _tail(file: int) -> tuple[int, bytes | None]:
+    """Where the last whole note ends, and the note.
+
+    Raises:
+        EvidenceMalformed: there is something, and no note in it.
+    """
+    size = os.fstat(file).st_size
+    start = max(0, size - _TAIL_BYTES)
+    raw = os.pread(file, size - start, start)
+    end = len(raw)
+    while (end := raw.rfind(_BREAK, 0, end)) >= 0:
+        under = raw.rfind(_BREAK, 0, end)
+        if under >= 0 and raw.startswith(_DASH, under + 2):
+            above = raw.rfind(_BREAK, 0, under)
+            return start + end + 2, raw[above + 2 if above >= 0 else 0 : end + 1]
+    if start:
+        raise EvidenceMalformed("checkpoints: no note in the end of the file")
+    return 0, None
