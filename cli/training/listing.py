@@ -49,7 +49,7 @@ def table(runs: Iterable[TrainingRun], local: Iterable[TrainingManifest]) -> Tab
     """Runs of agents first, then those that were trained here alone."""
     runs, local = list(runs), list(local)
     known = {run.run_id for run in runs}
-    width = max((len(one.run_id) for one in (*runs, *local)), default=0)
+    width = max(map(len, (*known, *(one.run_id for one in local))), default=0)
     names = Column("run", min_width=width, no_wrap=True)  # people copy them
     found = Table(names, "model", "state", "data", "metrics", "s", box=box.SIMPLE_HEAD)
     for run in runs:
