@@ -11,6 +11,7 @@ from chimera.cli.ingesting import ingest
 from chimera.cli.models import app as models
 from chimera.cli.offsets import app as offsets
 from chimera.cli.training import app as train
+from chimera.cli.training import trainer
 from chimera.cli.warehousing import sql, warehouse
 from chimera.cli.watching import watch
 
@@ -27,6 +28,7 @@ app.command()(watch.watch)
 app.command()(doctor.doctor)
 app.command()(node.node)
 app.command()(warehouse.warehouse)
+app.command()(trainer.trainer)
 app.command()(sql.sql)
 app.command()(ingest.ingest)
 app.command()(status.status)

@@ -26,11 +26,23 @@ Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 class WatchPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What a promoted version must keep to, or it is rolled back; `workers/watching/watch.py` judges it."""
 
-    window_s: Annotated[int, msgspec.Meta(ge=0, le=2_592_000)] = 300  # it passes no earlier
-    min_requests: Count = 500  # nor before it answered so many
-    max_error_rate: Rate = 0.01
-    max_p99_ratio: Annotated[float, msgspec.Meta(gt=0)] | None = 1.5  # to the previous version's
-    max_disagreement: Rate | None = None  # with the previous version, where one shadows the other
+    window_s: Annotated[
+        int, msgspec.Meta(ge=0, le=2_592_000, description="seconds; it passes no earlier")
+    ] = 300
+    min_requests: Annotated[
+        Count, msgspec.Meta(description="nor before it has answered so many")
+    ] = 500
+    max_error_rate: Annotated[
+        Rate, msgspec.Meta(description="a larger share of its own errors breaches")
+    ] = 0.01
+    max_p99_ratio: Annotated[
+        Annotated[float, msgspec.Meta(gt=0)] | None,
+        msgspec.Meta(description="to the 99th percentile of the version before; `null`: any"),
+    ] = 1.5
+    max_disagreement: Annotated[
+        Rate | None,
+        msgspec.Meta(description="with the version before, which shadows it; `null`: not compared"),
+    ] = None
 
 
 class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="action"):

@@ -120,6 +120,74 @@ class TrainingSettings(Section):
         description="pages of a larger data set are given back after so much was read of it: a run's"
         " memory stays flat whatever its rows",
     )
+    sources: tuple[str, ...] = Field(
+        default=(),
+        description="fsspec URL prefixes below which the data and the configurations lie that"
+        " triggers may name, as file:///data/; empty: synthetic rows alone",
+    )
+
+
+class TrainerSettings(Section):
+    devices: tuple[str, ...] = Field(
+        default=("cpu",),
+        description="where an agent's runs compute, one line a run at once: cpu twice is two runs",
+    )
+    lease_s: float = Field(
+        default=15.0,
+        ge=0.5,
+        description="a run of an agent that is gone is taken up by another after so long; an agent"
+        " that cannot reach the registry for half of it ends its trainers",
+    )
+    tell_s: float = Field(
+        default=1.0,
+        gt=0,
+        description="how often a run tells its progress, and its lease is renewed; at most a"
+        " quarter of the lease",
+    )
+    queue_ms: int = Field(
+        default=1_000, ge=1, description="how often an agent with room looks for runs that wait"
+    )
+    poll_ms: int = Field(
+        default=250,
+        ge=1,
+        description="how often the agent that leads looks for triggers, and for what is to be told",
+    )
+    nice: int = Field(
+        default=10,
+        ge=0,
+        le=19,
+        description="niceness of a trainer: what serves on the same machine goes first",
+    )
+    threads: int = Field(
+        default=1,
+        ge=1,
+        description="of a trainer, where its configuration names none; equal weights bit for bit"
+        " need an equal number",
+    )
+    memory_bytes: int | None = Field(
+        default=None,
+        ge=1 << 28,
+        description="that a trainer may allocate, mapped data sets not counted; more ends the run;"
+        " unset: as much as there is",
+    )
+    start_within_s: float = Field(
+        default=3_600,
+        gt=0,
+        description="a trainer that has not made its first step by then hangs: reading the data is"
+        " part of it",
+    )
+    hang_s: float = Field(
+        default=600,
+        gt=0,
+        description="a trainer that says nothing for so long hangs, and is ended; an update, and an"
+        " evaluation, have to be shorter",
+    )
+    max_attempts: int = Field(
+        default=3,
+        ge=1,
+        description="a run whose trainers die or hang so often in a row without a new checkpoint"
+        " has failed",
+    )
 
 
 class ControllerSettings(Section):

@@ -32,6 +32,7 @@ from chimera.schemas.model_settings import (
     CompilingSettings,
     ControllerSettings,
     KeysSettings,
+    TrainerSettings,
     TrainingSettings,
 )
 from chimera.schemas.server_settings import (
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     compiling: CompilingSettings = CompilingSettings()
     training: TrainingSettings = TrainingSettings()
     ingest: IngestSettings = IngestSettings()
+    trainer: TrainerSettings = TrainerSettings()
     controller: ControllerSettings = ControllerSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     stack: StackSettings = StackSettings()

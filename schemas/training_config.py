@@ -4,11 +4,12 @@
     data           files, columns, what is a good row, how much is held out
     model          a torch module by its import path, from the operator's list
     loss, optimizer, scheduler, loop, evaluation, checkpoints
+    release        what becomes of the finished run; it decides no weight
 
 Unknown names are refused. `hash_config` is SHA-256 over the canonical JSON (RFC 8785) of the
 configuration with all defaults filled in, so two files that order the same run have one hash; where
-data lie is not part of it, their digest is told apart. Fields' descriptions are their documentation.
-`tests/schemas/test_training_config.py`.
+data lie is not part of it (their digest is told apart), nor what becomes of the run.
+Fields' descriptions are their documentation. `tests/schemas/test_training_config.py`.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ import rfc8785
 import yaml
 
 from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.model_names import Name
 
 Task = Literal["regression", "binary", "multiclass", "embedding"]
@@ -199,6 +201,27 @@ class Evaluation(_Part, frozen=True, kw_only=True):
     batch_size: Annotated[Several, about("rows at once")] = 1_024
 
 
+class Release(_Part, frozen=True, kw_only=True):
+    """A finished run is a version of its model, named by the run's id; how far does it go by itself?"""
+
+    until: Annotated[
+        Literal["registered", "compiled", "promoted"], about("how far it goes by itself")
+    ] = "registered"
+    tiers: Annotated[tuple[Name, ...], about("to compile; none: all that the machine can run")] = ()
+    watch: Annotated[
+        WatchPolicy | None, about("over a promotion; `null`: it stays, whatever happens")
+    ] = WatchPolicy()
+    input: Annotated[
+        str,
+        msgspec.Meta(min_length=1, max_length=255),
+        about("what its tensor is called in requests"),
+    ] = "features"
+    outputs: Annotated[
+        tuple[str, ...], about("their names, in the module's order; none: they are numbered")
+    ] = ()
+    labels: Annotated[tuple[str, ...], about("of the classes, in the order of their scores")] = ()
+
+
 class TrainingConfig(_Part, frozen=True, kw_only=True):
     """All of a run's order."""
 
@@ -216,6 +239,7 @@ class TrainingConfig(_Part, frozen=True, kw_only=True):
     loop: Annotated[Loop, about("how it is trained")] = Loop()
     checkpoints: Annotated[Checkpoints, about("when it is written down")] = Checkpoints()
     evaluation: Annotated[Evaluation, about("how it is judged")] = Evaluation()
+    release: Annotated[Release, about("what becomes of it when it is finished")] = Release()
     seed: Annotated[
         int, msgspec.Meta(ge=0, lt=2**32), about("of rows' order, weights and all that is drawn")
     ] = 0
@@ -247,9 +271,9 @@ def load(path: Path) -> TrainingConfig:
 
 
 def canonical(config: TrainingConfig) -> bytes:
-    """The configuration as RFC 8785 writes it, without where its data lie."""
+    """The configuration as RFC 8785 writes it, without where its data lie and what becomes of it."""
     found = msgspec.to_builtins(config)
-    del found["data"]["sources"]
+    del found["data"]["sources"], found["release"]
     return rfc8785.dumps(found)
 
 

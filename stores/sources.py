@@ -69,29 +69,29 @@ class Sources:
                     f"{name}: {file.size_bytes} bytes, at most {self.max_file_bytes}"
                 )
         for name, file in signed.manifest.files.items():
-            with _opened(f"{base}/{name}", allowed) as source, (folder / name).open("xb") as target:
+            with opened(f"{base}/{name}", allowed) as source, (folder / name).open("xb") as target:
                 _copy(source, target, file, f"{base}/{name}")
         (folder / MANIFEST_FILE).write_bytes(signed.raw)
         (folder / SIGNATURE_FILE).write_text(signed.signature)
         return signed
 
     def _signed(self, base: str, digest: str, allowed: Sequence[str]) -> Signed:
-        with _opened(f"{base}/{MANIFEST_FILE}", allowed) as file:
+        with opened(f"{base}/{MANIFEST_FILE}", allowed) as file:
             raw = file.read(MAX_MANIFEST_BYTES)
         if hashlib.sha256(raw).hexdigest() != digest:
             raise ArtifactDamaged(f"{base}/{MANIFEST_FILE}: is not {digest}")
-        with _opened(f"{base}/{SIGNATURE_FILE}", allowed) as file:
+        with opened(f"{base}/{SIGNATURE_FILE}", allowed) as file:
             signature = file.read(MAX_TEXT).decode("ascii", "replace").removesuffix("\n")
         self.trusted.verify(Kind.MANIFEST, raw, signature, f"{base}/{SIGNATURE_FILE}")
         return Signed(raw, signature, manifests.decode(raw, f"{base}/{MANIFEST_FILE}"))
 
 
 @contextmanager
-def _opened(url: str, allowed: Sequence[str]) -> Generator[IO[bytes]]:
+def opened(url: str, allowed: Sequence[str], setting: str = SETTING) -> Generator[IO[bytes]]:
     """A file to read; whatever a storage's client raises is one of the tree's errors."""
     try:
         if url.startswith("file://"):
-            _require_inside(url, allowed)
+            _require_inside(url, allowed, setting)
         options = {"allow_redirects": False} if url.startswith("http") else {}
         system, path = fsspec.core.url_to_fs(url)
         with system.open(path, "rb", **options) as file:
@@ -104,12 +104,12 @@ def _opened(url: str, allowed: Sequence[str]) -> Generator[IO[bytes]]:
         raise ArtifactsUnavailable(f"{url}: {type(error).__name__}: {error}") from error
 
 
-def _require_inside(url: str, allowed: Sequence[str]) -> None:
+def _require_inside(url: str, allowed: Sequence[str], setting: str) -> None:
     """Refuse a local file that a link has put below a prefix. Raises ModelRefused."""
     real = os.path.realpath(urlsplit(url).path)
     places = [os.path.realpath(urlsplit(one).path) for one in allowed if url.startswith(one)]
     if not any(os.path.commonpath((real, place)) == place for place in places):
-        raise ModelRefused(f"{url}: a link leads out of what is allowed ({SETTING})")
+        raise ModelRefused(f"{url}: a link leads out of what is allowed ({setting})")
 
 
 def _copy(source: IO[bytes], target: IO[bytes], file: File, name: str) -> None:

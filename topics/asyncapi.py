@@ -60,6 +60,9 @@ def _carried(catalogue: Catalogue) -> dict[str, tuple[Message, ...]]:
         catalogue.model_events.name: messages.MODEL_EVENTS,
         catalogue.model_state.name: (messages.MODEL_STATE,),
         catalogue.model_observed.name: (messages.MODEL_OBSERVED,),
+        catalogue.training_triggers.name: messages.TRAINING_TRIGGERS,
+        catalogue.training_dead_letters.name: (messages.REFUSED_TRIGGER,),
+        catalogue.training_events.name: messages.TRAINING_EVENTS,
         catalogue.audit_events.name: (messages.ACTION,),
         catalogue.audit_log.name: messages.LEAVES,
         catalogue.audit_checkpoints.name: (messages.CHECKPOINT,),
@@ -130,14 +133,18 @@ def _operations(catalogue: Catalogue, carried: dict[str, tuple[Message, ...]]) -
     answer = _reply(catalogue.results, carried[catalogue.results.name])
     event = _reply(catalogue.model_events, carried[catalogue.model_events.name][:1])
     commands, state = catalogue.model_commands, catalogue.model_state
-    observed = catalogue.model_observed
     samples = catalogue.training_samples
+    observed, training = catalogue.model_observed, catalogue.training_events
+    answered = _reply(training, carried[training.name][:1])
     found = {
         "receiveTrainingSample": operation("receive", samples, "train on what was served"),
         "receiveRequest": operation("receive", catalogue.requests, "answer a request", answer),
         "receiveModelCommand": operation("receive", commands, "do what an operator wants", event),
         "receiveModelState": operation("receive", state, "serve what it says"),
         "receiveModelObserved": operation("receive", observed, "judge versions under watch"),
+        "receiveTrigger": operation(
+            "receive", catalogue.training_triggers, "train, cancel, resume", answered
+        ),
         "receiveJournalSegment": operation("receive", catalogue.journal, "make leaves, and rows"),
         "receiveAuditEvent": operation("receive", catalogue.audit_events, "make it a leaf"),
     }
@@ -149,6 +156,8 @@ def _operations(catalogue: Catalogue, carried: dict[str, tuple[Message, ...]]) -
         "sendModelEvent": (catalogue.model_events, "what happened to a model"),
         "sendModelState": (state, "which versions serve from now on"),
         "sendModelObserved": (observed, "what versions did on this node"),
+        "sendTrainingEvent": (training, "what became of triggers, and what runs do"),
+        "sendRefusedTrigger": (catalogue.training_dead_letters, "a copy for operators"),
         "sendLeaf": (catalogue.audit_log, "the log, in sequence"),
         "sendCheckpoint": (catalogue.audit_checkpoints, "its head, signed"),
     }

@@ -242,25 +242,23 @@ def _of_training(row: _Rows, lanes: int) -> dict[str, Any]:
         "training.triggers.dlq",
         "the trigger's",
         "the trigger's original bytes; why it was refused, in headers",
+        size=SMALL_BYTES + 2 * ENVELOPE_BYTES,
         days=30,
-        in_use=False,
     )
     return {
         "training_triggers": row(
             "training.triggers",
             "the model's name",
-            "an authorised request for a training run",
+            "train, cancel, resume",
             days=30,
             dead_letters=untrained,
-            in_use=False,
         ),
         "training_dead_letters": untrained,
         "training_events": row(
             "training.events",
-            "the run's id",
-            "a run's progress, and its manifest at the end",
+            "the run's id, or the trigger's",
+            "what became of triggers; a run's progress, its manifest, and its version's way",
             days=90,
-            in_use=False,
         ),
         "training_samples": row(
             "training.samples",

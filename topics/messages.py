@@ -15,12 +15,14 @@ from chimera.schemas import claims
 from chimera.schemas import headers as names
 from chimera.schemas.errors import BY_CODE
 from chimera.schemas.internal import Attempt
-from chimera.schemas.model_commands import COMMANDS, Command
-from chimera.schemas.model_events import EVENTS, Event
+from chimera.schemas.model_commands import COMMANDS
+from chimera.schemas.model_events import EVENTS
 from chimera.schemas.model_observed import ModelObserved
 from chimera.schemas.model_state import ModelState
 from chimera.schemas.tensors import DATATYPES
+from chimera.schemas.training_events import EVENTS as TRAINED
 from chimera.schemas.training_sample import TrainingSample
+from chimera.schemas.training_triggers import TRIGGERS
 from chimera.schemas.transparency import leaves as audit
 from chimera.schemas.transparency import log_records
 from chimera.topics.dead_letters import CONNECT, VALUE_BYTES, VALUE_SHA256
@@ -123,7 +125,17 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "ErrorCode": {"type": "string", "enum": list(BY_CODE)},
     **msgspec.json.schema_components(
-        (Attempt, *COMMANDS, *EVENTS, ModelState, ModelObserved, *audit.LEAVES, TrainingSample),
+        (
+            Attempt,
+            *COMMANDS,
+            *EVENTS,
+            ModelState,
+            ModelObserved,
+            *audit.LEAVES,
+            *TRIGGERS,
+            *TRAINED,
+            TrainingSample,
+        ),
         ref_template="#/components/schemas/{name}",
     )[1],
 }
@@ -241,9 +253,7 @@ SEGMENT = Message(
 )
 
 
-def _record(
-    kind: type[Command | Event | ModelState | ModelObserved | TrainingSample], summary: str = ""
-) -> Message:
+def _record(kind: type[msgspec.Struct], summary: str = "") -> Message:
     """A record of a struct of ours, by the struct's own name and first line."""
     name = kind.__name__
     return Message(
@@ -257,6 +267,16 @@ MODEL_COMMANDS = tuple(_record(kind) for kind in COMMANDS)
 MODEL_EVENTS = tuple(_record(kind) for kind in EVENTS)
 MODEL_STATE = _record(ModelState, "which versions serve now; a null value: the model is gone")
 MODEL_OBSERVED = _record(ModelObserved)
+TRAINING_TRIGGERS = tuple(_record(kind) for kind in TRIGGERS)
+TRAINING_EVENTS = tuple(_record(kind) for kind in TRAINED)
+REFUSED_TRIGGER = Message(
+    name="RefusedTrigger",
+    summary="a trigger that was refused: original key, value and headers, and the story",
+    content_type="application/octet-stream",
+    payload=_BYTES,
+    headers=DEAD_LETTER.headers,
+    required=tuple(_STORY),
+)
 _PLACE = {
     log_records.LOG_INDEX: "the leaf's place in the log, decimal",
     log_records.COMPACT_RANGE: "last of a transaction: the tree's size, 8 bytes, and its hashes",

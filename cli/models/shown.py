@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from chimera.schemas.deployments import Deployment, Live
     from chimera.stores.registry.records import Artifact, Model, Replay, Version
     from chimera.stores.registry.registry import Registry
+    from chimera.stores.registry.training_runs import TrainingRun
 
 T = TypeVar("T")
 
@@ -40,14 +41,16 @@ def show(
 
     async def work(
         registry: "Registry",
-    ) -> "tuple[list[Version], list[list[Artifact]], Live, Replay | None]":
+    ) -> "tuple[list[Version], list[list[Artifact]], Live, Replay | None, TrainingRun | None]":
         found = [await registry.version(name, version)] if version else None
         versions = found or await registry.versions(name)
         tiers = [await registry.artifacts(name, one.version) for one in versions]
         replayed = await registry.replay(name, version) if version else None
-        return versions, tiers, await registry.live(name), replayed
+        made_by = found[0].manifest.training_run if found else ""
+        run = await registry.training_run(made_by) if made_by else None
+        return versions, tiers, await registry.live(name), replayed, run
 
-    versions, tiers, live, replayed = ask(work)
+    versions, tiers, live, replayed, run = ask(work)
     from chimera.cli.models import views
 
     if as_json:
@@ -63,6 +66,10 @@ def show(
         (one,), (made,) = versions, tiers
         told = f"{name} {version}  {one.digest}"
         views.show(told, f"{name}: {views.served_whole(live)}", views.files_table(one))
+        if run is not None:
+            from chimera.cli.training.listing import origin
+
+            views.show(origin(run))
         views.show(views.artifacts_table(made) if made else "not compiled yet")
         if replayed is not None:
             from chimera.cli.models import replay_table

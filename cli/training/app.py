@@ -1,6 +1,6 @@
-"""`chimera train`: runs in this machine's folder of runs; started here, shown, and compared.
+"""`chimera train`: runs in this machine's folder of runs, and those of agents in the registry.
 
-`tests/cli/test_train.py`.
+What is ordered of agents is in `commands`. `tests/cli/test_train.py`, `test_train_agent.py`.
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chimera.cli.training import compare, gate, manifest, reference
+from chimera.cli.training import commands, compare, gate, manifest, reference
 from chimera.cli.training.finished import find, finished
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ app.command()(compare.compare)
 app.command()(gate.gate)
 app.command()(manifest.manifest)
 app.command()(reference.reference)
+commands.register(app)
 
 RunId = Annotated[str, typer.Argument(help="Of the run.")]
 Metric = Annotated[str, typer.Option(help="What counts.")]
@@ -59,23 +60,28 @@ def run(
 
 @app.command()
 def runs() -> None:
-    """All finished runs, the newest first."""
-    from rich import box
+    """Runs of training agents, and all that finished here; the newest first."""
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("run", "model", "data", "metrics", "s", box=box.SIMPLE_HEAD)
-    for one in sorted(finished(), key=lambda one: -one.started_ms):
-        table.add_row(
-            one.run_id, one.name, one.dataset_digest[:12], _metrics(one), f"{one.duration_s:.1f}"
-        )
-    Console().print(table)
+    from chimera.cli.training import listing
+
+    local = sorted(finished(), key=lambda one: -one.started_ms)
+    Console().print(listing.table(listing.registered(), local))
 
 
 @app.command()
 def show(run_id: RunId) -> None:
     """One run: its data, metrics and how sure they are, and what its data differ in."""
-    _show(find(run_id))
+    from chimera.cli.training import listing
+
+    ordered = listing.find(run_id)
+    if ordered is None:
+        _show(find(run_id))
+        return
+    for line in listing.lines(ordered):
+        typer.echo(line)
+    if ordered.manifest is not None:
+        _show(ordered.manifest)
 
 
 @app.command()
@@ -106,10 +112,6 @@ def _show(found: "TrainingManifest") -> None:
             f"  drift from {found.previous_run_id}: {one.column}, {one.test} p {one.p_value:.2g},"
             f" mean moved by {one.mean_delta:+.2f} sigma, PSI {one.psi:.2f}"
         )
-
-
-def _metrics(found: "TrainingManifest") -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in list(found.metrics.items())[:3])
 
 
 def _line(one: "Place") -> str:

@@ -14,11 +14,14 @@ from datetime import datetime
 from chimera.stores.postgres import Database
 
 ASK_AGAIN_S = 0.25
-_LOCK = 0x4348_494D_4552_4100  # "CHIMERA" and the first of its locks: to publish, and to command
+CONTROLLER_LOCK = 0x4348_494D_4552_4100  # "CHIMERA" and the first of its locks: to command models
+TRAINING_LOCK = CONTROLLER_LOCK + 1  # to take triggers, and to tell of training
 
 
 @asynccontextmanager
-async def leading(database: Database) -> AsyncGenerator[Callable[[], Awaitable[datetime]]]:
+async def leading(
+    database: Database, lock: int = CONTROLLER_LOCK
+) -> AsyncGenerator[Callable[[], Awaitable[datetime]]]:
     """Waits until nobody else leads; call what it gives to be sure that we still do.
 
     It tells the time by the server's clock, which the history goes by; one call at a time.
@@ -27,7 +30,7 @@ async def leading(database: Database) -> AsyncGenerator[Callable[[], Awaitable[d
         PostgresUnavailable: the connection, and with it the lock, is lost.
     """
     async with database.platform() as connection:
-        while not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK):  # noqa: ASYNC110  # told by nobody
+        while not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", lock):  # noqa: ASYNC110  # told by nobody
             await asyncio.sleep(ASK_AGAIN_S)
 
         async def still() -> datetime:

@@ -21,21 +21,26 @@ if TYPE_CHECKING:
 
 _PENDING = """
 SELECT id, topic, key, value, headers, created_at FROM outbox
-WHERE published_at IS NULL ORDER BY id LIMIT $1
+WHERE published_at IS NULL AND topic = ANY($2) ORDER BY id LIMIT $1
 """
 _HEADERS = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 
 
-class Outbox:
-    """For its one publisher; it sees every tenant's records."""
+TRAINING, COMMANDS = "training.events", "models.commands"
+OF_TRAINING = (TRAINING, COMMANDS)
+OF_MODELS = ("models.events", "models.state")
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+
+class Outbox:
+    """For the one publisher of some topics; it sees every tenant's records for them."""
+
+    def __init__(self, database: Database, topics: Sequence[str] = OF_MODELS) -> None:
+        self._database, self._topics = database, list(topics)
 
     async def pending(self, limit: int = 256) -> list[OutboxRecord]:
         """The oldest records that nobody has marked."""
         async with self._database.platform() as connection:
-            rows = await connection.fetch(_PENDING, limit)
+            rows = await connection.fetch(_PENDING, limit, self._topics)
         return [_record(row) for row in rows]
 
     async def mark_published(self, ids: Sequence[int]) -> None:
@@ -46,6 +51,11 @@ class Outbox:
                 "WHERE id = ANY($1::bigint[]) AND published_at IS NULL",
                 list(ids),
             )
+
+    async def forget(self, ids: Sequence[int]) -> None:
+        """The broker has them, and nobody will ask again: records of training alone."""
+        async with self._database.platform() as connection:
+            await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", list(ids))
 
 
 async def add(

@@ -16,9 +16,17 @@ from chimera.schemas.manifest import File, Manifest
 from chimera.schemas.promotion_policy import PromotionPolicy
 from chimera.schemas.replay_report import ReplayReport
 from chimera.stores.postgres import Database
-from chimera.stores.registry import artifacts, deployments, policies, replays, versions
+from chimera.stores.registry import (
+    artifacts,
+    deployments,
+    policies,
+    replays,
+    training_runs,
+    versions,
+)
 from chimera.stores.registry.deployments import Tell
 from chimera.stores.registry.records import Artifact, Model, Policy, Replay, Version
+from chimera.stores.registry.training_runs import TrainingRun
 
 
 class Registry:
@@ -105,6 +113,15 @@ class Registry:
         """The state of each model at a moment by the server's clock (now, if none)."""
         async with self._database.tenant(self._tenant_id) as connection:
             return await deployments.what_served(connection, self._tenant_id, at)
+
+    async def training_runs(self) -> list[TrainingRun]:
+        """The newest that were ordered, newest first."""
+        async with self._database.tenant(self._tenant_id) as connection:
+            return await training_runs.newest(connection)
+
+    async def training_run(self, run_id: str) -> TrainingRun | None:
+        async with self._database.tenant(self._tenant_id) as connection:
+            return await training_runs.find(connection, run_id)
 
     async def put_policy(self, name: str, body: Mapping[str, Any], *, actor: str) -> None:
         """Write a policy down, over the one before."""

@@ -139,7 +139,9 @@ def _begin(config: TrainingConfig, where: Where, *, resume: bool) -> None:
         if path.exists():
             raise TrainingRefused(f"run {where.run_id} exists: resume it, or choose another id")
         where.folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(msgspec.json.encode(config))
+        writing = path.with_suffix(".writing")
+        writing.write_bytes(msgspec.json.encode(config))
+        writing.replace(path)
 
 
 def _data(config: TrainingConfig, where: Where) -> Prepared:
@@ -177,7 +179,10 @@ def _run(
 
     def save(update: int, state: dict[str, Any], is_best: bool) -> None:
         if where.is_first:
-            saver.save(update, state, is_best=is_best)
+            saved = saver.save(update, state, is_best=is_best)
+            if tracker is not None:
+                where_saved = {"path": str(saved.relative_to(where.folder)), "is_best": is_best}
+                tracker.log("checkpoint", update, where_saved)
         _together(where)
 
     device = torch.device(where.device)

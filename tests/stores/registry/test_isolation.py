@@ -13,13 +13,34 @@ from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.deployments import Change
 from chimera.schemas.errors import ConfigurationError, UnknownModel
 from chimera.schemas.replay_report import ReplayReport
+from chimera.stores.registry import training_runs
 from chimera.stores.registry.records import Artifact
 from chimera.stores.registry.registry import Registry
+from chimera.stores.registry.training_runs import NewRun
 from tests.schemas.test_replay_report import REPORT
 from tests.stores.places import ONE_CONNECTION, Place, compiled, connected, opened, register
 
-OF_A_TENANT = ("models", "versions", "artifacts", "deployments", "policies", "replays")
+OF_A_TENANT = (
+    "models",
+    "versions",
+    "artifacts",
+    "deployments",
+    "policies",
+    "replays",
+    "training_runs",
+)
 ARTIFACT = Artifact("onnx-cpu", "fp32", "x86-64", "skipped", "not tried")
+RUN = NewRun(
+    run_id="digits-1",
+    trigger_id="t-1",
+    trigger="{}",
+    model="digits",
+    actor="test",
+    reason="manual",
+    priority=5,
+    config="{}",
+    until="registered",
+)
 DEPLOY = Change("deploy", "test", version="1")
 
 
@@ -29,6 +50,8 @@ async def fill(place: Place) -> None:
     await place.registry.record_deployment("digits", DEPLOY)
     await place.registry.put_policy("canary", {"errors": 0.01}, actor="test")
     await place.registry.add_replay(await report(place.registry), actor="test")
+    async with place.database.tenant(place.tenant.id) as connection:
+        await training_runs.add(connection, place.tenant.id, RUN)
 
 
 async def report(registry: Registry) -> ReplayReport:
@@ -59,6 +82,8 @@ EMPTY: dict[str, Callable[[Registry], Awaitable[Any]]] = {
     "models": lambda registry: registry.models(),
     "what_served": lambda registry: registry.what_served(),
     "policy": lambda registry: registry.policy("canary"),
+    "training_runs": lambda registry: registry.training_runs(),
+    "training_run": lambda registry: registry.training_run("digits-1"),
 }
 OTHERS = {"register", "put_policy"}  # write rows of one's own; tested below
 

@@ -1,11 +1,14 @@
 """Code that a configuration may name: a transform, and modules that misbehave."""
 
 import os
+import time
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
+
+GATE_AT = 3
 
 
 def doubled(rows: pd.DataFrame) -> pd.DataFrame:
@@ -46,6 +49,41 @@ class Noisy(nn.Module):
             nn.functional.dropout(self.inside(features), self._dropout, self.training)
         )
         return found
+
+
+class Gated(nn.Module):
+    """Waits at its third call in training for a file; or does there what it is told to, which is bad."""
+
+    def __init__(
+        self,
+        gate_file: str = "",
+        hang_for_s: float = 0.0,
+        eat_bytes: int = 0,
+        abort: bool = False,
+        fault: str = "",
+    ) -> None:
+        super().__init__()
+        self.out = nn.Linear(4, 1)
+        self._gate_file, self._hang_for_s, self._eat_bytes = gate_file, hang_for_s, eat_bytes
+        self._abort, self._fault, self._calls = abort, fault, 0
+
+    def forward(self, features: Tensor) -> Tensor:
+        found: Tensor = self.out(features)
+        self._calls += self.training
+        if self._calls == GATE_AT:
+            self._misbehave()
+        return found
+
+    def _misbehave(self) -> None:
+        while self._gate_file and not Path(self._gate_file).exists():
+            time.sleep(0.05)
+        time.sleep(self._hang_for_s)
+        if self._abort:
+            os.abort()
+        if self._fault:
+            raise RuntimeError(self._fault)
+        if self._eat_bytes:
+            torch.zeros(self._eat_bytes, dtype=torch.uint8)
 
 
 class Exploding(nn.Module):

@@ -1,0 +1,105 @@
+"""Whether an order may be: what it names against the operator's lists, and all that is against it.
+
+    model, transform    import paths of CHIMERA_TRAINING__ALLOWED
+    data, reference     URLs below CHIMERA_TRAINING__SOURCES, or synthetic rows
+
+Nothing is imported, and no data are read. `tests/agents/training/test_desk.py`.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+
+from chimera.schemas import urls
+from chimera.schemas.definitions import require_allowed
+from chimera.schemas.errors import (
+    ArtifactDamaged,
+    ArtifactMissing,
+    ArtifactsUnavailable,
+    ConfigurationError,
+    ModelRefused,
+    SchemaInvalid,
+    TrainingRefused,
+)
+from chimera.schemas.model_settings import TrainingSettings
+from chimera.schemas.training_config import TrainingConfig, parse
+from chimera.schemas.training_triggers import ConfigReference, TrainModel
+from chimera.stores.sources import opened
+
+ALLOWED, SOURCES = "CHIMERA_TRAINING__ALLOWED", "CHIMERA_TRAINING__SOURCES"
+MAX_CONFIG_BYTES = 1 << 20
+READ_WITHIN_S = 30.0
+SYNTHETIC = "synthetic:"
+
+
+class Orders:
+    """By the settings of one agent."""
+
+    def __init__(self, settings: TrainingSettings) -> None:
+        """Raises ConfigurationError: a prefix is none."""
+        self._allowed = settings.allowed
+        self._prefixes = [urls.folder(prefix, SOURCES) for prefix in settings.sources]
+
+    async def config_of(self, trigger: TrainModel) -> TrainingConfig:
+        """The configuration that is meant.
+
+        Raises:
+            TrainingRefused: it may not be read, is not there, or is another one.
+        """
+        if trigger.config is not None:
+            return trigger.config
+        assert trigger.reference is not None  # one of the two
+        try:
+            async with asyncio.timeout(READ_WITHIN_S):
+                return await asyncio.to_thread(self._read, trigger.reference)
+        except TimeoutError:
+            raise TrainingRefused(f"{trigger.reference.url}: not read in time") from None
+
+    def against(self, config: TrainingConfig) -> list[str]:
+        """Every reason why it may not be."""
+        return [*self._paths(config), *self._urls(config)]
+
+    def _paths(self, config: TrainingConfig) -> Iterator[str]:
+        named = {
+            "model.definition": config.model.definition,
+            "data.schema.transform": config.data.schema.transform,
+        }
+        for field, path in named.items():
+            if path is None:
+                continue
+            try:
+                require_allowed(path, self._allowed, ALLOWED)
+            except (ModelRefused, ConfigurationError) as error:
+                yield f"{field}: {error}"
+
+    def _urls(self, config: TrainingConfig) -> Iterator[str]:
+        for source in config.data.sources:
+            if source.startswith(SYNTHETIC):
+                continue
+            plain = source.replace("*", "x")  # a star leads nowhere but further down
+            try:
+                urls.require_under(plain, self._prefixes, f"data.sources {source[:200]!r}")
+            except SchemaInvalid as error:
+                yield f"{error} ({SOURCES})"
+
+    def _read(self, reference: ConfigReference) -> TrainingConfig:
+        url = reference.url
+        try:
+            urls.require_under(url, self._prefixes, f"reference {url[:200]!r}")
+            with opened(url, self._prefixes, SOURCES) as file:
+                raw = file.read(MAX_CONFIG_BYTES)
+            if hashlib.sha256(raw).hexdigest() != reference.sha256:
+                raise ArtifactDamaged(f"{url}: is not {reference.sha256}")
+            return parse(raw.decode(), url)
+        except UnicodeDecodeError as error:
+            raise TrainingRefused(f"{url}: {error}") from None
+        except SchemaInvalid as error:
+            raise TrainingRefused(f"{error} ({SOURCES})") from None
+        except (
+            ArtifactDamaged,
+            ArtifactMissing,
+            ArtifactsUnavailable,
+            ConfigurationError,
+            ModelRefused,
+        ) as error:
+            raise TrainingRefused(str(error)) from None

@@ -1,0 +1,217 @@
+"""Runs of real trainers: to the end once, whoever is killed meanwhile, with the weights of a quiet run."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chimera.cli.postgres.server import EmbeddedPostgres
+from chimera.schemas.training_config import TrainingConfig
+from chimera.schemas.training_events import (
+    CheckpointSaved,
+    DriftFound,
+    RunCancelled,
+    RunFailed,
+    RunFinished,
+    RunInterrupted,
+    RunProgressed,
+    RunStarted,
+    VersionCompiled,
+    VersionPromoted,
+    VersionRegistered,
+)
+from chimera.workers.training.run import train
+from tests.agents.steering import Stage as Steering
+from tests.agents.steering import steered
+from tests.agents.training.stage import WITHIN_S, Stage, die_at, staged, working
+from tests.workers.training.places import config, where
+
+pytestmark = pytest.mark.timeout(600)  # several processes that load torch, on a busy machine
+
+GATED: dict[str, Any] = {"definition": "tests.workers.training.hooks:Gated", "arguments": {}}
+OFTEN: dict[str, Any] = {"every_minutes": 1e-9, "keep_last": 2}
+Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
+
+
+@pytest.fixture
+def play(server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path) -> Play:
+    """Runs a coroutine function with a stage of the test's own."""
+
+    def run(work: Callable[[Stage], Awaitable[None]]) -> None:
+        async def staging() -> None:
+            async with staged(server, kafka, prefix, tmp_path) as stage:
+                await work(stage)
+
+        asyncio.run(staging())
+
+    return run
+
+
+def test_trigger_becomes_a_version_that_serves_and_leads_back_to_its_run(
+    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHIMERA_COMPILING__MEASURE_S", "0.02")
+    monkeypatch.setenv("CHIMERA_COMPILING__BATCH_SIZES", "[1]")
+    monkeypatch.setenv("CHIMERA_ARTIFACTS__DEFINITIONS", '["torch.nn:Linear"]')
+
+    async def work(stage: Stage) -> None:
+        release = {"until": "compiled", "tiers": ["onnx-cpu"], "input": "x", "outputs": ["y"]}
+        order = stage.order(config=config(release=release), promote=True)
+        run_id = stage.run_id(order)
+        steering = Steering(stage.place, stage.dsn, stage.settings, stage.topics)
+        async with working(stage), steered(steering):
+            await stage.send(order)
+            (promoted,) = await stage.until(VersionPromoted, run_id)
+        assert promoted.version == run_id
+        told: list[Any] = [type(one) for one in await stage.events(run_id=run_id)]
+        ends = [RunFinished, VersionRegistered, VersionCompiled, VersionPromoted]
+        assert [one for one in told if one in ends] == ends
+        (finished,) = await stage.events(RunFinished, run_id)
+        version = await stage.place.registry.version("line", run_id)
+        assert version.manifest.training_run == finished.manifest.run_id == run_id
+        assert version.manifest.inputs[0].name == "x"
+        (state,) = await steering.states()
+        assert [(one.version, one.sha256) for one in state.live] == [(run_id, version.digest)]
+        quiet = train(config(), where(tmp_path / "quiet"))
+        assert finished.manifest.weights_sha256 == quiet.weights_sha256
+        assert finished.manifest.dataset_digest == quiet.dataset_digest
+        run = await stage.run(run_id)
+        assert (run.state, run.stage, run.manifest) == ("finished", "released", finished.manifest)
+
+    play(work)
+
+
+def test_run_whose_agent_and_trainer_are_killed_ends_once_with_the_same_weights(
+    play: Play, server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    context = multiprocessing.get_context("forkserver")  # what they import is imported once
+    context.set_forkserver_preload([die_at.__module__])
+
+    async def die(step: str) -> None:
+        arguments = (kafka, server.dsn, prefix, str(tmp_path), ("cpu",), step)
+        child = context.Process(target=die_at, args=arguments)
+        child.start()
+        await asyncio.to_thread(child.join)
+        assert child.exitcode == -signal.SIGKILL
+
+    async def work(stage: Stage) -> None:
+        order = stage.order(config=gated(tmp_path / "gate"))
+        run_id = stage.run_id(order)
+        await stage.send(order)
+        await die("after_claim")  # its trainer was not started yet
+        await die("after_beat:3")
+        async with working(stage):
+            started = await stage.until(RunStarted, run_id, 3)
+            await saved_by(stage, run_id, started[-1].attempt)
+            os.kill(trainer_of(stage, run_id), signal.SIGKILL)
+            await stage.until(RunInterrupted, run_id)
+        (tmp_path / "gate").touch()
+        await die("before_end")  # the trainer has finished, and nobody was told
+        async with working(stage):
+            (finished,) = await stage.until(RunFinished, run_id)
+        quiet = train(config(model=GATED), where(tmp_path / "quiet"))
+        assert finished.manifest.weights_sha256 == quiet.weights_sha256
+        assert finished.manifest.updates == quiet.updates
+        assert len(await stage.events(RunFinished, run_id)) == 1
+        run = await stage.run(run_id)
+        assert (run.state, run.stage) == ("finished", "register")
+        killed = [one for one in await stage.events(RunInterrupted, run_id) if one.code == "died"]
+        assert [one.error for one in killed] == ["its trainer was ended by signal 9"]
+
+    play(work)
+
+
+def gated(gate: Path) -> TrainingConfig:
+    """A run that goes no further than its second update before there is this file."""
+    return config(model=GATED | {"arguments": {"gate_file": str(gate)}}, checkpoints=OFTEN)
+
+
+async def saved_by(stage: Stage, run_id: str, attempt: int) -> None:
+    """A checkpoint of this attempt was told."""
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            saved = await stage.events(CheckpointSaved, run_id)
+            if any(one.attempt == attempt for one in saved):
+                return
+            await asyncio.sleep(0.1)
+
+
+def trainer_of(stage: Stage, run_id: str) -> int:
+    """The process that has the lock of a run's folder."""
+    folder = stage.runs_dir / run_id
+    inode = (folder / "trainer.lock").stat().st_ino
+    for line in Path("/proc/locks").read_text().splitlines():
+        fields = line.split()
+        if fields[5].endswith(f":{inode}") and fields[1] != "->":
+            return int(fields[4])
+    raise AssertionError(f"nobody has {folder}")
+
+
+BAD: dict[str, tuple[dict[str, Any], str, str]] = {  # arguments, code, reason
+    "hangs": ({"hang_for_s": 600}, "hung", "no step within 8 s"),
+    "eats memory": ({"eat_bytes": 1 << 33}, "out_of_memory", "CHIMERA_TRAINER__MEMORY_BYTES"),
+    "dies": ({"abort": True}, "died", "signal 6; 1 attempts"),
+    "raises": ({"fault": "boo"}, "crashed", "RuntimeError('boo')"),
+}
+
+
+def test_trainer_that_cannot_go_on_is_ended_and_its_run_fails_with_the_reason(play: Play) -> None:
+    async def work(stage: Stage) -> None:
+        limits = {"devices": ("cpu", "cpu"), "max_attempts": 1, "memory_bytes": 3 << 30}
+        stage = stage.with_trainer(**limits, hang_s=8.0)
+        orders = {
+            name: stage.order(config=config(model=GATED | {"arguments": arguments}))
+            for name, (arguments, *_) in BAD.items()
+        }
+        wrong = stage.order(config=config(loss={"name": "bce"}))
+        async with working(stage):
+            await stage.send(*orders.values(), wrong)
+            failed = {one.run_id: one for one in await stage.until(RunFailed, count=5)}
+        for name, (_, code, why) in BAD.items():
+            found = failed[stage.run_id(orders[name])]
+            assert (found.code, why in found.error) == (code, True), (name, found)
+        refused = failed[stage.run_id(wrong)]
+        assert (refused.code, "loss.name 'bce'" in refused.error) == ("refused", True)
+        assert (await stage.run(refused.run_id)).state == "failed"
+
+    play(work)
+
+
+def test_runs_go_by_priority_and_one_is_cancelled_while_it_runs(play: Play, tmp_path: Path) -> None:
+    async def work(stage: Stage) -> None:
+        held = gated(tmp_path / "gate")
+        first, later = stage.order(config=held, priority=1), stage.order(priority=9)
+        sooner = stage.order(config=config(data={"sources": ["synthetic:900,4,7"]}), priority=2)
+        await stage.send(first)
+        async with working(stage):
+            await stage.until(RunProgressed, stage.run_id(first))
+            await stage.send(later, sooner)
+            await stage.answers(3)
+            await stage.send(stage.cancel(stage.run_id(first)))
+            await stage.until(RunCancelled, stage.run_id(first))
+            await stage.until(RunFinished, count=2)
+        started = [one.run_id for one in await stage.events(RunStarted)]
+        assert started == [stage.run_id(one) for one in (first, sooner, later)]
+        assert (await stage.run(stage.run_id(first))).state == "cancelled"
+        drifted = await stage.events(DriftFound)
+        assert [one.run_id for one in drifted] == [stage.run_id(later)]
+
+    play(work)
+
+
+def test_agent_that_stops_gives_its_runs_back(play: Play, tmp_path: Path) -> None:
+    async def work(stage: Stage) -> None:
+        order = stage.order(config=gated(tmp_path / "gate"))
+        await stage.send(order)
+        async with working(stage):
+            await stage.until(RunProgressed, stage.run_id(order))
+        run = await stage.run(stage.run_id(order))
+        (told,) = await stage.events(RunInterrupted)
+        assert (run.state, run.fruitless, told.code) == ("queued", 0, "agent_stopped")
+
+    play(work)

@@ -1,0 +1,71 @@
+"""`chimera train submit` and the rest, as people type them, to an agent in a process of its own.
+
+It has no place to train in, so that nothing but what is said takes time.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from chimera.cli.main import app
+from chimera.cli.postgres.server import EmbeddedPostgres
+from chimera.cli.stack.child import Child
+from tests.cli.places import Place
+from tests.cli.test_train import ORDER
+
+pytestmark = pytest.mark.timeout(240)  # the agent imports its libraries, on a busy machine
+
+
+@pytest.fixture
+def agent(
+    place: Place, server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """The place's folder, with an order in it."""
+    environment = {
+        **place.environment,
+        "CHIMERA_POSTGRES__DSN": server.dsn,
+        "CHIMERA_TRAINER__DEVICES": "[]",
+        "CHIMERA_TRAINER__POLL_MS": "30",
+        "CHIMERA_TRAINING__DIR": str(place.folder / "runs"),
+        "CHIMERA_TRAINING__ALLOWED": '["torch.nn:Linear"]',
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    (place.folder / "order.yaml").write_text(ORDER)
+    command = [sys.executable, "-m", "chimera.cli", "trainer"]
+    log_file = place.folder / "trainer.log"
+    child = Child(command, log_file=log_file, environment=environment)
+    yield place.folder
+    assert child.stop(30) == 0, log_file.read_text()[-2000:]
+
+
+def train(*arguments: str, status: int = 0) -> str:
+    done = CliRunner().invoke(app, ["train", *arguments])
+    assert done.exit_code == status, (arguments, done.output)
+    return done.output
+
+
+def test_run_is_ordered_listed_shown_cancelled_and_resumed(agent: Path) -> None:
+    order = str(agent / "order.yaml")
+    model = f"line-{time.time_ns()}"
+    (agent / "order.yaml").write_text(ORDER.replace("name: line", f"name: {model}"))
+    train("allow", "--train", "--promote", "--revoke")
+    refused = train("submit", order, "--promote", "--timeout", "100", status=1)
+    assert "has no right to train" in refused
+    assert "has no right to promote" in refused
+    assert "train    " in train("allow", "--train")
+    run_id = train("submit", order, "--priority", "3", "--timeout", "100").split()[1]
+    assert run_id.startswith(f"{model}-")
+    assert run_id in train("runs")
+    shown = train("show", run_id)
+    assert f"run {run_id} of {model}: queued" in shown
+    assert "priority 3" in shown
+    train("cancel", run_id, "--timeout", "100")
+    assert "nothing to cancel" in train("cancel", run_id, "--timeout", "100", status=1)
+    assert "is queued" in train("resume", run_id, "--timeout", "100")
+    train("cancel", run_id, "--timeout", "100")
+    assert f"run {run_id} of {model}: cancelled" in train("show", run_id)
