@@ -139,14 +139,12 @@ async def reading(
     consumer = AIOKafkaConsumer(
         *names,
         **clients.consumer_arguments(kafka, bootstrap, "chimera-reader"),
+        # not by seeking: the consumer looks for its own place meanwhile, and may find it later
+        auto_offset_reset="earliest" if start == "beginning" else "latest",
         fetch_max_wait_ms=FETCH_WAIT_MS,
     )
     try:
         await consumer.start()
-        if start == "beginning":
-            await consumer.seek_to_beginning()
-        else:
-            await consumer.seek_to_end()
         for partition in consumer.assignment():
             await consumer.position(partition)  # settled before anything is sent
         yield consumer

@@ -7,6 +7,7 @@ Without a terminal each event is a line. `tests/cli/test_train_watch.py`.
 """
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from itertools import pairwise
 
 from rich.console import Console
@@ -46,17 +47,21 @@ async def follow(settings: Settings, bootstrap: str, run_id: str) -> bool:
     """From its first event to its last; whether it ended well. Raises KafkaUnavailable."""
     watched = Watched()
     with Live(console=Console(), transient=True, auto_refresh=False) as live:
-        async for found, is_all in events(settings, bootstrap, run_id):
-            for event in found:
-                if text := line(event):
-                    live.console.print(text, highlight=False, markup=False)
-                watched.hear(event)
-            if found and watched.last is not None:
-                text = f"{progress(watched.last)}\n{curve(watched.losses)}"
-                live.update(Text(text), refresh=True)
-            if is_all and watched.ended is not None:
-                return watched.ended
+        async with aclosing(events(settings, bootstrap, run_id)) as told:
+            async for found, is_all in told:
+                _show(live, watched, found)
+                if is_all and watched.ended is not None:
+                    return watched.ended
     raise AssertionError("events do not end by themselves")
+
+
+def _show(live: Live, watched: "Watched", found: Sequence[Event]) -> None:
+    for event in found:
+        if text := line(event):
+            live.console.print(text, highlight=False, markup=False)
+        watched.hear(event)
+    if found and watched.last is not None:
+        live.update(Text(f"{progress(watched.last)}\n{curve(watched.losses)}"), refresh=True)
 
 
 class Watched:

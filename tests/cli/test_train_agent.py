@@ -17,7 +17,7 @@ from chimera.cli.stack.child import Child
 from tests.cli.places import Place
 from tests.cli.test_train import ORDER
 
-pytestmark = pytest.mark.timeout(240)  # the agent imports its libraries, on a busy machine
+pytestmark = pytest.mark.timeout(120)  # the agent imports its libraries, on a busy machine
 
 
 @pytest.fixture
@@ -69,3 +69,5 @@ def test_run_is_ordered_listed_shown_cancelled_and_resumed(agent: Path) -> None:
     assert "is queued" in train("resume", run_id, "--timeout", "100")
     train("cancel", run_id, "--timeout", "100")
     assert f"run {run_id} of {model}: cancelled" in train("show", run_id)
+    watched = train("watch", run_id, status=1)
+    assert watched.count("queued by") == watched.count("cancelled by") == 2
