@@ -72,7 +72,8 @@ def test_child_with_a_log_that_cannot_be_opened_is_refused(tmp_path: Path) -> No
 
 
 PARENT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 from chimera.cli.stack.child import Child
 child = Child([sys.executable, "-c", "import time; time.sleep(60)"])
 print(child.pid, flush=True)

@@ -179,9 +179,11 @@ def test_executor_reports_what_became_of_its_breakers(tmp_path: Path) -> None:
             assert {one.pid for one in rig.reports} == {executor.pid}
             switch.unlink()
             rig.pool.submit(work([request((hostile.OUTAGE, 1))] * 2, start=20))
-            await rig.until(lambda: rig.waiting() == {20, 21})
-            await asyncio.sleep(rig.deferred[0].until_ms / 1000 - time.time())
-            rig.pool.submit(work([request((hostile.OUTAGE, 1))] * 2, start=22))
+            # it waits for a probe, unless one is due by then
+            await rig.until(lambda: rig.waiting() == {20, 21} or len(transitions(rig)) == 3)
+            if rig.deferred:
+                await asyncio.sleep(max(0, rig.deferred[0].until_ms / 1000 - time.time()))
+                rig.pool.submit(work([request((hostile.OUTAGE, 1))] * 2, start=22))
             await rig.until(lambda: len(transitions(rig)) == 3)
             assert [one.after for one in transitions(rig)] == ["open", "half_open", "closed"]
 
