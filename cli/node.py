@@ -27,26 +27,17 @@ def node(
     gc.disable()  # until it serves: looking through what imports leave costs a seventh of the start
     import uvloop
 
-    from chimera.cli import logs
-    from chimera.schemas.errors import ChimeraError
-    from chimera.schemas.settings import load
+    from chimera.cli import lasting
+    from chimera.cli.refusals import told
 
-    try:
-        if ready_file is not None:
-            ready_file.unlink(missing_ok=True)  # an earlier run's
-        settings = load()
-        logs.configure(settings.observability)
-        uvloop.run(_serve(settings, bootstrap, ready_file))
-    except ChimeraError as error:
-        typer.echo(f"chimera node: {error}", err=True)
-        raise typer.Exit(1) from None
+    with told("node"):
+        uvloop.run(_serve(lasting.begin(ready_file), bootstrap, ready_file))
 
 
 async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path | None) -> None:
     import asyncio
     import gc
     import os
-    import signal
 
     import structlog
 
@@ -54,14 +45,14 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     from prometheus_client import start_http_server
 
     from chimera.agents.node import Node
+    from chimera.cli import lasting
     from chimera.cli.stack.stack import find_bootstrap
     from chimera.schemas.errors import ConfigurationError
 
     where = bootstrap or find_bootstrap(settings)
     node = Node(settings, where, births)
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    lasting.when_told(stop.set)
     observability = settings.observability
     log = structlog.get_logger("chimera.node")
     if observability.metrics_port is not None:
@@ -76,8 +67,7 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     gc.freeze()  # what lives now lives for ever; records come and go by the thousand
     gc.set_threshold(GC_AFTER, 20, 100)
     gc.enable()
-    if ready_file is not None:
-        ready_file.touch()  # noqa: ASYNC240  # one empty file, once
+    lasting.ready(ready_file)
     log.info("node_ready", guarantee=settings.serving.guarantee, group=settings.kafka.group)
     ended = asyncio.ensure_future(node.ended.wait())
     told = asyncio.ensure_future(stop.wait())

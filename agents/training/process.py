@@ -111,7 +111,7 @@ async def _send(process: asyncio.subprocess.Process, order: bytes) -> None:
         process.stdin.write(order)
         await process.stdin.drain()
     except (BrokenPipeError, ConnectionResetError):
-        pass  # it has ended: its status says how
+        log.info("trainer_took_no_order", pid=process.pid)  # it has ended: its status says how
     process.stdin.close()
 
 

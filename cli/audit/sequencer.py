@@ -27,19 +27,14 @@ def sequencer(
     ),
 ) -> None:
     """Write the audit log: a leaf for each request and each action, and signed checkpoints."""
-    from chimera.cli import logs
+    from chimera.cli import lasting
     from chimera.cli.refusals import told
 
     with told("sequencer"):
-        from chimera.schemas.settings import load
-
-        settings = load()
+        settings = lasting.begin(ready_file)
         if make_key:
             typer.echo(_make_key(settings))
             return
-        if ready_file is not None:
-            ready_file.unlink(missing_ok=True)  # an earlier run's
-        logs.configure(settings.observability)
         opened = _opened(settings, bootstrap)
         import uvloop
 
@@ -96,21 +91,15 @@ def _opened(settings: "Settings", bootstrap: str | None) -> "Sequencer":
 
 async def _serve(sequencer: "Sequencer", ready_file: Path | None) -> None:
     import asyncio
-    import signal
 
+    from chimera.cli import lasting
     from chimera.schemas.errors import KafkaUnavailable
     from chimera.topics.producers import ProducerError
 
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-
-    def ready() -> None:
-        if ready_file is not None:
-            ready_file.touch()
-
+    lasting.when_told(stop.set)
     try:
-        await sequencer.run(stop, ready)
+        await sequencer.run(stop, lambda: lasting.ready(ready_file))
     except (ProducerError, KafkaUnavailable) as error:
         typer.echo(f"chimera sequencer: {error}", err=True)
         raise typer.Exit(START_AGAIN) from None

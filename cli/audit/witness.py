@@ -20,17 +20,14 @@ def witness(
     """Watch audit logs: cosign each checkpoint that extends the last (C2SP tlog-witness)."""
     import asyncio
 
-    from chimera.cli import logs
+    from chimera.cli import lasting
     from chimera.cli.refusals import told
 
     with told("witness"):
-        from chimera.schemas.settings import load
-
-        settings = load()
+        settings = lasting.begin(None)
         if make_key:
             _make_key(settings.witness)
             return
-        logs.configure(settings.observability)
         with _opened(settings.witness) as opened:
             asyncio.run(_serve(settings.witness, opened))
 
@@ -78,16 +75,15 @@ def _name(settings: "WitnessSettings") -> str:
 
 async def _serve(settings: "WitnessSettings", opened: "Witness") -> None:
     import asyncio
-    import signal
 
     from aiohttp import web
 
+    from chimera.cli import lasting
     from chimera.cli.audit.witness_http import application
     from chimera.schemas.errors import ConfigurationError
 
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    lasting.when_told(stop.set)
     runner = web.AppRunner(application(opened))
     await runner.setup()
     try:

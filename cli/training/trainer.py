@@ -16,26 +16,16 @@ def trainer(
     """Train what `training.triggers` orders: runs in processes of their own, on this machine."""
     import asyncio
 
-    from chimera.cli import logs
-    from chimera.schemas.errors import ChimeraError
-    from chimera.schemas.settings import load
+    from chimera.cli import lasting
+    from chimera.cli.refusals import told
 
-    try:
-        if ready_file is not None:
-            ready_file.unlink(missing_ok=True)  # an earlier run's
-        settings = load()
-        logs.configure(settings.observability)
-        asyncio.run(_serve(settings, bootstrap, ready_file))
-    except ChimeraError as error:
-        typer.echo(f"chimera trainer: {error}", err=True)
-        raise typer.Exit(1) from None
+    with told("trainer"):
+        asyncio.run(_serve(lasting.begin(ready_file), bootstrap, ready_file))
 
 
 async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path | None) -> None:
-    import asyncio
-    import signal
-
     from chimera.agents.training.agent import TrainingAgent
+    from chimera.cli import lasting
     from chimera.cli.postgres.address import find_postgres
     from chimera.cli.stack.stack import find_bootstrap
     from chimera.stores.postgres import Database
@@ -43,8 +33,6 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     where = bootstrap or find_bootstrap(settings)
     async with Database(find_postgres(settings.postgres), settings.postgres) as database:
         agent = TrainingAgent(settings, where, database)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, agent.stop)
-        if ready_file is not None:
-            ready_file.touch()  # noqa: ASYNC240  # one empty file, once
+        lasting.when_told(agent.stop)
+        lasting.ready(ready_file)
         await agent.run()

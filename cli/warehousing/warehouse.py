@@ -26,38 +26,30 @@ def warehouse(
     """Write what happened to ClickHouse, and let analysts read it over HTTP."""
     import asyncio
 
-    from chimera.cli import logs
+    from chimera.cli import lasting
+    from chimera.cli.refusals import told
     from chimera.cli.warehousing.engine import opened
-    from chimera.schemas.errors import ChimeraError
-    from chimera.schemas.settings import load
 
-    try:
-        if ready_file is not None:
-            ready_file.unlink(missing_ok=True)  # an earlier run's
-        settings = load()
-        logs.configure(settings.observability)
+    with told("warehouse"):
+        settings = lasting.begin(ready_file)
         with opened(settings.clickhouse) as clickhouse:
             asyncio.run(_serve(settings, bootstrap, ready_file, clickhouse))
-    except ChimeraError as error:
-        typer.echo(f"chimera warehouse: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 async def _serve(
     settings: "Settings", bootstrap: str | None, ready_file: Path | None, clickhouse: "ClickHouse"
 ) -> None:
     import asyncio
-    import signal
 
     from chimera.agents.warehouse_metrics import WarehouseMetrics
+    from chimera.cli import lasting
     from chimera.cli.warehousing import http_server
     from chimera.stores import retention, warehouse_tables
 
     await asyncio.to_thread(warehouse_tables.migrate, clickhouse)
     await asyncio.to_thread(retention.keep, clickhouse, _days(settings.clickhouse))
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    lasting.when_told(stop.set)
     metrics = WarehouseMetrics()
     readers = list(_readers(settings, bootstrap, clickhouse, metrics))
     async with http_server.serving(settings.clickhouse, metrics.registry):
@@ -86,10 +78,11 @@ def _days(settings: "ClickHouseSettings") -> dict[str, int | None]:
 async def _read(readers: "Sequence[Warehouse]", ready_file: Path | None) -> None:
     import asyncio
 
+    from chimera.cli import lasting
+
     for reader in readers:
         await reader.start()
-    if ready_file is not None:
-        ready_file.touch()  # noqa: ASYNC240  # one empty file, once
+    lasting.ready(ready_file)
     await asyncio.gather(*(reader.run() for reader in readers))
 
 

@@ -268,11 +268,13 @@ def test_more_than_may_wait_are_refused(served: Served, engine: ClickHouse) -> N
     left = [leave(served, LONG) for _ in range(READERS * (1 + WAITING_EACH))]
     try:
         until(lambda: served.ask("SELECT 1").status == 503)
+        until(lambda: running(engine) == READERS)
     finally:
         for connection in left:
             connection.close()
     until(lambda: served.ask("SELECT 1").status == 200)
     until(lambda: running(engine) == 0)
+    assert served.ask("SELECT 1").body == b"1\n"
 
 
 def test_password_is_asked_for_where_there_is_one(engine_folder: Path, engine: ClickHouse) -> None:

@@ -15,7 +15,7 @@ from chimera.schemas.settings import Settings
 from chimera.schemas.transparency import policy_file
 from chimera.stores.checkpoint_file import head_of
 from chimera.topics.producers import Fenced
-from tests.agents.sequencing.killing import offsets, require_whole, survive
+from tests.agents.sequencing.killing import STEPS, offsets, require_whole, survive
 from tests.agents.sequencing.places import (
     WITHIN_S,
     Place,
@@ -42,7 +42,9 @@ def variables(settings: Settings, folder: Path) -> dict[str, str]:
 
 
 def test_requests_become_leaves_once_through_kills(kafka: str, prefix: str, tmp_path: Path) -> None:
-    survive(settings_of(kafka, prefix, tmp_path), tmp_path, kills=10, seed=7)
+    killed = survive(settings_of(kafka, prefix, tmp_path), tmp_path, kills=10, seed=7)
+    assert killed.total() == 10
+    assert set(killed) == set(STEPS)
 
 
 def test_sequencer_as_a_process_signs_what_is_left_when_it_is_told_to_stop(

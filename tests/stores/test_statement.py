@@ -47,7 +47,16 @@ def test_format_is_what_stands_last(sql: str, expected: str | None) -> None:
     ],
 )
 def test_harmless_statement_passes(sql: str) -> None:
-    require_harmless(sql, TABLE_FUNCTIONS)
+    assert refusal(sql) == ""
+
+
+def refusal(sql: str) -> str:
+    """Why a reader may not ask it; empty: he may."""
+    try:
+        require_harmless(sql, TABLE_FUNCTIONS)
+    except ClickHouseRefused as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize(
@@ -72,8 +81,7 @@ def test_harmless_statement_passes(sql: str) -> None:
     ],
 )
 def test_harmful_statement_is_refused(sql: str) -> None:
-    with pytest.raises(ClickHouseRefused):
-        require_harmless(sql, TABLE_FUNCTIONS)
+    assert refusal(sql)
 
 
 WRAPPED = [
