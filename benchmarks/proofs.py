@@ -82,7 +82,7 @@ def _served(folder: Path, leaves: int) -> Generator[dict[str, Any]]:
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=ROOT) as process:
         assert process.stdin and process.stdout
         try:
-            yield orjson.loads(process.stdout.readline())
+            yield next(orjson.loads(line) for line in process.stdout if line.startswith(b"{"))
         finally:
             process.stdin.close()
             process.wait()

@@ -9,7 +9,6 @@ which key signed, as a line of JSON, and ends with its standard input. No Kafka.
 import asyncio
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -25,7 +24,7 @@ from chimera.schemas.transparency.compact_range import CompactRange
 from chimera.schemas.transparency.leaves import encode_leaf
 from chimera.schemas.transparency.log_records import LOG_INDEX
 from chimera.schemas.transparency.merkle import leaf_hash
-from chimera.stores import audit_checkpoints, audit_log, clickhouse, warehouse_tables
+from chimera.stores import audit_checkpoints, audit_log, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.sink import Limits, Sink
 from chimera.stores.source import Record

@@ -7,9 +7,9 @@ are their roots (`subtrees`), joined, for who proves; none behind a hole or a re
 takes from the bytes what people look for: kind, tenant, request id. `tests/stores/test_audit_log.py`.
 """
 
+import struct
 from collections.abc import Sequence
 
-from chimera.schemas.columns import constant
 from chimera.schemas.errors import EvidenceAltered, Malformed
 from chimera.schemas.transparency import chain
 from chimera.schemas.transparency.log_records import LOG_INDEX
@@ -17,10 +17,11 @@ from chimera.schemas.transparency.merkle import leaf_hash
 from chimera.schemas.transparency.subtrees import Subtrees
 from chimera.stores.audit_table import AuditTable
 from chimera.stores.clickhouse import DATABASE, ClickHouse
-from chimera.stores.native_block import Chunk, numbers, texts
+from chimera.stores.native_block import Chunk, text
 from chimera.stores.source import Destination, Record
 
 TABLE = "audit_log"
+_U32, _U64, _I64 = struct.Struct("<I"), struct.Struct("<Q"), struct.Struct("<q")
 _MS = "DateTime64(3, 'UTC')"
 COLUMNS = (
     ("log_index", "UInt64"),
@@ -60,21 +61,17 @@ class Leaves:
         """
         index, leaf = _index(record), leaf_hash(record.value)
         self._previous = chain.link(self._previous, leaf)
-        return [
-            Chunk(
-                1,
-                [
-                    numbers("UInt64", constant(index, 1)),
-                    texts([record.value]),
-                    (leaf,),
-                    (self._previous,),
-                    texts([self._ended(index, leaf)]),
-                    numbers(_MS, constant(record.at_ms, 1)),
-                    numbers("UInt32", constant(record.partition, 1)),
-                    numbers("Int64", constant(record.offset, 1)),
-                ],
-            )
-        ]
+        placed = (
+            _U64.pack(index),
+            text(record.value),
+            leaf,
+            self._previous,
+            text(self._ended(index, leaf)),
+            _I64.pack(record.at_ms),
+            _U32.pack(record.partition),
+            _I64.pack(record.offset),
+        )
+        return [Chunk(1, [(one,) for one in placed])]
 
     def _ended(self, index: int, leaf: bytes) -> bytes:
         """The roots of the subtrees that end with a leaf."""

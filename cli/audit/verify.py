@@ -89,6 +89,9 @@ def _told(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
     for span in verdict.spans:
         repeats = f", {span.repeats:,} computed again" if span.repeats else ""
         lines.append(f"  leaves {span.first:,} to {span.last:,}: {span.guarantee}{repeats}")
+    for use in verdict.keys:
+        leaves = f"{use.leaves:,} of leaves {use.first:,} to {use.last:,}"
+        lines.append(f"  commitments of {use.tenant}: key {use.key}, {leaves}")
     for one in verdict.unreconciled:
         lane = f"{one.topic}-{one.partition}, offsets {one.first_offset} to {one.end_offset}"
         counts = f"{one.missing:,} without a leaf, {one.repeated:,} leaves too many"
@@ -124,6 +127,7 @@ def _json(verdict: "Verdict", is_own_policy: bool) -> str:
         **asdict(verdict),
         "root": encode_base64(verdict.root),
         "spans": [span._asdict() for span in verdict.spans],
+        "keys": [use._asdict() for use in verdict.keys],
         "unreconciled": [msgspec.structs.asdict(one) for one in verdict.unreconciled],
     }
     believed = "the export's own" if is_own_policy else "the auditor's"

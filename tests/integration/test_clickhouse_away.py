@@ -4,7 +4,6 @@ Its stand-in is `clickhouse_server.py`: a server of ClickHouse's own was not run
 """
 
 import asyncio
-import os
 import subprocess
 import sys
 import time
