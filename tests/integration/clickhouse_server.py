@@ -72,11 +72,7 @@ def main(folder: Path, port: int, ready: Path) -> None:
     app.router.add_get("/ping", server.ping)
     app.router.add_route("*", "/", server.answer)
 
-    async def begun(_: web.Application) -> None:
-        ready.touch()
-
-    app.on_startup.append(begun)
-    web.run_app(app, host="127.0.0.1", port=port, print=None)
+    web.run_app(app, host="127.0.0.1", port=port, print=lambda _: ready.touch())
 
 
 if __name__ == "__main__":
