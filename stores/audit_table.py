@@ -7,15 +7,19 @@ themselves are refused here, and named; whatever else was done to them, the sign
 `tests/stores/test_audit_table.py`.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any
 
 from chimera.schemas.errors import EvidenceAltered, RequestError
 from chimera.schemas.transparency import subtrees
 from chimera.schemas.transparency.leaves import RequestServed, decode_leaf
 from chimera.schemas.transparency.log_records import Indexed
-from chimera.schemas.transparency.merkle import HASH_BYTES, Range, leaf_hash, root
+from chimera.schemas.transparency.merkle import HASH_BYTES, leaf_hash, root
 from chimera.schemas.transparency.row import Row
-from chimera.schemas.transparency.subtrees import Place, Subtrees
+from chimera.schemas.transparency.subtrees import Place, Subtrees, Wanted
 from chimera.stores.clickhouse import DATABASE, ClickHouse
 
 _LEAVES, _CHECKPOINTS = f"{DATABASE}.audit_log", f"{DATABASE}.audit_checkpoints"
@@ -31,15 +35,24 @@ class AuditTable:
         self._clickhouse = clickhouse
 
     def rows(self, size: int) -> Iterator[Row]:
-        """A page at a time; two rows of one index come one after the other."""
-        for start in range(0, size, _PAGE_ROWS):
-            page = self._clickhouse.columns(
-                ("log_index", "body", "leaf_hash", "chain_hash"),
-                f"FROM {_LEAVES} WHERE log_index >= {{start:UInt64}} AND log_index < {{end:UInt64}}"
-                " ORDER BY log_index, log_offset",
-                {"start": start, "end": min(size, start + _PAGE_ROWS)},
-            )
-            yield from map(Row, *page)
+        """A page at a time, the next one fetched meanwhile; two rows of one index follow each other."""
+        starts = iter(range(0, size, _PAGE_ROWS))
+        with ThreadPoolExecutor(1, "audit-rows") as fetching:
+            ahead = deque(fetching.submit(self._page, start, size) for start in islice(starts, 1))
+            while ahead:
+                page = ahead.popleft().result()
+                ahead.extend(
+                    fetching.submit(self._page, start, size) for start in islice(starts, 1)
+                )
+                yield from map(Row, *page)
+
+    def _page(self, start: int, size: int) -> Sequence[Sequence[Any]]:
+        return self._clickhouse.columns(
+            ("log_index", "body", "leaf_hash", "chain_hash"),
+            f"FROM {_LEAVES} WHERE log_index >= {{start:UInt64}} AND log_index < {{end:UInt64}}"
+            " ORDER BY log_index, log_offset",
+            {"start": start, "end": min(size, start + _PAGE_ROWS)},
+        )
 
     def find(self, request_id: str) -> list[Indexed]:
         """Raises EvidenceAltered: a row does not say what its columns say."""
@@ -59,9 +72,7 @@ class AuditTable:
 
     def path(self, index: int, size: int) -> list[bytes]:
         """Raises EvidenceAltered: a row is missing, or there twice."""
-        wanted = subtrees.wanted(index, size)
-        leaves = self._leaf_hashes(wanted.leaves)
-        return subtrees.path(index, size, self._kept(wanted.places), leaves)
+        return subtrees.path(index, size, *self._known(subtrees.wanted(index, size)))
 
     def checkpoints(self) -> list[bytes]:
         (notes,) = self._clickhouse.columns(
@@ -94,37 +105,38 @@ class AuditTable:
         )
         if count != end:
             return None
-        kept = self._kept(subtrees.peaks(end))
         tail = end - end % subtrees.TILE
-        leaves = self._leaf_hashes([(tail, end)])
+        kept, leaves = self._known(Wanted(subtrees.peaks(end), [(tail, end)]))
         return Subtrees(end // subtrees.TILE, list(kept.values()), list(leaves.values()))
 
-    def _kept(self, places: Sequence[Place]) -> dict[Place, bytes]:
-        columns = self._clickhouse.columns(
-            ("log_index", "subtrees"),
-            f"FROM {_LEAVES} WHERE log_index IN {{at:Array(UInt64)}}",
-            {"at": sorted({place.last for place in places})},
+    def _known(self, wanted: Wanted) -> tuple[dict[Place, bytes], dict[int, bytes]]:
+        """Roots by their places, leaf hashes by their indexes, each in the order in which it is wanted."""
+        inside = [at for start, end in wanted.leaves for at in range(start, end)]
+        beside = sorted({place.last for place in wanted.places})
+        spans = " OR ".join(
+            f"log_index >= {one} AND log_index < {end}" for one, end in wanted.leaves
         )
-        beside: dict[int, bytes] = dict(zip(*columns, strict=True))
-        return {place: self._kept_at(place, beside.get(place.last, b"")) for place in places}
+        indexes, hashes, roots = self._clickhouse.columns(
+            ("log_index", "leaf_hash", "subtrees"),
+            f"FROM {_LEAVES} WHERE {spans} OR log_index IN {{at:Array(UInt64)}} ORDER BY log_index",
+            {"at": beside},
+        )
+        expected = sorted({*inside, *beside})
+        if list(indexes) != expected:
+            raise _misplaced(indexes, expected)
+        leaf_at, roots_at = (
+            dict(zip(indexes, hashes, strict=True)),
+            dict(zip(indexes, roots, strict=True)),
+        )
+        kept = {place: self._root(place, roots_at[place.last]) for place in wanted.places}
+        return kept, {at: leaf_at[at] for at in inside}
 
-    def _kept_at(self, place: Place, beside: bytes) -> bytes:
+    def _root(self, place: Place, beside: bytes) -> bytes:
         found = beside[place.number * HASH_BYTES : (place.number + 1) * HASH_BYTES]
         if len(found) == HASH_BYTES:
             return found
-        return root(list(self._leaf_hashes([place.range]).values()))
-
-    def _leaf_hashes(self, spans: Sequence[Range]) -> dict[int, bytes]:
-        """By index, ascending."""
-        asked = " OR ".join(f"log_index >= {start} AND log_index < {end}" for start, end in spans)
-        columns = self._clickhouse.columns(
-            ("log_index", "leaf_hash"), f"FROM {_LEAVES} WHERE {asked} ORDER BY log_index"
-        )
-        indexes: Sequence[int] = columns[0]
-        expected = [at for start, end in sorted(spans) for at in range(start, end)]
-        if list(indexes) != expected:
-            raise _misplaced(indexes, expected)
-        return dict(zip(*columns, strict=True))
+        _, leaves = self._known(Wanted((), [place.range]))
+        return root(list(leaves.values()))
 
 
 def _name(body: bytes) -> str | None:
