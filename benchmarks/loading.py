@@ -24,16 +24,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-import orjson
 import psutil
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import machine
+from benchmarks import machine, reports
 from benchmarks.broker import Broker
 from benchmarks.contenders import Command, Contender, Place, our_program, our_settings
-from benchmarks.environments import ROOT
 from benchmarks.model import NAME, manifest
 from benchmarks.model import build as perceptron
 from benchmarks.published import Published
@@ -238,20 +236,13 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1_000.0, help="requests a second")
     parser.add_argument("--round-s", type=float, default=16.0, help="more on a busy machine")
     parser.add_argument("--mib", type=int, default=32, help="of a version")
-    parser.add_argument("--json", type=Path, help="a file for the report")
-    parser.add_argument("--save", action="store_true", help="keep it as docs/results/loading.json")
+    reports.add_options(parser, "loading")
     given = parser.parse_args()
     pace = Pace(given.rounds, given.rate, given.round_s)
     report = run(pace, given.mib, Console(stderr=True))
-    report["command"] = (
-        f"python -m benchmarks.loading --save --rounds {given.rounds} --rate {given.rate:g}"
-        f" --round-s {given.round_s:g} --mib {given.mib}"
-    )
-    encoded = orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n"
-    if given.json:
-        given.json.write_bytes(encoded)
-    if given.save:
-        (ROOT / "docs" / "results" / "loading.json").write_bytes(encoded)
+    options = f"--rounds {given.rounds} --rate {given.rate:g}"
+    options += f" --round-s {given.round_s:g} --mib {given.mib}"
+    reports.write(report, "loading", options, given)
     show(report, Console())
 
 
