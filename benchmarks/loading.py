@@ -156,8 +156,8 @@ def play(case: Case, one: Trial, pace: Pace) -> Report:
             changes.append(Change(published_s, answers_s, busy_s))
         report = loop(running)
     due_s = start_s + np.arange(count) / rate
-    latency_ms = (np.load(kept) - due_s) * 1e3
-    found = [_round(due_s, latency_ms, one, sampler) for one in changes]
+    seen_ms, appended_ms = (np.load(kept) - due_s) * 1e3
+    found = [_round(due_s, (seen_ms, appended_ms), one, sampler) for one in changes]
     return {
         "lost": report["lost"],
         "repeated": report["repeated"],
@@ -168,7 +168,9 @@ def play(case: Case, one: Trial, pace: Pace) -> Report:
     }
 
 
-def _round(due_s: Seconds, latency_ms: Seconds, change: Change, sampler: Sampler) -> Report:
+def _round(
+    due_s: Seconds, latencies: tuple[Seconds, Seconds], change: Change, sampler: Sampler
+) -> Report:
     published_s, ended_s = change.published_s, change.answers_s + AFTER_S
     before = (due_s >= published_s - QUIET_S + AFTER_S) & (due_s < published_s)
     during = (due_s >= published_s) & (due_s < ended_s)
@@ -177,8 +179,11 @@ def _round(due_s: Seconds, latency_ms: Seconds, change: Change, sampler: Sampler
     ours_s = sum(sampler.cpu_between(root, *span) for root in ("contender", "broker", "harness"))
     return {
         "load_s": round(took_s, 3),
-        "before": percentiles(latency_ms[before & ~np.isnan(latency_ms)]),
-        "while": percentiles(latency_ms[during & ~np.isnan(latency_ms)]),
+        **{
+            f"{when}{stage}": percentiles(latency_ms[chosen & ~np.isnan(latency_ms)])
+            for stage, latency_ms in zip(("", "_until_append"), latencies, strict=True)
+            for when, chosen in (("before", before), ("while", during))
+        },
         "our_processors": round(ours_s / took_s, 2),
         "other_processors": round(max(0.0, change.busy_s - ours_s) / took_s, 2),
     }
