@@ -9,6 +9,7 @@ which key signed, as a line of JSON, and ends with its standard input. No Kafka.
 import asyncio
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
@@ -56,10 +57,10 @@ def fill(into: ClickHouse, leaves: int) -> str:
     return checkpoints.log_key(ORIGIN, key).text
 
 
-async def _serve(settings: ClickHouseSettings, told: dict[str, object]) -> None:
+async def _serve(settings: ClickHouseSettings, told: Mapping[str, object]) -> None:
     async with http_server.serving(settings, CollectorRegistry()):
         address = engine.address_file(settings).read_text("utf-8")
-        sys.stdout.buffer.write(orjson.dumps(told | {"address": address}) + b"\n")
+        sys.stdout.buffer.write(orjson.dumps({**told, "address": address}) + b"\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)
 

@@ -72,7 +72,10 @@ def main(folder: Path, port: int, ready: Path) -> None:
     app.router.add_get("/ping", server.ping)
     app.router.add_route("*", "/", server.answer)
 
-    web.run_app(app, host="127.0.0.1", port=port, print=lambda _: ready.touch())
+    def begun(_: str) -> None:
+        ready.touch()
+
+    web.run_app(app, host="127.0.0.1", port=port, print=begun)
 
 
 if __name__ == "__main__":
