@@ -49,7 +49,7 @@ from chimera.workers.training.loaders import RESIDENT_BYTES, Loader, Place
 from chimera.workers.training.loop import Epoch, Step, Training
 from chimera.workers.training.objectives import objective
 from chimera.workers.training.preparation import Prepared
-from chimera.workers.training.tracking import ExperimentTracker, Listener
+from chimera.workers.training.tracking import STEP, ExperimentTracker, Listener
 
 AGREE_EVERY = 16  # updates: a broadcast for each would be felt
 PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "scipy", "safetensors")
@@ -174,11 +174,13 @@ def _run(
 
     def tell(found: Step | Epoch) -> None:
         if tracker is not None:
-            kind = "step" if isinstance(found, Step) else "epoch"
+            kind = STEP if isinstance(found, Step) else "epoch"
             tracker.log(kind, training.progress.update, _line(found))
 
     def save(update: int, state: dict[str, Any], is_best: bool) -> None:
         if where.is_first:
+            if tracker is not None:
+                tracker.flush()  # a run that goes on from here does not tell again what was before
             saved = saver.save(update, state, is_best=is_best)
             if tracker is not None:
                 where_saved = {"path": str(saved.relative_to(where.folder)), "is_best": is_best}
@@ -263,6 +265,7 @@ def _manifest(
         config_hash=hash_config(config),
         dataset_digest=data.digest,
         is_synthetic=data.is_synthetic,
+        split=data.split,
         rows={
             "train": len(data.train),
             "validation": len(data.validation),
