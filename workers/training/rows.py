@@ -179,7 +179,7 @@ class RowReader:
             return numbers
         numbers = np.zeros((len(found), length))
         reasons: dict[int, str] = {}
-        for at in np.flatnonzero(faults.is_good):
+        for at in np.flatnonzero(faults.is_good).tolist():
             try:
                 row = np.asarray(found.iloc[at], np.float64)
             except (ValueError, TypeError):
@@ -206,7 +206,9 @@ class RowReader:
             checks.append((per_row != np.floor(per_row), "is not whole"))
         for is_wrong, what in checks:
             if is_wrong.any():
-                faults.add(name, is_wrong.any(axis=1), partial(_told, per_row, is_wrong, what))
+                faults.add(
+                    name, np.asarray(is_wrong.any(axis=1)), partial(_told, per_row, is_wrong, what)
+                )
 
     def _good(
         self,
