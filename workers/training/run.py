@@ -18,6 +18,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
@@ -40,6 +41,7 @@ from chimera.workers.training import (
     preparation,
     randomness,
     recording,
+    tracking,
 )
 from chimera.workers.training.checkpoints import CheckpointSaver
 from chimera.workers.training.drift import compare_stats
@@ -66,6 +68,7 @@ class Where:
     device: str = "cpu"
     resident_bytes: int = RESIDENT_BYTES  # of its data set, at a time
     key: SigningKey | None = None  # that signs the manifest
+    mlflow_uri: str | None = None  # of an MLflow that hears of the run, too
 
     @property
     def folder(self) -> Path:
@@ -105,8 +108,10 @@ def train(
     every_minutes = config.checkpoints.every_minutes
     every_s = None if every_minutes is None else 60 * every_minutes
     saver = CheckpointSaver(where.folder / "checkpoints", config.checkpoints.keep_last, every_s)
-    tracker = ExperimentTracker(where.folder, tuple(listeners)) if where.is_first else None
-    try:
+    telling: AbstractContextManager[ExperimentTracker | None] = nullcontext()
+    if where.is_first:
+        telling = tracking.opened(config, where.folder, listeners, where.mlflow_uri)
+    with telling as tracker:
         newest = saver.newest() if resume else None
         if newest is not None:
             training.load_state_dict(checkpoints.read(newest))
@@ -121,9 +126,6 @@ def train(
                 (where.folder / MANIFEST).write_bytes(encode_manifest(manifest))
             tracker.log("finished", manifest.updates, {"metrics": manifest.metrics})
         return manifest
-    finally:
-        if tracker is not None:
-            tracker.close()
 
 
 def _begin(config: TrainingConfig, where: Where, *, resume: bool) -> None:

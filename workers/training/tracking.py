@@ -8,12 +8,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from chimera.schemas.training_config import TrainingConfig
 from chimera.workers.training.folder import METRICS
 
 STEP = "step"
@@ -74,6 +76,24 @@ class ExperimentTracker:
     def close(self) -> None:
         self.flush()
         os.close(self._file)
+
+
+@contextmanager
+def opened(
+    config: TrainingConfig, folder: Path, listeners: Iterable[Listener], mlflow_uri: str | None
+) -> Generator[ExperimentTracker]:
+    """For as long as a run lasts; `mlflow_uri`: of an MLflow that hears of it, too.
+
+    Raises:
+        ConfigurationError: one is wanted, and its client is not installed.
+    """
+    with ExitStack() as stack:
+        heard_by = tuple(listeners)
+        if mlflow_uri is not None:
+            from chimera.workers.training.mlflow_sink import MlflowSink
+
+            heard_by += (stack.enter_context(MlflowSink(mlflow_uri, config, folder)),)
+        yield stack.enter_context(closing(ExperimentTracker(folder, heard_by)))
 
 
 def _update(line: bytes) -> float:

@@ -28,10 +28,14 @@ from tests.agents.replaying.past import Past, asked, past
 HOUR_MS = 3_600_000
 
 
+def files(folder: Path) -> list[Path]:
+    return list(folder.glob("model=*/date=*/*.parquet"))
+
+
 def rows(folder: Path) -> dict[str, dict[str, Any]]:
     """By the request's id; a row that is there twice fails."""
     found: dict[str, dict[str, Any]] = {}
-    for path in folder.glob("model=*/date=*/*.parquet"):
+    for path in files(folder):
         for row in parquet.ParquetFile(path).read().to_pylist():
             assert row["request_id"] not in found
             found[row["request_id"]] = row
@@ -190,7 +194,7 @@ def test_inputs_of_claim_checks_are_joined_and_a_storage_that_does_not_answer_is
             assert await ingest(at, commit_bytes=1) == {"gone": 2, "joined": 3}
             found = rows(tmp_path / "samples")
             assert found.keys() == {one, two, plain}
-            assert len(list(tmp_path.glob("samples/model=*/date=*/*.parquet"))) == 3
+            assert len(files(tmp_path / "samples")) == 3
             assert found[one]["input_x"] == [3.0, 4.0]
             assert found[plain]["input_x"] == [5.0, 1.0]
             assert reasons(tmp_path / "samples").keys() == {(other, "gone"), (none, "gone")}
