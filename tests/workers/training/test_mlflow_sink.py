@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from structlog.testing import capture_logs
 
-from chimera.schemas.errors import TrainingAborted
+from chimera.schemas.errors import ConfigurationError, TrainingAborted
 from chimera.workers.training.run import Where, train
 from tests.workers.training.places import config, where
 
@@ -84,6 +85,14 @@ def test_run_that_resumes_goes_on_there_and_tells_each_update_once(
     run = run_of(store, "two")
     assert (run.info.run_id, run.info.status) == (broken.info.run_id, "FINISHED")
     assert [step for step, _ in told(store, run, "loss")] == list(range(1, manifest.updates + 1))
+
+
+def test_client_that_is_not_installed_is_told(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(ConfigurationError, match=r"chimera-stream\[mlflow\]"):
+        train(config(), at(store, tmp_path, "three"))
 
 
 def test_run_does_not_need_an_mlflow_that_answers(
