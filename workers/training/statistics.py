@@ -98,15 +98,20 @@ def _counted(counts: dict[float, int], numbers: Floats) -> dict[float, int] | No
     """None: the column is none of categories."""
     if (numbers != np.floor(numbers)).any():
         return None
-    low, high = int(numbers.min()), int(numbers.max())
-    if high - low >= MAX_SPAN:
-        values, found = np.unique(numbers, return_counts=True)
-    else:
-        found = np.bincount((numbers - low).astype(np.int64))
-        values = np.flatnonzero(found) + float(low)
-        found = found[found > 0]
+    values, found = _values(numbers)
     if len(values) > MAX_CATEGORIES:
         return None
-    for value, count in zip(values.tolist(), found.tolist(), strict=True):
+    for value, count in zip(values, found, strict=True):
         counts[value] = counts.get(value, 0) + count
     return counts if len(counts) <= MAX_CATEGORIES else None
+
+
+def _values(numbers: Floats) -> tuple[list[float], list[int]]:
+    """Whole numbers, each once, and how often it is there."""
+    low = float(numbers.min())
+    if numbers.max() - low >= MAX_SPAN:
+        values, found = np.unique(numbers, return_counts=True)
+        return values.tolist(), found.tolist()
+    counts = np.bincount((numbers - low).astype(np.int64))
+    there = np.flatnonzero(counts)
+    return [low + at for at in there.tolist()], counts[there].tolist()
