@@ -7,8 +7,13 @@
 import asyncio
 import hashlib
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +228,19 @@ def test_command_tells_what_it_joined(kafka: str, prefix: str, tmp_path: Path) -
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{folder}: joined 1\n"
     assert rows(folder).keys() == {"r0"}
+
+
+def test_command_that_goes_on_outlives_brokers_that_are_away(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = [sys.executable, "-m", "chimera.cli", "ingest", "--every", "0.1", "--bootstrap"]
+        environment = os.environ | {"CHIMERA_INGEST__DIR": str(tmp_path / "samples")}
+        with subprocess.Popen([*command, where], stderr=subprocess.PIPE, env=environment) as child:
+            assert child.stderr is not None  # a pipe was asked for
+            told = (line for line in child.stderr if b"trying again in 0.1 s" in line)
+            assert len(list(islice(told, 2))) == 2
+            child.terminate()
 
 
 def test_wanted_offsets_that_lie_near_are_read_in_one_go() -> None:
