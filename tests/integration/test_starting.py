@@ -12,7 +12,10 @@ from chimera.schemas.audit_settings import AuditSettings
 from chimera.schemas.control_actions import SETTINGS_CHANGED
 from chimera.schemas.errors import ConfigurationError, KafkaUnavailable
 from chimera.schemas.history_settings import ClickHouseSettings
+from chimera.schemas.model_settings import KeysSettings
 from chimera.schemas.settings import Settings
+from chimera.schemas.signing import new_key
+from chimera.stores.keys import write_key
 from chimera.topics.catalogue import catalogue
 from tests.cli.letters import actions, read, settings_of
 from tests.cli.places import make_topics
@@ -21,8 +24,11 @@ SECRET = "open-sesame"
 
 
 def place(kafka: str, prefix: str, folder: Path) -> Settings:
+    """With no key but those of this folder."""
+    found = settings_of(kafka, prefix)
+    held = KeysSettings(signing_file=folder / "signing.pem", trusted_dir=folder)
     audit = AuditSettings(key_file=folder / "key.pem")
-    return settings_of(kafka, prefix).model_copy(update={"audit": audit})
+    return found.model_copy(update={"audit": audit, "keys": held})
 
 
 def begin(settings: Settings, role: str = "node", host: str = "one") -> list[str]:
@@ -45,13 +51,18 @@ def test_start_is_told_when_its_settings_are_new(kafka: str, prefix: str, tmp_pa
     assert begin(changed, role="trainer") == sorted(
         [*first, "clickhouse.dsn", "clickhouse.readers"]
     )
+    write_key(tmp_path / "key.pem", key := new_key(), key.public.text)
+    assert begin(changed) == [
+        "audit.public_key",
+        "keys.believed",
+    ]  # its half lies among the trusted
     told = actions(settings)
     assert {(one.action, one.actor) for one in told} == {(SETTINGS_CHANGED, "ada@one")}
-    assert sorted(one.object for one in told) == ["node@one", "node@one", "node@two", "trainer@one"]
+    assert sorted(one.object for one in told) == [*["node@one"] * 3, "node@two", "trainer@one"]
     (elsewhere,) = [one for one in told if one.object == "node@two"]
     assert elsewhere.details["names.1"] == "clickhouse.dsn clickhouse.readers"
-    kept = read(settings, catalogue(settings).settings_state)
-    assert SECRET not in str([one.value for one in kept])
+    kept = str([one.value for one in read(settings, catalogue(settings).settings_state)])
+    assert SECRET not in kept and key.pem().decode().splitlines()[1] not in kept
 
 
 def test_start_where_topics_are_missing_says_what_to_do(
@@ -62,5 +73,7 @@ def test_start_where_topics_are_missing_says_what_to_do(
 
 
 def test_start_without_a_broker_is_an_error_of_ours(prefix: str, tmp_path: Path) -> None:
+    settings = place(f"127.0.0.1:{free_port()}", prefix, tmp_path)
+    brief = settings.kafka.model_copy(update={"request_timeout_ms": 700})
     with pytest.raises(KafkaUnavailable):
-        begin(place(f"127.0.0.1:{free_port()}", prefix, tmp_path))
+        begin(settings.model_copy(update={"kafka": brief}))
