@@ -15,6 +15,7 @@ import msgspec
 from pydantic import SecretStr
 
 from chimera.schemas.model_names import Actor, Milliseconds, Name, Sha256
+from chimera.schemas.section import Section
 from chimera.schemas.settings import Settings
 from chimera.schemas.transparency import canonical
 from chimera.schemas.versioned import Form
@@ -47,7 +48,7 @@ def values_of(settings: Settings) -> dict[str, str]:
     """Every setting by its name in a file; empty: unset."""
     found: dict[str, str] = {}
     for section in Settings.model_fields:
-        holder = getattr(settings, section)
+        holder: Section = getattr(settings, section)
         for name, field in type(holder).model_fields.items():
             value = getattr(holder, name)
             is_secret = SecretStr in (field.annotation, *get_args(field.annotation))

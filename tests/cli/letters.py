@@ -10,6 +10,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from chimera.schemas.control_actions import SETTINGS_CHANGED
 from chimera.schemas.settings import Settings
 from chimera.schemas.transparency.leaves import ActionTaken, decode_leaf
 from chimera.topics import clients
@@ -40,7 +41,7 @@ def write(settings: Settings, letters: Iterable[Copy]) -> None:
     topics = catalogue(settings)
 
     async def writing() -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap)
+        producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap or "")
         await producer.start()
         try:
             for one in letters:
@@ -78,6 +79,12 @@ def read(settings: Settings, topic: Topic) -> list[Any]:
             await consumer.stop()
 
     return asyncio.run(reading())
+
+
+def starts(bootstrap: str, prefix: str) -> list[str]:
+    """Roles of the processes that told of new settings."""
+    found = actions(settings_of(bootstrap, prefix))
+    return [one.object.split("@")[0] for one in found if one.action == SETTINGS_CHANGED]
 
 
 def actions(settings: Settings) -> list[ActionTaken]:

@@ -18,7 +18,7 @@ from chimera.cli.models.actor import actor
 from chimera.schemas.control_actions import REPLAYED
 from chimera.schemas.settings import Settings
 from chimera.topics.catalogue import catalogue
-from tests.cli.letters import actions, letter, read, settings_of, write
+from tests.cli.letters import actions, letter, read, settings_of, starts, write
 from tests.cli.places import Place, make_topics
 
 LATE = ("chimera-deadline", b"1763717417000")
@@ -118,6 +118,10 @@ def test_options_that_make_no_sense_are_refused(settings: Settings) -> None:
     assert dlq("list", "--code", "nonsense").exit_code == 2
     wrong = dlq("list", "--topic", "inference.results")
     assert (wrong.exit_code, "has no dead letters" in wrong.stderr) == (1, True)
+
+
+def test_node_has_told_of_its_settings_before_it_served(served: Place) -> None:
+    assert starts(served.bootstrap, served.prefix) == ["node"]
 
 
 def newest() -> dict[str, Any]:
