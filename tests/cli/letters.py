@@ -60,7 +60,7 @@ def write(settings: Settings, letters: Iterable[Copy]) -> None:
 
 
 def read(settings: Settings, topic: Topic) -> list[Any]:
-    """Every record that is visible."""
+    """Every record, once all of them are decided: brokers tell of a commit before it is visible."""
 
     async def reading() -> list[Any]:
         arguments = clients.consumer_arguments(settings.kafka)
@@ -69,7 +69,7 @@ def read(settings: Settings, topic: Topic) -> list[Any]:
         )
         await consumer.start()
         try:
-            ends = await consumer.end_offsets(consumer.assignment())
+            ends = await _written(arguments, topic.name)
             found: list[Any] = []
             while any([await consumer.position(part) < end for part, end in ends.items()]):
                 for records in (await consumer.getmany(timeout_ms=100)).values():
@@ -79,6 +79,16 @@ def read(settings: Settings, topic: Topic) -> list[Any]:
             await consumer.stop()
 
     return asyncio.run(reading())
+
+
+async def _written(arguments: Any, topic: str) -> Any:
+    """Where each partition ends, with what is not decided."""
+    consumer = AIOKafkaConsumer(topic, **{**arguments, "isolation_level": "read_uncommitted"})
+    await consumer.start()
+    try:
+        return await consumer.end_offsets(consumer.assignment())
+    finally:
+        await consumer.stop()
 
 
 def starts(bootstrap: str, prefix: str) -> list[str]:
