@@ -2,6 +2,7 @@
 
     keys.create            a private key was made, or the key with which a tenant's rows commit
     keys.destroy           a tenant's: what it had committed to says nothing any more
+    versions.register      a model's version became known, by whatever way
     policies.put           a policy of the registry was written, over the one before
     dead_letters.replay    a dead letter went back to the topic that it came from, as a new request
     settings.change        a process began with other settings than the last one of its role
@@ -20,10 +21,12 @@ from chimera.schemas.transparency.leaves import ActionTaken
 
 KEY_CREATED = "keys.create"
 KEY_DESTROYED = "keys.destroy"
+VERSION_REGISTERED = "versions.register"
 POLICY_PUT = "policies.put"
 REPLAYED = "dead_letters.replay"
 SETTINGS_CHANGED = "settings.change"
-ACTIONS = (KEY_CREATED, KEY_DESTROYED, POLICY_PUT, REPLAYED, SETTINGS_CHANGED)
+OF_THE_REGISTRY = (VERSION_REGISTERED, POLICY_PUT)
+ACTIONS = (KEY_CREATED, KEY_DESTROYED, *OF_THE_REGISTRY, REPLAYED, SETTINGS_CHANGED)
 
 MAX_TEXT = 1_024  # characters of a leaf's text
 MAX_LINES = 16  # of names that changed; more are counted
@@ -49,6 +52,11 @@ def key_created(act: Act, use: KeyUse, name: str, file: str) -> ActionTaken:
 
 def key_destroyed(act: Act, use: KeyUse, name: str, file: str) -> ActionTaken:
     return _action(act, KEY_DESTROYED, name, {"use": use, "file": file})
+
+
+def version_registered(act: Act, name: str, digest: str) -> ActionTaken:
+    """`name`: of the model and the version; `digest`: of its manifest's bytes."""
+    return _action(act, VERSION_REGISTERED, name, {"digest": digest})
 
 
 def policy_put(act: Act, name: str, body: Mapping[str, Any]) -> ActionTaken:

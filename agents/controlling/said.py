@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from chimera.schemas.control_actions import POLICY_PUT
+from chimera.schemas.control_actions import OF_THE_REGISTRY
 from chimera.schemas.errors import RequestError, SchemaInvalid
 from chimera.schemas.model_events import (
     CommandAnswered,
@@ -148,7 +148,7 @@ async def read(
         async for value in _values(consumer, TopicPartition(audit_events, 0)):
             try:
                 action = decode_action(value)
-                if action.action == POLICY_PUT:
+                if action.action in OF_THE_REGISTRY:
                     said.record(action)
             except RequestError:
                 continue

@@ -1,19 +1,18 @@
 """Policies: named JSON documents of a tenant, such as what a promotion has to show before it stands.
 
 The registry keeps them and does not read them. Whoever puts one tells the audit log: the event is in
-the same transaction, for the controller to publish. Functions over a tenant's transaction, as in
+the same transaction. Functions over a tenant's transaction, as in
 `versions`. `tests/stores/registry/test_registry.py`.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import msgspec
 
-from chimera.schemas.control_actions import Act, policy_put
-from chimera.schemas.transparency.leaves import encode_leaf
-from chimera.stores.registry import outbox, tenants
+from chimera.schemas.control_actions import policy_put
+from chimera.stores.registry import audit_events
 from chimera.stores.registry.records import Policy
 
 if TYPE_CHECKING:
@@ -39,10 +38,8 @@ async def put(
     """
     text = msgspec.json.encode(dict(body)).decode()
     at = await connection.fetchval(_PUT, tenant_id, name, text, actor)
-    tenant = await tenants.name_of(connection, tenant_id)
-    act = Act(actor, int(at.timestamp() * 1000), uuid4().hex, tenant=tenant)
-    event = encode_leaf(policy_put(act, name, body))
-    await outbox.add(connection, tenant_id, outbox.AUDIT, actor.encode(), event)
+    told = partial(policy_put, name=name, body=body)
+    await audit_events.add(connection, tenant_id, actor, at, told)
 
 
 async def find(connection: "Connection", name: str) -> Policy | None:

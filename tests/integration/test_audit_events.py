@@ -20,6 +20,7 @@ from tests.agents.sequencing.places import Place, sequencing
 from tests.agents.steering import staged, steered
 from tests.cli.letters import letter, write
 from tests.schemas.transparency.logs import ORIGIN
+from tests.stores.places import register
 
 WITHIN_S = 30.0
 BRIEF = {"CHECKPOINT_MS": "50", "POLL_MS": "20", "ORIGIN": ORIGIN}
@@ -66,6 +67,7 @@ def test_each_kind_of_action_becomes_a_leaf_with_its_actor(
     async def control() -> str:
         """What a controller tells; the tenant, whose events no other test's are."""
         async with staged(server, kafka, prefix, tmp_path) as stage:
+            await register(stage.place.registry)
             await stage.place.registry.put_policy("canary", {"share": 0.1}, actor="bob@host")
             async with steered(stage):
                 await stage.send(stage.command(PauseModel))
@@ -89,6 +91,7 @@ def test_each_kind_of_action_becomes_a_leaf_with_its_actor(
     ours = [one for one in leaves if one.tenant in (tenant, "default", "acme")]
     by_action = {one.action: one.actor for one in ours}
     assert by_action == dict.fromkeys(ACTIONS, actor()) | {
+        "versions.register": "test",
         "policies.put": "bob@host",
         "models.pause": "ada",
     }

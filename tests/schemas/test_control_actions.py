@@ -19,6 +19,7 @@ WRITTEN = [
     actions.key_destroyed(
         ACT._replace(tenant="acme", reason="asked to"), "commitments", "acme", "keys/acme.key"
     ),
+    actions.version_registered(ACT, "digits 7", DIGESTS[0]),
     actions.policy_put(ACT, "promotion.digits", {"requires_replay": {"max_age_s": 60}, "v": 1}),
     actions.replayed(
         ACT._replace(event_id="id:3:42"),

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from chimera.cli.postgres.server import EmbeddedPostgres
-from chimera.schemas.control_actions import POLICY_PUT
+from chimera.schemas.control_actions import POLICY_PUT, VERSION_REGISTERED
 from chimera.schemas.errors import ModelRefused, SchemaInvalid, UnknownModel, VersionTaken
 from chimera.schemas.manifest import File, encode
 from chimera.schemas.transparency.leaves import ActionTaken, decode_leaf
@@ -172,21 +172,35 @@ def test_a_policy_is_the_last_that_was_put(server: EmbeddedPostgres) -> None:
     play(server, work)
 
 
+async def actions(place: Place) -> list[ActionTaken]:
+    """Of this tenant, that wait to be told to the audit log."""
+    rows = await Outbox(place.database, [AUDIT]).pending(10_000)
+    leaves = [decode_leaf(row.value) for row in rows]
+    mine = [one for one in leaves if one.tenant == place.tenant.name]
+    return [one for one in mine if isinstance(one, ActionTaken)]
+
+
 def test_each_change_of_a_policy_is_told_to_the_audit_log(server: EmbeddedPostgres) -> None:
     async def work(place: Place) -> None:
         for errors in (0.1, 0.2):
             await place.registry.put_policy("canary", {"errors": errors}, actor="me")
         with pytest.raises(SchemaInvalid, match="actor"):
             await place.registry.put_policy("canary", {"errors": 0.3}, actor="")
-        rows = await Outbox(place.database, [AUDIT]).pending(10_000)
-        leaves = [decode_leaf(row.value) for row in rows]
-        told = [one for one in leaves if one.tenant == place.tenant.name]
-        assert [
-            (one.action, one.actor, one.details["body"])
-            for one in told
-            if isinstance(one, ActionTaken)
-        ] == [(POLICY_PUT, "me", '{"errors":0.1}'), (POLICY_PUT, "me", '{"errors":0.2}')]
+        assert [(one.action, one.actor, one.details["body"]) for one in await actions(place)] == [
+            (POLICY_PUT, "me", '{"errors":0.1}'),
+            (POLICY_PUT, "me", '{"errors":0.2}'),
+        ]
         found = await place.registry.policy("canary")
         assert found is not None and found.body == {"errors": 0.2}
+
+    play(server, work)
+
+
+def test_version_that_is_new_is_told_to_the_audit_log_once(server: EmbeddedPostgres) -> None:
+    async def work(place: Place) -> None:
+        made = [await register(place.registry) for _ in range(2)]
+        (event,) = await actions(place)
+        assert (event.action, event.actor, event.object) == (VERSION_REGISTERED, "test", "digits 1")
+        assert event.details == {"digest": made[0].digest}
 
     play(server, work)
