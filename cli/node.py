@@ -63,7 +63,7 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
         except OSError as error:
             raise ConfigurationError(f"CHIMERA_OBSERVABILITY__METRICS_PORT: {error}") from None
         log.info("metrics", host=observability.metrics_host, port=server.server_port)
-    await node.start()
+    await asyncio.gather(node.start(), lasting.tell(settings, where, "node"))
     gc.freeze()  # what lives now lives for ever; records come and go by the thousand
     gc.set_threshold(GC_AFTER, 20, 100)
     gc.enable()

@@ -80,6 +80,7 @@ class Catalogue:
     audit_events: Topic
     audit_log: Topic
     audit_checkpoints: Topic
+    settings_state: Topic
 
     def __iter__(self) -> Iterator[Topic]:
         for field in fields(self):
@@ -282,6 +283,12 @@ def _of_audit(row: _Rows, settings: Settings) -> dict[str, Any]:
         ),
         "audit_log": row("audit.log", "none", "one leaf of the Merkle log, in sequence"),
         "audit_checkpoints": row("audit.checkpoints", "the log's origin", "a signed tree head"),
+        "settings_state": row(
+            "settings.state",
+            "<role>@<host>",
+            "the settings that a process began with, if they were new; never a secret",
+            cleanup="compact",
+        ),
     }
 
 

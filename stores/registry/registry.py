@@ -124,7 +124,7 @@ class Registry:
             return await training_runs.find(connection, run_id)
 
     async def put_policy(self, name: str, body: Mapping[str, Any], *, actor: str) -> None:
-        """Write a policy down, over the one before."""
+        """Write a policy down, over the one before; the audit log is told. Raises SchemaInvalid."""
         async with self._database.tenant(self._tenant_id) as connection:
             await policies.put(connection, self._tenant_id, name, body, actor)
 

@@ -3,6 +3,7 @@
 It has no place to train in, so that nothing but what is said takes time.
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from chimera.cli.main import app
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.cli.stack.child import Child
+from tests.cli.letters import starts
 from tests.cli.places import Place
 from tests.cli.test_train import ORDER
 
@@ -71,3 +73,5 @@ def test_run_is_ordered_listed_shown_cancelled_and_resumed(agent: Path) -> None:
     assert f"run {run_id} of {model}: cancelled" in train("show", run_id)
     watched = train("watch", run_id, status=1)
     assert watched.count("queued by") == watched.count("cancelled by") == 2
+    where = [os.environ[f"CHIMERA_KAFKA__{name}"] for name in ("BOOTSTRAP", "TOPIC_PREFIX")]
+    assert starts(*where) == ["trainer"]
