@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from chimera.schemas.training_config import TrainingConfig
 from chimera.schemas.training_events import (
     CheckpointSaved,
     DriftFound,
+    PolicyFired,
     RunCancelled,
     RunFailed,
     RunFinished,
@@ -25,6 +27,7 @@ from chimera.schemas.training_events import (
     VersionPromoted,
     VersionRegistered,
 )
+from chimera.schemas.training_triggers import SetPolicy
 from chimera.workers.training.run import train
 from tests.agents.steering import Stage as Steering
 from tests.agents.steering import steered
@@ -190,18 +193,33 @@ def test_runs_go_by_priority_and_one_is_cancelled_while_it_runs(play: Play, tmp_
         await stage.send(first)
         async with working(stage):
             await stage.until(RunProgressed, stage.run_id(first))
-            await stage.send(later, sooner)
-            await stage.answers(3)
+            await stage.send(later, sooner, on_drift(stage))
+            await stage.answers(4)
             await stage.send(stage.cancel(stage.run_id(first)))
             await stage.until(RunCancelled, stage.run_id(first))
             await stage.until(RunFinished, count=2)
+            await stage.until(PolicyFired)
         started = [one.run_id for one in await stage.events(RunStarted)]
-        assert started == [stage.run_id(one) for one in (first, sooner, later)]
+        assert started[:3] == [stage.run_id(one) for one in (first, sooner, later)]
         assert (await stage.run(stage.run_id(first))).state == "cancelled"
         drifted = await stage.events(DriftFound)
         assert [one.run_id for one in drifted] == [stage.run_id(later)]
+        (fired,) = await stage.events(PolicyFired)
+        assert (fired.occasion, fired.order.reason) == (stage.run_id(later), "drift")
 
     play(work)
+
+
+def on_drift(stage: Stage) -> SetPolicy:
+    return SetPolicy(
+        trigger_id=uuid.uuid4().hex,
+        tenant=stage.tenant,
+        actor="ada",
+        config=config(data={"sources": ["synthetic:60,4"]}),
+        policy="on-drift",
+        cause="drift",
+        interval_s=3_600,
+    )
 
 
 def test_agent_that_stops_gives_its_runs_back(play: Play, tmp_path: Path) -> None:
