@@ -81,7 +81,6 @@ class Rehearsing:
     async def _rehearse(self, tenant: Tenant, run: TrainingRun) -> None:
         """Raises PostgresUnavailable, KafkaUnavailable, ArtifactsUnavailable: later."""
         log.info("replay_begins", run_id=run.run_id, model=run.model)
-        self._step("before_replay")
         now_ms = time.time_ns() // 1_000_000
         asked = Asked(
             model=run.model,

@@ -25,11 +25,11 @@ def policies(context: typer.Context, tenant: Tenant = "default") -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    table = Table(Column("policy", no_wrap=True), "model", "orders a run", box=box.SIMPLE_HEAD)
-    for title in ("due", "fired", "by"):
-        table.add_column(title)
-    for one in _all(tenant):
-        table.add_row(one.name, one.model, rule(one), _due(one), str(one.firings), one.actor)
+    found = _all(tenant)
+    names = Column("policy", min_width=max((len(one.name) for one in found), default=0))
+    table = Table(names, "orders a run", "due", "fired", "by", box=box.SIMPLE_HEAD)
+    for one in found:  # people copy names: those are whole
+        table.add_row(one.name, rule(one), _due(one), str(one.firings), one.actor)
     Console().print(table)
 
 

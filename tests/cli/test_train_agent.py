@@ -67,7 +67,6 @@ def test_policy_is_set_listed_shown_and_removed(agent: Path) -> None:
     assert "fired 0 times" in shown
     assert f"{model} on drift, once in 90m at most" in train("policies", "show", model)
     listed = train("policies")
-    assert listed.count("every 6h") >= 1
     for name in (model, f"{model}-schedule"):
         assert name in listed
         assert f"policy {name} is removed" in train("policies", "remove", name, *timeout)

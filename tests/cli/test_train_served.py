@@ -1,4 +1,4 @@
-"""From `chimera train submit` to `chimera infer`, as people type it: a node, a training agent, two versions."""
+"""From `chimera train submit` to `chimera infer`, as people type it: to a node and a training agent."""
 
 import asyncio
 import json
@@ -13,16 +13,16 @@ from chimera.cli.models.registry import opened
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.cli.stack.child import Child
 from chimera.schemas.settings import load
+from chimera.stores.registry.records import Version
 from chimera.stores.registry.training_runs import TrainingRun
 from tests.cli.places import Place
 from tests.cli.registered import registered, told, until
 from tests.cli.test_train import ORDER
 
-pytestmark = pytest.mark.timeout(400)  # several processes load torch, on a busy machine
+pytestmark = pytest.mark.timeout(500)  # several processes load torch, on a busy machine
 
 RELEASE = "release: {until: compiled, tiers: [onnx-cpu], input: x, outputs: [y], watch: null}\n"
 ASKED = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1.0, 2.0, 3.0]}]}
-ANY = ("--min-requests", "1", "--max-disagreement", "1", "--max-error-rate", "1")
 
 
 @pytest.fixture
@@ -58,47 +58,43 @@ def submitted(place: Place, *options: str) -> tuple[str, str]:
     """The run's id, and all that was told of it until it was over."""
     order = str(place.folder / "order.yaml")
     arguments = ("train", "submit", order, "--timeout", "100", "--watch", *options)
-    done = place.run(*arguments, within_s=200)
+    done = place.run(*arguments, within_s=350)
     assert done.returncode == 0, (done.stdout, done.stderr)
     return done.stdout.split()[1], done.stdout
 
 
-def answer(place: Place, model: str) -> dict[str, Any]:
-    done = place.run("infer", model, "--input", "-", text=json.dumps(ASKED))
-    found: dict[str, Any] = json.loads(done.stdout or "{}")
-    return found
-
-
-def test_version_of_a_trigger_answers_leads_back_to_its_run_and_is_replayed_before_the_next(
-    trained: Place,
-) -> None:
+def test_version_of_a_trigger_answers_and_leads_back_to_its_run(trained: Place) -> None:
     model = f"line-{trained.environment['CHIMERA_KAFKA__GROUP']}"
     text = ORDER.replace("name: line", f"name: {model}") + RELEASE
     (trained.folder / "order.yaml").write_text(text)
     told(trained, "train", "allow", "--train", "--promote")
-
-    first, story = submitted(trained, "--promote")
-    assert "replayed" not in story  # nothing serves that it could be compared with
-    log = trained.folder / "node.log"
-    until(lambda: answer(trained, model).get("model_version") == first, log)
-    run = asyncio.run(run_of(first))
-    assert run.manifest is not None
-    shown = told(trained, "models", "show", model, first)
-    for part in (first, run.manifest.dataset_digest[:12], run.manifest.config_hash[:12]):
-        assert part in shown
-    assert f"  config {run.manifest.config_hash}" in told(trained, "train", "show", first)
-
-    policy = ("--require-replay", "--max-p99-ratio", "0", *ANY)
-    told(trained, "models", "policy", model, *policy)
-    second, story = submitted(trained, "--promote")
-    steps = [story.index(one) for one in ("registered as", "compiled", "replayed", "promoted")]
+    run_id, story = submitted(trained, "--promote")
+    steps = [story.index(one) for one in ("finished", "registered", "compiled", "promoted")]
     assert steps == sorted(steps)
-    until(lambda: answer(trained, model).get("model_version") == second, log)
-    assert "replayed" in told(trained, "models", "show", model, second)
+
+    answer: dict[str, Any] = {}
+
+    def answered() -> bool:
+        done = trained.run("infer", model, "--input", "-", text=json.dumps(ASKED))
+        answer.update(json.loads(done.stdout or "{}"))
+        return bool(answer.get("model_version") == run_id)
+
+    until(answered, trained.folder / "node.log")
+    (output,) = answer["outputs"]
+    assert (output["name"], output["shape"]) == ("y", [1, 1])
+
+    run, version = asyncio.run(known(model, run_id))
+    assert (run.state, run.stage) == ("finished", "released")
+    assert run.manifest is not None
+    assert version.manifest.training_run == run.manifest.run_id == run_id
+    shown = told(trained, "models", "show", model, run_id)
+    for part in (run_id, run.manifest.dataset_digest[:12], run.manifest.config_hash[:12]):
+        assert part in shown
+    assert f"  config {run.manifest.config_hash}" in told(trained, "train", "show", run_id)
 
 
-async def run_of(run_id: str) -> TrainingRun:
+async def known(model: str, run_id: str) -> tuple[TrainingRun, Version]:
     async with opened(load().postgres) as registry:
-        found = await registry.training_run(run_id)
-    assert found is not None
-    return found
+        run = await registry.training_run(run_id)
+        assert run is not None
+        return run, await registry.version(model, run_id)

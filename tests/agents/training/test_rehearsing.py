@@ -1,5 +1,8 @@
 """Versions of finished runs, replayed on a real Kafka with real executors before they are promoted."""
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# (aiokafka ships no type information)
+
 import asyncio
 import multiprocessing
 import signal
@@ -9,14 +12,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from chimera.agents.training.packing import Packing
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.deployments import Change
 from chimera.schemas.model_commands import PromoteModel, decode_command
+from chimera.schemas.model_events import CommandAnswered, encode_event
 from chimera.schemas.promotion_policy import PromotionPolicy, ReplayRequirement, policy_name
 from chimera.schemas.replay_report import ReplayLimits
-from chimera.schemas.training_events import VersionReplayed, VersionWithheld
+from chimera.schemas.training_events import VersionCompiled, VersionReplayed, VersionWithheld
 from chimera.stores import keys
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.registry import training_runs
@@ -32,7 +37,7 @@ from tests.workers.training.test_history import MANIFEST
 
 pytestmark = pytest.mark.timeout(240)  # several agents with executors, one after the other
 
-STEPS = ("before_replay", "after_replay", "after_verdict")
+STEPS = ("after_replay", "after_verdict")
 COUNT = 48
 LIMITS = ReplayLimits(
     min_requests=COUNT, max_disagreement=0.2, max_error_rate=0.5, max_p99_ratio=None
@@ -54,7 +59,7 @@ async def register(stage: Stage, folder: Path, version: str, content: bytes) -> 
 
 
 async def finished(stage: Stage, run_id: str) -> None:
-    """A run whose version waits for its replay."""
+    """A run whose version is being compiled, and the controller's answer that it was."""
     run = NewRun(
         run_id=run_id,
         trigger_id=uuid.uuid4().hex,
@@ -70,8 +75,21 @@ async def finished(stage: Stage, run_id: str) -> None:
         await training_runs.add(connection, stage.place.tenant.id, run)
         claimed = await training_runs.claim(connection, "test", 60, "cpu")
         assert claimed is not None
-        ending = Ending(state="finished", manifest=MANIFEST, stage="replay")
+        ending = Ending(state="finished", manifest=MANIFEST, stage="compile")
         assert await training_runs.end(connection, claimed, ending)
+    answer = CommandAnswered(
+        event_id=uuid.uuid4().hex,
+        tenant=stage.tenant,
+        model="sums",
+        at_ms=1,
+        source="test",
+        command_id=f"{run_id}.1.compile",
+        action="compile",
+        outcome="done",
+    )
+    producer = AIOKafkaProducer(bootstrap_servers=stage.bootstrap)
+    async with producer:
+        await producer.send_and_wait(stage.topics.model_events.name, encode_event(answer))
 
 
 async def serve(stage: Stage, folder: Path) -> None:
@@ -131,6 +149,8 @@ def test_version_is_replayed_and_promoted_or_withheld_once_whoever_is_killed(
                 ("good", "passed", COUNT, 0),
                 ("bad", "failed", COUNT, COUNT // 2),
             ]
+            compiled = [one.run_id for one in await stage.events(VersionCompiled)]
+            assert compiled == ["good", "bad"]
             stages = [(await stage.run(one)).stage for one in ("good", "bad")]
             assert stages == ["promote", "withheld"]
             assert {one.command_id for one in await promotions(stage)} == {"good.1.promote"}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 from msgspec.structs import replace
 
 from chimera.cli.postgres.server import EmbeddedPostgres
@@ -33,9 +34,15 @@ DRIFTED = replace(NIGHTLY, name="drifted", trigger_id="t-2", cause="drift", inte
 
 
 def kept(due_at: datetime | None, **fields: Any) -> TrainingPolicy:
-    known = {one: getattr(NIGHTLY, one) for one in NIGHTLY.__struct_fields__}
-    rest: Any = {"alert": None, "fired_at": None, "firings": 0, "last_trigger_id": None}
-    return TrainingPolicy(**{**known, "set_at": NOW, "due_at": due_at, **rest, **fields})
+    rest: dict[str, Any] = {
+        **structs.asdict(NIGHTLY),
+        "set_at": NOW,
+        "alert": None,
+        "fired_at": None,
+        "firings": 0,
+        "last_trigger_id": None,
+    }
+    return TrainingPolicy(due_at=due_at, **{**rest, **fields})
 
 
 @pytest.mark.parametrize(
