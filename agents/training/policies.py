@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from chimera.agents.training.telling import Telling, tell
-from chimera.schemas.errors import TrainingRefused
+from chimera.schemas.errors import RequestError, TrainingRefused
 from chimera.schemas.training_config import TrainingConfig
 from chimera.schemas.training_events import PolicyFired, PolicyRemoved, PolicySet
 from chimera.schemas.training_triggers import (
@@ -101,7 +101,7 @@ class Policies:
             await tell(connection, tenant, self._telling.accepted(trigger), change)
 
     async def judge(self, now: datetime) -> int:
-        """Fire what is due, by the server's clock; how many were. Raises PostgresUnavailable."""
+        """Fire what is due, by the server's clock; how many did. Raises PostgresUnavailable."""
         if time.monotonic() - self._judged_s < self._judge_s:
             return 0
         self._judged_s, count = time.monotonic(), 0
@@ -110,8 +110,10 @@ class Policies:
                 due = await training_policies.due(connection, now)
             for policy in due:
                 found = training_policies.firing(policy, now)
-                if found is not None:
-                    count += await self._fire(tenant, policy, found)
+                try:
+                    count += found is not None and await self._fire(tenant, policy, found)
+                except RequestError as error:  # of another release: the others fire
+                    log.error("policy_unreadable", policy=policy.name, reason=str(error))
         return count
 
     async def _fire(self, tenant: Tenant, policy: TrainingPolicy, found: Firing) -> bool:
@@ -136,7 +138,7 @@ class Policies:
 
 
 def order_of(tenant: str, policy: TrainingPolicy, occasion: str) -> TrainModel:
-    """What a policy orders on an occasion: the same however often it is asked."""
+    """What a policy orders on an occasion: the same however often it is asked. Raises RequestError."""
     wanted = decode_trigger(policy.trigger.encode())
     assert isinstance(wanted, SetPolicy)  # nothing else is put
     return TrainModel(

@@ -1,7 +1,7 @@
 """Training policies of one tenant: orders that come due again and again, and fire once an occasion.
 
     schedule   due each interval; of several times that were missed, the last one fires
-    drift      due when a run of its model finds other data, an interval after the last firing at most
+    drift      due when a run of its model finds other data, but not within an interval of a firing
     due ── fired (the next time, and the occasion that it fired for, in one statement)
 
 One setting of a policy is one row, under the id of the trigger that set it; another setting of the

@@ -19,7 +19,7 @@ from tests.cli.places import Place
 from tests.cli.registered import registered, told, until
 from tests.cli.test_train import ORDER
 
-pytestmark = pytest.mark.timeout(500)  # several processes load torch, on a busy machine
+pytestmark = pytest.mark.timeout(700)  # several processes load torch, on a busy machine
 
 RELEASE = "release: {until: compiled, tiers: [onnx-cpu], input: x, outputs: [y], watch: null}\n"
 ASKED = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1.0, 2.0, 3.0]}]}
@@ -58,7 +58,7 @@ def submitted(place: Place, *options: str) -> tuple[str, str]:
     """The run's id, and all that was told of it until it was over."""
     order = str(place.folder / "order.yaml")
     arguments = ("train", "submit", order, "--timeout", "100", "--watch", *options)
-    done = place.run(*arguments, within_s=350)
+    done = place.run(*arguments, within_s=500)
     assert done.returncode == 0, (done.stdout, done.stderr)
     return done.stdout.split()[1], done.stdout
 

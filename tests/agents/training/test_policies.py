@@ -21,16 +21,27 @@ from chimera.schemas.training_triggers import (
     RemovePolicy,
     SetPolicy,
     TrainModel,
+    Trigger,
     decode_trigger,
 )
 from chimera.stores.registry import training_policies
+from chimera.stores.registry.training_policies import NewPolicy
 from tests.agents.training.stage import Stage, die_at, staged, working
 from tests.workers.training.places import config
 
 pytestmark = pytest.mark.timeout(240)  # several agents, one after the other
 
 STEPS = ("after_firing", "after_commit")
-OVERDUE = "UPDATE training_policies SET due_at = due_at - interval '20 hours' WHERE name = $1"
+OVERDUE = "UPDATE training_policies SET due_at = due_at - interval '20 hours'"
+STRANGE = NewPolicy(
+    name="a-strange-one",
+    trigger_id="t-0",
+    trigger='{"v":99}',  # of another release
+    model="line",
+    actor="ada",
+    cause="schedule",
+    interval_s=60,
+)
 
 
 def nightly(stage: Stage, trigger_id: str, **fields: Any) -> SetPolicy:
@@ -56,7 +67,7 @@ async def triggers(stage: Stage) -> list[TrainModel]:
 async def make_due(stage: Stage) -> None:
     """As after an outage: three times have been missed."""
     async with stage.place.database.tenant(stage.place.tenant.id) as connection:
-        await connection.execute(OVERDUE, "nightly")
+        await connection.execute(OVERDUE)
 
 
 def test_policy_fires_one_trigger_for_an_outage_and_a_kill_at_any_step(
@@ -99,7 +110,7 @@ def test_policy_fires_one_trigger_for_an_outage_and_a_kill_at_any_step(
     asyncio.run(run())
 
 
-def test_who_may_not_train_sets_none_and_what_was_allowed_is_asked_again_when_it_fires(
+def test_rights_are_asked_when_a_policy_is_set_and_again_when_it_fires(
     server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path
 ) -> None:
     async def run() -> None:
@@ -108,7 +119,7 @@ def test_who_may_not_train_sets_none_and_what_was_allowed_is_asked_again_when_it
             remove = RemovePolicy(
                 trigger_id="r-1", tenant=stage.tenant, actor="ada", policy="nightly"
             )
-            refused = [
+            refused: list[Trigger] = [
                 nightly(stage, "t-1", actor="mallory"),
                 nightly(stage, "t-2", actor="eve", promote=True),
                 nightly(stage, "t-3", config=config(model={"definition": "os:system"})),
@@ -128,14 +139,16 @@ def test_who_may_not_train_sets_none_and_what_was_allowed_is_asked_again_when_it
                     assert part in said
                 rights = {"train": ["ada"], "promote": ["ada"]}
                 await stage.place.registry.put_policy("training", rights, actor="test")
+                async with stage.place.database.tenant(stage.place.tenant.id) as connection:
+                    await training_policies.put(connection, stage.place.tenant.id, STRANGE)
                 await make_due(stage)
                 *_, last = await stage.answers(8)
                 assert (last.outcome, last.action) == ("refused", "train")
                 assert "eve has no right to train" in last.reasons[0]
                 await stage.send(msgspec.structs.replace(remove, trigger_id="r-2"))
                 await stage.until(PolicyRemoved)
-            async with stage.place.database.tenant(stage.place.tenant.id) as connection:
-                assert await training_policies.every(connection) == []
+            left = await stage.place.registry.training_policies()
+            assert [(one.name, one.firings) for one in left] == [("a-strange-one", 0)]
             assert len(await triggers(stage)) == 1
             assert await stage.events(RunQueued) == []
 
