@@ -157,6 +157,21 @@ class TrainerSettings(Section):
         ge=1,
         description="how often the agent that leads looks for triggers, and for what is to be told",
     )
+    judge_ms: int = Field(
+        default=1_000,
+        ge=1,
+        description="how often the agent that leads looks for training policies that are due",
+    )
+    replay_since_s: int = Field(
+        default=3_600,
+        ge=1,
+        description="a replay before a promotion is of the requests of so long",
+    )
+    replay_requests: int = Field(
+        default=10_000,
+        ge=1,
+        description="and of no more than so many; the oldest of each partition",
+    )
     nice: int = Field(
         default=10,
         ge=0,
