@@ -24,20 +24,26 @@ def failing(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 class Noisy(nn.Module):
-    """Draws from torch's generator while it trains; ends its process at a call, once."""
+    """Draws from torch's generator while it trains; takes its time; ends its process at a call, once."""
 
     def __init__(
-        self, inputs: int = 4, kill_file: str = "", kill_at: int = 0, dropout: float = 0.3
+        self,
+        inputs: int = 4,
+        kill_file: str = "",
+        kill_at: int = 0,
+        dropout: float = 0.3,
+        pause_s: float = 0.0,
     ) -> None:
         super().__init__()
         self.inside = nn.Linear(inputs, 8)
         self.out = nn.Linear(8, 1)
         self._kill_file, self._kill_at, self._calls = kill_file, kill_at, 0
-        self._dropout = dropout
+        self._dropout, self._pause_s = dropout, pause_s
 
     def forward(self, features: Tensor) -> Tensor:
         if self.training:
             self._calls += 1
+            time.sleep(self._pause_s)
             if (
                 self._kill_file
                 and self._calls == self._kill_at
