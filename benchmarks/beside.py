@@ -40,7 +40,6 @@ from chimera.workers.training.lines import Order, Stepped
 ALONE, LIMITED, UNLIMITED = "alone", "limited", "unlimited"
 KEYS = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
 WARM_UP_S = 10.0
-START_S = 20.0  # that a trainer may take until its first step
 POLL_S = 0.02
 ROWS, FEATURES = 50_000, 64
 
@@ -52,11 +51,12 @@ class Pace:
     rounds: int
     rate: float  # requests a second
     window_s: float
+    start_s: float  # that a trainer may take until its first step
 
     @property
     def slot_s(self) -> float:
         """Of one way in one round."""
-        return START_S + self.window_s
+        return self.start_s + self.window_s
 
     @property
     def seconds(self) -> float:
@@ -118,16 +118,16 @@ def order(runs: Path, way: Way, number: int) -> Order:
     )
 
 
-async def train(wanted: Order, way: Way, window_s: float) -> Window:
+async def train(wanted: Order, way: Way, pace: Pace) -> Window:
     """Raises RuntimeError: the trainer ended, or made no step in time."""
     started_s = time.monotonic()
     async with process.started(wanted) as trainer:
         while not trainer.has_stepped:
-            if trainer.ended.done() or time.monotonic() > started_s + START_S:
-                raise RuntimeError(f"no step within {START_S} s: {trainer.status} {trainer.last}")
+            if trainer.ended.done() or time.monotonic() > started_s + pace.start_s:
+                raise RuntimeError(f"no step in time: {trainer.status} {trainer.last}")
             await asyncio.sleep(POLL_S)
         begins_s, used = time.monotonic(), _used_s(trainer.pid)
-        await asyncio.sleep(window_s)
+        await asyncio.sleep(pace.window_s)
         ends_s, used = time.monotonic(), _used_s(trainer.pid) - used
         steps = [one for one in trainer.take() if isinstance(one, Stepped)]
     rows_s = statistics.median(one.rows_s for one in steps[len(steps) // 2 :])
@@ -168,7 +168,7 @@ def _windows(runs: Path, from_s: float, pace: Pace) -> Sequence[Window]:
             time.sleep(max(0.0, slot_s - time.monotonic()))
             if way.threads:
                 wanted = order(runs, way, number)
-                found.append(asyncio.run(train(wanted, way, pace.window_s)))
+                found.append(asyncio.run(train(wanted, way, pace)))
             else:
                 time.sleep(pace.window_s)
                 found.append(Window(way.name, slot_s, slot_s, slot_s + pace.window_s))
@@ -265,13 +265,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of three windows each")
     parser.add_argument("--rate", type=float, default=1_000.0, help="requests a second")
     parser.add_argument("--window-s", type=float, default=20.0, help="of each way")
+    parser.add_argument("--start-s", type=float, default=20.0, help="more on a busy machine")
     parser.add_argument("--json", type=Path, help="a file for the report")
     parser.add_argument("--save", action="store_true", help="keep it as docs/results/beside.json")
     given = parser.parse_args()
-    report = run(Pace(given.rounds, given.rate, given.window_s), Console(stderr=True))
+    report = run(
+        Pace(given.rounds, given.rate, given.window_s, given.start_s), Console(stderr=True)
+    )
     report["command"] = (
         f"python -m benchmarks.beside --save --rounds {given.rounds} --rate {given.rate:g}"
-        f" --window-s {given.window_s:g}"
+        f" --window-s {given.window_s:g} --start-s {given.start_s:g}"
     )
     encoded = orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n"
     if given.json:

@@ -66,7 +66,7 @@ class Runner:
             async with database.tenant(tenant.id) as connection:
                 if waiting := await training_runs.waiting(connection):
                     found.append((waiting, tenant))
-        self._office.metrics.queued.set(sum(waiting.count for waiting, _ in found))
+        self._office.metrics.queued.set(sum(waiting.runs for waiting, _ in found))
         found.sort(key=lambda one: (one[0].priority, one[0].queued_at, one[1].name))
         return [tenant for _, tenant in found]
 

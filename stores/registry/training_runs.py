@@ -108,11 +108,11 @@ class TrainingRun(NewRun, frozen=True, kw_only=True):
 
 
 class Waiting(NamedTuple):
-    """Runs of one tenant that wait: the first of them, and how many."""
+    """Runs of one tenant that wait: the first of them, and how many they are."""
 
     priority: int
     queued_at: datetime
-    count: int
+    runs: int
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):

@@ -64,8 +64,10 @@ def _run(campaign: Campaign | TrainingCampaign, seed: int, size: Size) -> Verdic
     counts = "  ".join(f"{name} {verdict.counts[name]}" for name in campaign.shown)
     _say(f"{campaign.name:<12} seed {seed}  {time.monotonic() - began:.0f} s  {counts}")
     _say(f"  faults      {_line(verdict.faults)}")
-    _say(f"  outcomes    {_line(verdict.codes)}")
-    _say(f"  recoveries  {_line(verdict.recoveries_ms)} ms   latency {_line(verdict.stalls_ms)} ms")
+    if verdict.codes:
+        took = f"{_line(verdict.recoveries_ms)} ms   latency {_line(verdict.stalls_ms)} ms"
+        _say(f"  outcomes    {_line(verdict.codes)}")
+        _say(f"  recoveries  {took}")
     _say(f"  violations  {_line(verdict.violations) or 'none'} {list(verdict.unmet) or ''}")
     if verdict.missed:
         _say(f"  not shown   {'; '.join(verdict.missed)}")

@@ -8,7 +8,6 @@ of a trainer that has left a checkpoint.
 """
 
 import asyncio
-import random
 import shutil
 import tempfile
 import time
@@ -31,7 +30,6 @@ from tests.integration.chaos.ledger import Ledger
 from tests.integration.chaos.nemeses import wait
 from tests.integration.chaos.nodes import Supervisor, marked
 from tests.integration.chaos.training import observe
-from tests.integration.chaos.training.orders import wanted
 from tests.integration.chaos.training.school import AGENT, School
 
 SETTLE_WITHIN_S = 600.0
@@ -91,7 +89,7 @@ async def _play(bootstrap: str, server: EmbeddedPostgres, given: _Given) -> Verd
     began_s, prefix = time.monotonic(), f"c{uuid.uuid4().hex[:8]}."
     async with staged(server, bootstrap, prefix, given.folder) as stage:
         stage = stage.with_trainer(**QUICK)
-        school = School(stage, given.ledger, given.folder, random.Random(given.seed))
+        school = School(stage, given.ledger, given.folder, given.seed, given.size)
         async with steered(Steering(stage.place, stage.dsn, stage.settings, stage.topics)):
             with school.supervisor(given.command) as supervisor:
                 for _ in range(given.size.agents):
@@ -116,11 +114,8 @@ async def _play(bootstrap: str, server: EmbeddedPostgres, given: _Given) -> Verd
 
 async def _disturb(school: School, supervisor: Supervisor, size: Size) -> None:
     """Orders, and kills of agents and trainers by turns."""
-    ordered = 0
     for number in range(size.run_kills):
-        while ordered < size.runs or not await school.unfinished():
-            await school.order(wanted(ordered, size.epochs, size.pause_s))
-            ordered += 1
+        await school.keep_busy()
         await asyncio.sleep(school.rng.uniform(0, size.run_kill_every_s))
         if number % 2:
             await school.kill_agent(supervisor.nodes)

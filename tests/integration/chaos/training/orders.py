@@ -1,9 +1,10 @@
 """What is ordered: short runs of a few kinds, that draw random numbers and can be killed at every update.
 
-A run takes its time by sleeping in its module, so that kills find it at work on any machine; a
-checkpoint comes after every update.
+A run takes its time by sleeping in its module, and goes no further than its third update of a life while
+there is no gate file, so that kills find it at work on any machine; a checkpoint comes after every update.
 """
 
+from pathlib import Path
 from typing import Any
 
 from chimera.schemas.training_config import TrainingConfig
@@ -22,10 +23,10 @@ KINDS: tuple[dict[str, Any], ...] = (
 OFTEN: dict[str, Any] = {"every_minutes": 1e-9, "keep_last": 2}
 
 
-def wanted(number: int, epochs: int, pause_s: float) -> TrainingConfig:
+def wanted(number: int, epochs: int, pause_s: float, gate: Path) -> TrainingConfig:
     """The configuration of the n-th run; each has a seed, and so weights, of its own."""
     kind = KINDS[number % len(KINDS)]
-    arguments = {"inputs": 4, "pause_s": pause_s}
+    arguments = {"inputs": 4, "pause_s": pause_s, "gate_file": str(gate)}
     return config(
         **{
             **kind,

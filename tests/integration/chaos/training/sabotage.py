@@ -20,7 +20,7 @@ from chimera.cli.main import main
 from chimera.schemas.training_events import Event
 from chimera.stores.registry.training_runs import Ending
 
-MODULE, TRAINER = "tests.integration.chaos.training.sabotage", "trainer"
+MODULE, TRAINER = f"{__package__}.sabotage", "trainer"
 
 
 def twice() -> None:

@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import psutil
@@ -19,15 +19,18 @@ from chimera.schemas.training_config import TrainingConfig
 from tests.agents.training.stage import Stage
 from tests.integration.chaos.ledger import Ledger
 from tests.integration.chaos.nodes import CHIMERA, Node, Supervisor
+from tests.integration.chaos.training.orders import wanted
 
 AGENT = (*CHIMERA, "trainer")
+if TYPE_CHECKING:
+    from tests.integration.chaos.campaigns.size import Size
+
 T = TypeVar("T")
-ENTRY, LOCK = "chimera.workers.training", "trainer.lock"
+TRAINERS = ("chimera.workers.training", f"{__package__}.sabotage")  # honest ones, and others
+LOCK = "trainer.lock"
 SECTIONS = ("kafka", "training", "trainer", "keys", "artifacts")
 POLL_S = 0.1
-THERE_WITHIN_S = (
-    120.0  # an agent that was killed comes back and loads what it needs, on a busy machine
-)
+THERE_WITHIN_S = 300.0  # who was killed comes back, and loads what it needs on a busy machine
 GONE_WITHIN_S = 10.0
 TWICE = 0.5  # of the triggers are sent again
 
@@ -35,9 +38,11 @@ TWICE = 0.5  # of the triggers are sent again
 class School:
     """Of one campaign; agents are the supervisor's."""
 
-    def __init__(self, stage: Stage, ledger: Ledger, folder: Path, rng: random.Random) -> None:
-        self.stage, self.ledger, self.rng = stage, ledger, rng
-        self.folder = folder
+    def __init__(self, stage: Stage, ledger: Ledger, folder: Path, seed: int, size: "Size") -> None:
+        self.stage, self.ledger, self.rng = stage, ledger, random.Random(seed)
+        self.folder, self._size = folder, size
+        self._gate = folder / "gate"  # runs go on while it is there
+        self._gate.touch()
         self.missed: list[str] = []
         self.unmet: list[str] = []
 
@@ -61,7 +66,14 @@ class School:
 
     # What is ordered, and what became of it.
 
-    async def order(self, config: TrainingConfig) -> None:
+    async def keep_busy(self) -> None:
+        """Order what is to be ordered, and one more whenever there is nothing left to kill."""
+        size, ordered = self._size, self.ledger.number("SELECT count(*) FROM orders")
+        while ordered < size.runs or not await self.unfinished():
+            await self._order(wanted(ordered, size.epochs, size.pause_s, self._gate))
+            ordered += 1
+
+    async def _order(self, config: TrainingConfig) -> None:
         """Returns when the broker has it; some producers send it again."""
         trigger = self.stage.order(config=config)
         told = msgspec.json.encode(config).decode()
@@ -97,8 +109,11 @@ class School:
             self.unmet.append(f"trainers {children} of {agent.name} ended with it")
 
     async def kill_trainer(self, agents: Sequence[Node], *, is_at_work: bool) -> None:
-        """kill -9 of any; or of one that has left a checkpoint in this life."""
+        """kill -9 of any; or of one that has left a checkpoint in this life, and waits at the gate."""
+        if is_at_work:
+            self._gate.unlink()
         found = await self._there(lambda: self._victims(agents, is_at_work), "a trainer")
+        self._gate.touch()
         if not found:
             return
         victim = self.rng.choice(found)
@@ -112,15 +127,14 @@ class School:
         return [one for one in found if not is_at_work or _is_at_work(one)]
 
     async def _there(self, look: Callable[[], list[T]], what: str) -> list[T]:
-        found: list[T] = []
-
-        def is_there() -> bool:
-            found[:] = look()
-            return bool(found)
-
-        if not await _until(is_there, THERE_WITHIN_S):
-            self.missed.append(f"there was {what} to kill")
-        return found
+        until_s = time.monotonic() + THERE_WITHIN_S
+        while time.monotonic() < until_s:
+            if found := look():
+                return found
+            await self.keep_busy()
+            await asyncio.sleep(POLL_S)
+        self.missed.append(f"there was {what} to kill")
+        return []
 
     def _fault(self, name: str, detail: str) -> None:
         self.ledger.add("faults", [(time.time_ns() // 1_000_000, name, detail)])
@@ -130,7 +144,7 @@ def trainers(agent: Node) -> list[psutil.Process]:
     """Its child processes that train."""
     try:
         children = psutil.Process(agent.pid).children() if agent.running else []
-        return [child for child in children if ENTRY in child.cmdline()]
+        return [child for child in children if not set(TRAINERS).isdisjoint(child.cmdline())]
     except (psutil.NoSuchProcess, psutil.ZombieProcess):  # one of them has just ended
         return []
 
