@@ -21,15 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import machine, model
+from benchmarks import machine, model, reports
 from benchmarks.broker import Broker
 from benchmarks.contenders import Contender, node
-from benchmarks.environments import ROOT
 from benchmarks.trial import Trial, trial
 from benchmarks.visible import Seconds, percentiles
 from chimera.agents.training import process
@@ -266,21 +264,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1_000.0, help="requests a second")
     parser.add_argument("--window-s", type=float, default=20.0, help="of each way")
     parser.add_argument("--start-s", type=float, default=20.0, help="more on a busy machine")
-    parser.add_argument("--json", type=Path, help="a file for the report")
-    parser.add_argument("--save", action="store_true", help="keep it as docs/results/beside.json")
+    reports.add_options(parser, "beside")
     given = parser.parse_args()
-    report = run(
-        Pace(given.rounds, given.rate, given.window_s, given.start_s), Console(stderr=True)
-    )
-    report["command"] = (
-        f"python -m benchmarks.beside --save --rounds {given.rounds} --rate {given.rate:g}"
-        f" --window-s {given.window_s:g} --start-s {given.start_s:g}"
-    )
-    encoded = orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n"
-    if given.json:
-        given.json.write_bytes(encoded)
-    if given.save:
-        (ROOT / "docs" / "results" / "beside.json").write_bytes(encoded)
+    pace = Pace(given.rounds, given.rate, given.window_s, given.start_s)
+    report = run(pace, Console(stderr=True))
+    options = f"--rounds {given.rounds} --rate {given.rate:g} --window-s {given.window_s:g}"
+    reports.write(report, "beside", f"{options} --start-s {given.start_s:g}", given)
     show(report, Console())
 
 
