@@ -39,7 +39,7 @@ ALONE, LIMITED, UNLIMITED = "alone", "limited", "unlimited"
 KEYS = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
 WARM_UP_S = 10.0
 POLL_S = 0.02
-ROWS, FEATURES = 50_000, 64
+ROWS, FEATURES = 5_000, 64
 
 Report = dict[str, Any]
 

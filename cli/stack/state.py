@@ -46,9 +46,11 @@ def read(folder: Path) -> StackState | None:
         return None
     found = json.loads(_file(folder).read_text("utf-8"))
     nodes = tuple(NodeState(**node) for node in found.pop("nodes"))
-    spares = {name: found.pop(name) for name in ("warehouse", "trainer")}
-    told = {name: None if one is None else NodeState(**one) for name, one in spares.items()}
-    return StackState(nodes=nodes, **told, **found)
+    warehouse, trainer = (
+        None if told is None else NodeState(**told)
+        for told in (found.pop("warehouse"), found.pop("trainer"))
+    )
+    return StackState(nodes=nodes, warehouse=warehouse, trainer=trainer, **found)
 
 
 def lock_file(folder: Path) -> Path:
