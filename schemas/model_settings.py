@@ -208,6 +208,13 @@ class TrainerSettings(Section):
         description="a run whose trainers die or hang so often in a row without a new checkpoint"
         " has failed",
     )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="an agent's Prometheus port on CHIMERA_OBSERVABILITY__METRICS_HOST; 0: a free one;"
+        " unset: none",
+    )
 
 
 class ControllerSettings(Section):

@@ -11,7 +11,7 @@ tenant's transaction, as in `versions`, so that what is told of a change goes wi
 """
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
@@ -107,6 +107,14 @@ class TrainingRun(NewRun, frozen=True, kw_only=True):
     ended_at: datetime | None
 
 
+class Waiting(NamedTuple):
+    """Runs of one tenant that wait: the first of them, and how many they are."""
+
+    priority: int
+    queued_at: datetime
+    runs: int
+
+
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt ended a run."""
 
@@ -148,13 +156,13 @@ async def newest(connection: "Connection", limit: int = 100) -> list[TrainingRun
     return [_run(row) for row in rows]
 
 
-async def first_waiting(connection: "Connection") -> tuple[int, datetime] | None:
-    """Priority and time of the run that this tenant would have next: less goes first."""
+async def waiting(connection: "Connection") -> Waiting | None:
+    """What this tenant would have next (less goes first); None: nothing."""
     row = await connection.fetchrow(
-        f"SELECT priority, queued_at FROM training_runs WHERE {_WAITS} "
+        f"SELECT priority, queued_at, count(*) OVER () FROM training_runs WHERE {_WAITS} "
         "ORDER BY priority, queued_at, run_id LIMIT 1"
     )
-    return None if row is None else (row[0], row[1])
+    return None if row is None else Waiting(*row)
 
 
 async def first_to_replay(connection: "Connection") -> TrainingRun | None:
