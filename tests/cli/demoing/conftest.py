@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from chimera.cli.demoing import requests
-from chimera.cli.demoing.requests import GOOD, WORSE, Digits, Plan
+from chimera.cli.demoing.requests import Digits, Plan
+from chimera.cli.demoing.versions import GOOD, WORSE
 from tests.cli.demoing.records import DIGESTS
 
 LIMIT_BYTES = 100_000
