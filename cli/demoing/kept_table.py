@@ -3,10 +3,11 @@
 `tests/cli/demoing/test_report.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
 from chimera.cli.audit.verify import said
 from chimera.cli.demoing.answers import Answer
@@ -38,26 +39,13 @@ def board(training: Training) -> Table:
     return table
 
 
-def drifted(training: Training) -> str:
-    """The alert, in a line."""
-    found = training.second.drift
-    if found is None:
-        return "no drift was told"
-    surest = found.columns[0]
-    return (
-        f"drift alert: {len(found.columns)} columns are not those of run {found.previous_run_id};"
-        f" {surest.column} first: its mean moved by {surest.mean_delta:+.1f} sigma,"
-        f" PSI {surest.psi:.1f}"
-    )
-
-
-def answered(answers: tuple[Answer, ...]) -> Iterator[Table]:
-    """One for each question."""
+def answered(answers: Sequence[Answer]) -> Iterator[Group]:
+    """One table for each question."""
     for one in answers:
-        table = Table(*one.names, box=None, title=one.question, title_justify="left")
+        table = Table(*one.names, box=None)
         for row in one.rows:
             table.add_row(*row)
-        yield table
+        yield Group(Text(one.question, "italic"), table)
 
 
 def show_evidence(evidence: Evidence, console: Console) -> None:

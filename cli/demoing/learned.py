@@ -27,7 +27,7 @@ def learned(parts: Parts, lessons: Iterable[Lesson], runs: Path) -> Digits:
 def scores(weights: Path, images: Images) -> Images:
     """[n, 10], of the perceptron with these weights."""
     tensors = load_file(weights)
-    numbers = sorted(int(found[1]) for name in tensors if (found := _WEIGHT.fullmatch(name)))
+    numbers = sorted(int(one[1]) for name in tensors if (one := _WEIGHT.fullmatch(name)))
     hidden = images / np.float32(BRIGHTEST)
     for number in numbers:
         hidden = hidden @ tensors[f"layers.{number}.weight"].T + tensors[f"layers.{number}.bias"]

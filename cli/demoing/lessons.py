@@ -20,6 +20,8 @@ from chimera.schemas.training_events import (
 )
 from chimera.schemas.training_manifest import TrainingManifest
 
+WIDTH = 60  # of a curve: beside a stage's name there is room for no more
+
 
 class Lesson:
     """Grows as its events are heard."""
@@ -43,7 +45,7 @@ class Lesson:
 
     @property
     def curve(self) -> str:
-        return curve(self._watched.losses)
+        return curve(self._watched.losses, WIDTH)
 
     def take_told(self) -> list[str]:
         """What people are told of it since the last time."""
@@ -69,6 +71,8 @@ class Lesson:
                 self.manifest = event.manifest
             case DriftFound():
                 self.drift = event
+                self.told.append(alert(event))
+                return
             case VersionRegistered():
                 self.digest = event.manifest_sha256
             case VersionCompiled():
@@ -80,3 +84,12 @@ class Lesson:
             case _:
                 return
         self.told.append(line(event))
+
+
+def alert(drift: DriftFound) -> str:
+    """In a line, the surest column first."""
+    surest = drift.columns[0]
+    return (
+        f"drift alert: {len(drift.columns)} columns are not those of run {drift.previous_run_id};"
+        f" {surest.column}: its mean moved by {surest.mean_delta:+.1f} sigma, PSI {surest.psi:.1f}"
+    )

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chimera.cli.demoing import kept_table
+from chimera.cli.demoing.lessons import alert
 from chimera.cli.demoing.promotion import Promotion
 from chimera.cli.demoing.report import Report
 from chimera.cli.demoing.traffic import RATE
@@ -31,7 +32,7 @@ def show(report: Report, places: Mapping[str, str]) -> None:
         _versions(report),
         _moments(report.promotion),
         kept_table.board(report.training),
-        kept_table.drifted(report.training),
+        alert(drift) if (drift := report.training.second.drift) else "no drift was told",
         *kept_table.answered(report.kept.answers),
         _places(places),
     ):

@@ -172,7 +172,7 @@ def test_tables_show_what_went_wrong(
     assert "3.0 s" in told
     assert "breached: disagreement 9 of 9" in told
     assert "promotion-7: a second result" in told
-    assert "pixel_20 first: its mean moved by +2.0 sigma" in told
+    assert "pixel_20: its mean moved by +2.0 sigma" in told
     assert "How many?" in told
     assert "audit verify: ok, 2 leaves" in told
     assert "audit verify: NOT OK" in told

@@ -5,7 +5,6 @@ from chimera.cli.demoing.served import Served
 from chimera.cli.demoing.versions import GOOD, WORSE
 from tests.cli.demoing.records import DIGESTS, Told, published, result
 
-
 VERSIONS = {"1": GOOD, "2": WORSE}
 
 
