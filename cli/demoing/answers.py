@@ -7,7 +7,6 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from typing import Any
 
 from chimera.cli.demoing.failure import DemoFailed
 
@@ -65,7 +64,7 @@ def ask_all(address: str) -> tuple[Answer, ...]:
     return tuple(ask(address, question, sql) for question, sql in QUESTIONS.items())
 
 
-def _text(value: Any) -> str:
+def _text(value: str | float | list[str]) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -27,9 +27,9 @@ WITNESS = "chimera.local/demo-witness"
 SAMPLE = "digit.json"  # in that: one image, for `chimera infer`
 # Somebody watches: what happens is told sooner than operators need it.
 _SOON = {
-    "CHIMERA_CONTROLLER__POLL_MS": "50",
+    "CHIMERA_CONTROLLER__POLL_MS": "100",
     "CHIMERA_CONTROLLER__JUDGE_MS": "250",
-    "CHIMERA_TRAINER__POLL_MS": "50",
+    "CHIMERA_TRAINER__POLL_MS": "100",
     "CHIMERA_TRAINER__TELL_S": "0.1",
     "CHIMERA_CLICKHOUSE__BATCH_MS": "250",
 }

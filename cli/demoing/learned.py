@@ -4,6 +4,9 @@ With numpy, from the weights that a run wrote: results are compared with what sh
 whatever serves. `tests/cli/demoing/test_learned.py` compares it with torch.
 """
 
+# pyright: reportUnknownVariableType=false
+# (safetensors' functions are typed in part)
+
 import re
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,5 +1,8 @@
 """Scores in numpy are those of the torch module itself."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (torch's and safetensors' functions are typed in part)
+
 from pathlib import Path
 
 import numpy as np
