@@ -52,12 +52,14 @@ def demo(
     mismatched, 95 % of the digits right, drift told, the worse version rolled back by itself, the
     audit log verified, and what was altered in a copy of it named.
     """
+    import logging
     import signal
 
     from chimera.cli.demoing.configuration import tiers_of
     from chimera.schemas.errors import ChimeraError, ConfigurationError
     from chimera.schemas.settings import load
 
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a new topic has no leader at first
     for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started us ignores Ctrl-C
         signal.signal(number, signal.default_int_handler)
     try:

@@ -50,7 +50,11 @@ class Children:
             time.sleep(POLL_S)
 
     def run(
-        self, name: str, command: Sequence[str], within_s: float, more: Mapping[str, str]
+        self,
+        name: str,
+        command: Sequence[str],
+        within_s: float,
+        more: Mapping[str, str] | None = None,
     ) -> None:
         """Until it has ended. Raises DemoFailed: not well, or it takes too long."""
         child = self.start(name, command, more)
@@ -67,18 +71,20 @@ class Children:
             if status is not None:
                 raise DemoFailed(f"the {name} ended with exit status {status}{self._said(name)}")
 
-    def stop(self, name: str, within_s: float) -> None:
-        """Raises DemoFailed: it did not end well."""
-        child = self._running.pop(name, None)
-        if child is not None and (status := child.stop(within_s)):
-            raise DemoFailed(f"the {name} stopped with exit status {status}{self._said(name)}")
+    def stop(self, *names: str, within_s: float) -> None:
+        """These, or all, told at once and told once: a second signal would be the end of their end.
 
-    def stop_all(self, within_s: float) -> None:
-        """Each as `stop`, all told at once."""
-        for child in self._running.values():
+        Raises:
+            DemoFailed: one did not end well.
+        """
+        stopped = {name: self._running.pop(name) for name in names or list(self._running)}
+        for child in stopped.values():
             child.terminate()
-        for name in list(self._running):
-            self.stop(name, within_s)
+        for name, child in stopped.items():
+            if child.wait(within_s) is None:
+                child.kill()
+            if status := child.exit_code:
+                raise DemoFailed(f"the {name} stopped with exit status {status}{self._said(name)}")
 
     def kill(self) -> None:
         """All at once; they are gone when it returns."""

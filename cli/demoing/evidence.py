@@ -1,7 +1,7 @@
 """The audit log taken away and verified, and a copy of it that somebody has written in.
 
-    Kafka ── export ── verified: ok
-               └── copy: one leaf says that another version answered ── verified: that leaf is named
+    export ── verified: ok
+      └── copy: one leaf says that another version answered ── verified: that leaf is named
 
 Offline: nothing but the folder and the keys that are believed. `tests/cli/demoing/test_evidence.py`.
 """
@@ -12,18 +12,14 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from chimera.cli.audit import sources
 from chimera.cli.demoing.failure import DemoFailed
 from chimera.cli.demoing.versions import GOOD, WORSE
-from chimera.schemas.settings import Settings
 from chimera.schemas.transparency import policy_file, verification
 from chimera.schemas.transparency.leaves import RequestServed, decode_leaf, encode_leaf
-from chimera.schemas.transparency.log_records import rows
 from chimera.schemas.transparency.policy import Policy
 from chimera.schemas.transparency.row import Row
 from chimera.schemas.transparency.tampering import Kind
 from chimera.schemas.transparency.verification import Verdict
-from chimera.stores.checkpoint_file import head_of
 
 EXPORT, COPY = "audit", "audit-altered"
 
@@ -50,23 +46,13 @@ class Evidence:
         )
 
 
-def export(settings: Settings, bootstrap: str, policy: bytes, folder: Path) -> None:
-    """As `chimera audit export` does. Raises KafkaUnavailable."""
-    from chimera.stores import audit_export  # pyarrow takes a second: not while the demo starts
-
-    with sources.kafka(settings, bootstrap) as log:
-        notes = log.checkpoints()
-        size = max((head_of(note).size for note in notes), default=0)
-        audit_export.write(folder, rows(log.leaves(0, size)), notes, policy)
-
-
 def examine(folder: Path, copy: Path) -> Evidence:
     """Verify an export, and then a copy with one row altered.
 
     Raises:
         DemoFailed: the second version has answered nothing. EvidenceMalformed: it is no export.
     """
-    from chimera.stores import audit_export
+    from chimera.stores import audit_export  # pyarrow takes a second: not while the demo starts
 
     path = folder / audit_export.POLICY_FILE
     raw = path.read_bytes()

@@ -158,7 +158,7 @@ class DemoStack:
         Raises:
             DemoFailed: it did not end well.
         """
-        self.children.stop(NODE, STOP_WITHIN_S)
+        self.children.stop(NODE, within_s=STOP_WITHIN_S)
 
     def hand_over(self) -> None:
         """Let `chimera up` run the servers and a node in this folder, at the same addresses.
@@ -167,7 +167,7 @@ class DemoStack:
             DemoFailed: it did not come up.
         """
         self.config_file.write_text(configuration.toml(self.settings), "utf-8")
-        self.children.stop_all(STOP_WITHIN_S)
+        self.children.stop(within_s=STOP_WITHIN_S)
         self._started.stop()
         up = [sys.executable, "-m", "chimera.cli", "up", "--detach"]
         more = {"CHIMERA_CONFIG": str(self.config_file)}

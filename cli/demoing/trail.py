@@ -10,6 +10,7 @@ They start early and go slowly: nobody waits for them before the end, and then `
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from chimera.cli.demoing import answers, trust
@@ -43,12 +44,12 @@ class Trail:
 
     def __init__(self, settings: Settings, children: Children) -> None:
         self._settings, self._children = settings, children
-        self.policy = b""  # whom an auditor believes, once it was started
+        self._policy, self._bootstrap = b"", ""  # once it was started
 
     def start(self, bootstrap: str) -> None:
         """Topics are there. Raises ConfigurationError: no keys can be made."""
         made = trust.make(self._settings)
-        self.policy = made.policy
+        self._policy, self._bootstrap = made.policy, bootstrap
         start = self._children.start
         start(WITNESS, [*LOW, *command_line(WITNESS)], made.environment)
         for name in (SEQUENCER, WAREHOUSE):
@@ -69,8 +70,17 @@ class Trail:
             DemoFailed: they do not come; says what has.
         """
         self._until(lambda seen: seen.rows == seen.requests == requests)
-        self._children.stop(SEQUENCER, STOP_WITHIN_S)  # it signs what it has
+        self._children.stop(SEQUENCER, within_s=STOP_WITHIN_S)  # it signs what it has
         return self._until(lambda seen: seen.leaves == seen.signed)
+
+    def export(self, folder: Path) -> None:
+        """As an auditor takes the log away: `chimera audit export`. Raises DemoFailed."""
+        policy = folder.with_suffix(".policy")
+        policy.write_bytes(self._policy)
+        command = command_line(
+            "audit", "export", str(folder), "--policy", str(policy), "--bootstrap", self._bootstrap
+        )
+        self._children.run("export", command, WITHIN_S)
 
     def _until(self, is_settled: Callable[[Counts], bool]) -> str:
         until_s, seen = time.monotonic() + WITHIN_S, Counts(0, 0, 0, 0)

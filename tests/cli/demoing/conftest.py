@@ -1,4 +1,4 @@
-"""Digits and a plan to judge: image n is full of n, version 1 knows it, version 2 says n + 1."""
+"""Digits and a plan to judge: image n is full of n, the first version knows it, the second says n + 1."""
 
 import numpy as np
 import pytest

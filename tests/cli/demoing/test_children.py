@@ -26,7 +26,7 @@ def test_child_that_is_ready_is_there_until_it_is_stopped(children: Children) ->
     children.await_ready("a", 60)
     children.require()
     with pytest.raises(DemoFailed, match="the a stopped with exit status -15"):
-        children.stop("a", 60)
+        children.stop("a", within_s=60)
     assert child.exit_code == -15
     children.require()
 
@@ -35,6 +35,13 @@ def test_child_that_has_ended_is_told_with_its_last_words(children: Children) ->
     children.start("a", [sys.executable, "-c", FAILS])
     with pytest.raises(DemoFailed, match=r"the a ended with exit status 1(.|\n)*no key"):
         children.await_ready("a", 60)
+
+
+def test_command_that_is_run_has_to_end_well(children: Children) -> None:
+    children.run("a", [sys.executable, "-c", "pass"], 60)
+    children.require()
+    with pytest.raises(DemoFailed, match=r"the b ended with exit status 1(.|\n)*no key"):
+        children.run("b", [sys.executable, "-c", FAILS], 60)
 
 
 def test_command_waits_at_its_gate_and_then_knows_the_address(

@@ -33,7 +33,7 @@ REPORTS = Path(__file__).parents[3] / "docs" / "results"
 
 
 def promoted(plan: Plan, *, is_automatic: bool = True) -> Promotion:
-    """Asked at 10 s: version 2 answers at 11 s, is judged at 13 s, version 1 answers at 14 s."""
+    """Asked at 10 s: the second version answers at 11 s, is judged at 13 s, the first answers at 14 s."""
     good = [one for one in published(plan).items() if one[1].code is None]
     versions = [WORSE] * 3 + [GOOD] * ENOUGH
     answers = [result(*one, version=name) for one, name in zip(good, versions, strict=False)]
