@@ -77,14 +77,15 @@ class Children:
         Raises:
             DemoFailed: one did not end well.
         """
-        stopped = {name: self._running.pop(name) for name in names or list(self._running)}
-        for child in stopped.values():
+        stopping = {name: self._running[name] for name in names or self._running}
+        for child in stopping.values():
             child.terminate()
-        for name, child in stopped.items():
+        for name, child in stopping.items():
             if child.wait(within_s) is None:
                 child.kill()
             if status := child.exit_code:
                 raise DemoFailed(f"the {name} stopped with exit status {status}{self._said(name)}")
+            del self._running[name]
 
     def kill(self) -> None:
         """All at once; they are gone when it returns."""

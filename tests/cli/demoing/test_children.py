@@ -28,7 +28,6 @@ def test_child_that_is_ready_is_there_until_it_is_stopped(children: Children) ->
     with pytest.raises(DemoFailed, match="the a stopped with exit status -15"):
         children.stop("a", within_s=60)
     assert child.exit_code == -15
-    children.require()
 
 
 def test_child_that_has_ended_is_told_with_its_last_words(children: Children) -> None:
