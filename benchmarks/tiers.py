@@ -24,6 +24,7 @@ from torch import nn
 
 from benchmarks.environments import ROOT
 from benchmarks.machine import commit
+from benchmarks.perceptron import MANIFEST, SAMPLES, train
 from chimera.cli.demoing import digits
 from chimera.cli.models import tier_table
 from chimera.schemas.compile_report import CompileReport, Step
@@ -35,7 +36,6 @@ from chimera.workers.definitions.encoder import Encoder
 from chimera.workers.dispatching.choice import choose
 from chimera.workers.models import write_model
 
-SAMPLES = digits.SAMPLES
 SIZES = (1, 32, 256)
 ALLOWED = ("chimera.workers.definitions.mlp:Mlp", "chimera.workers.definitions.encoder:Encoder")
 
@@ -43,8 +43,8 @@ ALLOWED = ("chimera.workers.definitions.mlp:Mlp", "chimera.workers.definitions.e
 def write_digits(models_dir: Path) -> Path:
     """The demo's network, trained; its samples are what it never saw."""
     images, labels = digits.digits()
-    network = digits.train(images[:1200], labels[:1200])
-    return _write(models_dir, digits.MANIFEST, network, {"image": images[1200:]})
+    network = train(images[:1200], labels[:1200])
+    return _write(models_dir, MANIFEST, network, {"image": images[1200:]})
 
 
 def write_encoder(models_dir: Path) -> Path:

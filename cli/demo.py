@@ -1,12 +1,14 @@
 """`chimera demo`: everything once, on real servers, and every request accounted for.
 
-    Kafka, Postgres start ── node ──────────────┐
-    versions 1 and 2: trained ── registered ── 1 compiled ── 1 deployed ── burst ─┐
-    ┌─────────────────────────────────────────────────────────────────────────────┘
-    ├ paced ──────┐
-    └ 2 compiled ─┴ 2 promoted ── its watch takes it back ── node stops ── read to the end ── verdict
+    Kafka, Postgres start ── node, trainer, warehouse, sequencer, witness
+    two triggers ── first run: trained ── registered ── compiled ── promoted by its policy ── burst ─┐
+              └── second run: shifted data, drift alert ── registered                                │
+    ┌────────────────────────────────────────────────────────────────────────────────────────────────┘
+    ├ paced ────────────┐
+    └ second compiled ──┴ promoted ── its watch takes it back ── node stops ── verdict
+    every request a row and a leaf ── SQL over HTTP ── audit verify ── a copy altered, and found out
 
-Versions are compiled, deployed and promoted by command: the node's controller does it, as for any operator.
+Runs are ordered on `training.triggers`, versions compiled and promoted by command, as for anybody.
 Everything lives in one temporary folder, and every process is this one's child, or dies with one:
 whichever way the demo ends, nothing stays. `--keep` hands the folder to `chimera up`. `tests/cli/demoing/test_demo.py`
 runs it.
@@ -38,23 +40,26 @@ def demo(
         str | None,
         typer.Option(
             help="What to compile, for example onnx-cpu,torch-cpu, which is the default; all: of"
-            " version 1 what this machine can run."
+            " the first version what this machine can run."
         ),
     ] = None,
 ) -> None:
-    """Train, register, compile, deploy, publish good and bad requests, account for every one;
-    then promote a worse version, and see it taken back.
+    """Order two runs; serve what comes of the first, good and bad requests, and account for every one;
+    promote the second, which is worse, and see it taken back; ask in SQL; verify the audit log.
 
     Kafka and Postgres run in a temporary folder (Kafka's jars are downloaded once);
     CHIMERA_KAFKA__BOOTSTRAP uses a cluster of your own. Exit 0: nothing lost, duplicated or
-    mismatched, 95 % of the digits right, and the worse version rolled back by itself.
+    mismatched, 95 % of the digits right, drift told, the worse version rolled back by itself, the
+    audit log verified, and what was altered in a copy of it named.
     """
+    import logging
     import signal
 
     from chimera.cli.demoing.configuration import tiers_of
     from chimera.schemas.errors import ChimeraError, ConfigurationError
     from chimera.schemas.settings import load
 
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a new topic has no leader at first
     for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started us ignores Ctrl-C
         signal.signal(number, signal.default_int_handler)
     try:
@@ -85,11 +90,11 @@ def _run(
 
     with Stages() as stages, DemoStack(settings, tiers, stages) as stack:
         stack.start()
-        from chimera.cli.demoing import places, report, running, table
+        from chimera.cli.demoing import figures, places, running, table
 
         found = running.run(stack, stages, requests)
         if json_file is not None:
-            json_file.write_text(report.as_json(found), "utf-8")
+            json_file.write_text(figures.as_json(found), "utf-8")
         if keep:
             with stages.begin("handed to `chimera up`"):
                 stack.hand_over()

@@ -61,7 +61,7 @@ def verify(
             rows, published = audit_export.read_rows(export), audit_export.read_checkpoints(export)
             verdict = verification.verify(rows, published, believed, brought)
     is_own = export is not None and policy is None
-    typer.echo(_json(verdict, is_own) if as_json else _told(verdict, believed, is_own))
+    typer.echo(_json(verdict, is_own) if as_json else said(verdict, believed, is_own))
     raise typer.Exit(0 if verdict.is_good else 2)
 
 
@@ -82,7 +82,7 @@ def _of_log(
         return believed, verification.verify(log.rows(size), published, believed, brought)
 
 
-def _told(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
+def said(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
     lines = [_headline(verdict, policy), *(f"  {fault}" for fault in verdict.faults)]
     if not verdict.is_good:
         lines.append(f"  the first {verdict.signed_size:,} leaves have a root that was signed")

@@ -1,48 +1,33 @@
-"""The demo's data and its network: scikit-learn's 1,797 handwritten digits, and who learns them.
+"""The demo's data: scikit-learn's 1,797 handwritten digits, as they are and as negatives, in two files.
 
-A quarter of the images is held out: what is sent, and what versions are verified on, was never seen
-in training. The seed is fixed: the same machine makes the same weights.
+    FOLDER/digits.csv      what the first run learns from
+    FOLDER/negatives.csv   the same images, dark for light: what the second one does
+    FOLDER/digit.json      an image that neither has, for `chimera infer`
+
+A quarter of the images is held out: what is sent stands in neither file.
 `tests/cli/demoing/test_digits.py` compares the digits with scikit-learn's.
 """
 
-# pyright: reportUnknownMemberType=false
-# (torch's functions are typed in part)
-
 import importlib.util
+import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save as save_arrays
-from safetensors.torch import save as save_tensors
-from torch import nn
 
+from chimera.cli.demoing.configuration import SAMPLE
+from chimera.cli.demoing.versions import GOOD, WORSE
 from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.manifest import WEIGHTS_FILE, Manifest, TensorSpec
-from chimera.workers.definitions.mlp import Mlp
 
 SEED = 0
 HELD_OUT = 0.25
-EPOCHS, ROWS = 40, 128
-LEARNING_RATE, MOMENTUM = 0.1, 0.9
-DROPOUT, SMOOTHING = 0.3, 0.1  # with them the worst of six splits was 98.0 %
-SAMPLES = "samples.safetensors"
+PIXELS = 64
+BRIGHTEST = 16.0
+FILES = {GOOD: "digits.csv", WORSE: "negatives.csv"}  # by who learns from it
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
-
-MANIFEST = Manifest(
-    name="digits",
-    version="1",
-    inputs=(TensorSpec("image", "FP32", (-1, 64)),),
-    outputs=(TensorSpec("digit", "INT64", (-1,)), TensorSpec("scores", "FP32", (-1, 10))),
-    sha256="0" * 64,  # filled in when it is packed
-    labels=tuple("0123456789"),
-    definition="chimera.workers.definitions.mlp:Mlp",
-    samples=SAMPLES,
-)
 
 
 class Parts(NamedTuple):
@@ -67,7 +52,7 @@ def digits() -> tuple[Images, Labels]:
         )
     file = Path(found.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
     rows = np.loadtxt(file, delimiter=",", dtype=np.float32)
-    return rows[:, :64], rows[:, 64].astype(np.int64)
+    return rows[:, :PIXELS], rows[:, PIXELS].astype(np.int64)
 
 
 def parts() -> Parts:
@@ -78,35 +63,17 @@ def parts() -> Parts:
     return Parts(images[rest], labels[rest], images[held_out], labels[held_out])
 
 
-def train(images: Images, labels: Labels) -> Mlp:
-    """By hand: making an optimiser of torch's loads its compiler, which takes longer than all of this."""
-    torch.manual_seed(SEED)
-    network = Mlp(dropout=DROPOUT)
-    weights = list(network.parameters())
-    speeds = [torch.zeros_like(one) for one in weights]
-    inputs, wanted = torch.from_numpy(images), torch.from_numpy(labels)
-    for _ in range(EPOCHS):
-        for rows in torch.split(torch.randperm(len(wanted)), ROWS):
-            loss = nn.functional.cross_entropy(
-                network.logits(inputs[rows]), wanted[rows], label_smoothing=SMOOTHING
-            )
-            slopes = torch.autograd.grad(loss, weights)
-            with torch.no_grad():
-                for weight, speed, slope in zip(weights, speeds, slopes, strict=True):
-                    speed.mul_(MOMENTUM).add_(slope)
-                    weight.sub_(speed, alpha=LEARNING_RATE)
-    return network.eval()
+def write(folder: Path, parts: Parts) -> None:
+    """All three files, into a new folder."""
+    folder.mkdir(parents=True)
+    _write_rows(folder / FILES[GOOD], parts.images, parts.labels)
+    _write_rows(folder / FILES[WORSE], BRIGHTEST - parts.images, parts.labels)
+    image = parts.held_out_images[0].tolist()
+    tensor = {"name": "image", "shape": [1, PIXELS], "datatype": "FP32", "data": image}
+    (folder / SAMPLE).write_text(json.dumps({"inputs": [tensor]}) + "\n", "utf-8")
 
 
-def scores(network: Mlp, images: Images) -> Images:
-    """The network's own, [n, 10]."""
-    with torch.inference_mode():
-        _, found = network(torch.from_numpy(images))
-    own: Images = found.numpy()
-    return own
-
-
-def files(network: Mlp, samples: Images) -> dict[str, bytes]:
-    """What lies beside the manifest: weights, and inputs to verify on."""
-    arrays = {"image": np.ascontiguousarray(samples)}
-    return {WEIGHTS_FILE: save_tensors(network.state_dict()), SAMPLES: save_arrays(arrays)}
+def _write_rows(file: Path, images: Images, labels: Labels) -> None:
+    names = [*(f"pixel_{at}" for at in range(PIXELS)), "digit"]
+    rows = np.column_stack((images, labels)).astype(np.int64)
+    np.savetxt(file, rows, fmt="%d", delimiter=",", header=",".join(names), comments="")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from chimera.cli.demoing.failure import DemoFailed
-from chimera.cli.demoing.requests import MODEL
+from chimera.cli.demoing.versions import MODEL
 from chimera.cli.models.actor import actor
 from chimera.cli.models.commanding import give
 from chimera.cli.models.compiling import compile_registered
@@ -17,7 +17,6 @@ from chimera.schemas.compile_report import CompileReport, Step
 from chimera.schemas.model_commands import (
     Command,
     CompileModel,
-    DeployModel,
     PromoteModel,
     RollBackModel,
     WatchPolicy,
@@ -38,12 +37,10 @@ Answer = TypeVar("Answer")
 class Operator:
     """Gives commands to the controller, as `chimera models` does; each raises DemoFailed."""
 
-    def __init__(
-        self, settings: Settings, bootstrap: str, require_node: Callable[[], None]
-    ) -> None:
-        """`require_node` raises if nobody is left to do what is asked for."""
+    def __init__(self, settings: Settings, bootstrap: str, require: Callable[[], None]) -> None:
+        """`require` raises if nobody is left to do what is asked for."""
         self._settings, self._bootstrap = settings, bootstrap
-        self._require_node = require_node
+        self._require = require
 
     async def compile(
         self, version: str, tiers: Sequence[str], tell: Callable[[Step], None]
@@ -58,11 +55,8 @@ class Operator:
             raise DemoFailed(f"version {version} is compiled, and no report was named")
         return report
 
-    async def deploy(self, version: str) -> CommandAnswered:
-        return await self._give(DeployModel(version=version, **_common("the demo begins")))
-
     async def promote(self, version: str) -> CommandAnswered:
-        command = PromoteModel(version=version, watch=POLICY, **_common("it was just trained"))
+        command = PromoteModel(version=version, watch=POLICY, **_common("never mind the drift"))
         return await self._give(command)
 
     async def roll_back(self, reason: str) -> CommandAnswered:
@@ -77,7 +71,7 @@ class Operator:
         task = asyncio.create_task(doing, name="command")
         try:
             while not (await asyncio.wait((task,), timeout=POLL_S))[0]:
-                self._require_node()
+                self._require()
         finally:
             task.cancel()
             await asyncio.wait((task,))  # it closes what it has opened

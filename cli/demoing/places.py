@@ -1,7 +1,9 @@
 """Where everything of a demo can be looked at: while it was up, and afterwards where it was kept."""
 
-from chimera.cli.demoing.requests import MODEL
-from chimera.cli.demoing.stack import DemoStack
+from chimera.cli.demoing.evidence import COPY, EXPORT
+from chimera.cli.demoing.orders import METRIC
+from chimera.cli.demoing.stack import NODE, TRAINER, DemoStack
+from chimera.cli.demoing.versions import GOOD, MODEL
 from chimera.topics.catalogue import catalogue
 
 
@@ -18,8 +20,10 @@ def places(stack: DemoStack, *, is_up: bool) -> dict[str, str]:
         "what serves": topics.model_state.name,
         "registry": stack.postgres,
         "metrics": stack.metrics,
-        "versions, their tiers": f"{stack.folder}/versions, {stack.folder}/artifacts",
-        "logs": f"{stack.folder}/" + ", ".join((*logs, "node.log", "making.log")),
+        "runs, tiers": f"{stack.folder}/runs, {stack.folder}/artifacts",
+        "what happened, as rows": f"{stack.folder}/clickhouse",
+        "the audit log's export": f"{stack.folder}/{EXPORT}; what was altered: {COPY}",
+        "logs": f"{stack.folder}/" + ", ".join((*logs, f"{NODE}.log", f"{TRAINER}.log")),
     }
     if stack.is_embedded:
         found["Kafka's data, log"] = f"{stack.folder}/kafka"
@@ -31,7 +35,8 @@ def _next(stack: DemoStack, *, is_up: bool) -> dict[str, str]:
         return {
             "go on with": f"export CHIMERA_CONFIG={stack.config_file}",
             "": f"chimera watch; chimera doctor; chimera infer {MODEL} --input {stack.sample}",
-            " ": f"chimera models list; chimera models show {MODEL} 1; chimera models history {MODEL}",
+            " ": f"chimera models show {MODEL} {GOOD}; chimera models history {MODEL}",
+            "  ": f"chimera train leaderboard --metric {METRIC} --max; chimera sql 'SHOW TABLES'",
             "stop it": f"chimera down; rm -r {stack.folder}",
         }
     if stack.is_kept:

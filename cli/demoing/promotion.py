@@ -1,7 +1,7 @@
-"""A worse version is promoted while requests flow, and taken back by the watch over it.
+"""The second version, which is worse, is promoted while requests flow, and taken back by the watch over it.
 
     requests by the clock ────────────────────────────────────────────────▶
-      version 1 answers ── promote 2 ── 2 answers ── breach ── 1 answers again
+      the first answers ── promote ── the second answers ── breach ── the first answers again
 
 The controller rolls back by itself; where it does not, the demo does so by hand, and has failed.
 `tests/cli/demoing/test_demo.py` runs it.
@@ -18,14 +18,15 @@ from chimera.cli.demoing.failure import DemoFailed
 from chimera.cli.demoing.operator import Operator
 from chimera.cli.demoing.publisher import Acknowledged, Publisher
 from chimera.cli.demoing.recording import Recording
-from chimera.cli.demoing.requests import GOOD, WORSE, Digits, Request, endless
+from chimera.cli.demoing.requests import Digits, Request, endless
 from chimera.cli.demoing.served import Served
 from chimera.cli.demoing.stages import Stages
 from chimera.cli.demoing.traffic import by_the_clock, coordinates
+from chimera.cli.demoing.versions import GOOD, NTH, WORSE
 from chimera.schemas.model_events import ModelRolledBack, WatchJudged
 
 RATE = 100  # requests a second
-ENOUGH = 20  # answers in a row by version 1, before and after
+ENOUGH = 20  # answers in a row by the first, before and after
 TURN_WITHIN_S = 60.0  # until what a command says is visible: two seconds where nobody else computes
 BREACH_WITHIN_S = 60.0
 
@@ -90,16 +91,18 @@ class _Scene:
         return self.promotion.served.read(self.recording.answers, self.recording.seen_s)
 
     async def promote(self) -> None:
-        """Once version 1 answers, until version 2 does."""
-        with self.stages.begin(f"version {WORSE} promoted"):
-            await self._until(self._is_good, f"version {GOOD} answers")
+        """Once the first answers, until the second does."""
+        with self.stages.begin(f"{NTH[WORSE]} version promoted"):
+            await self._until(self._is_good, f"the {NTH[GOOD]} version answers")
             self.promotion.asked_s = time.monotonic()
             await self.operator.promote(WORSE)
-            await self._until(lambda: self.served().counts[WORSE] > 0, f"version {WORSE} answers")
+            await self._until(
+                lambda: self.served().counts[WORSE] > 0, f"the {NTH[WORSE]} version answers"
+            )
 
     async def await_rollback(self) -> None:
-        """Until version 1 answers again."""
-        with self.stages.begin(f"version {WORSE} rolled back") as stage:
+        """Until the first answers again."""
+        with self.stages.begin(f"{NTH[WORSE]} version rolled back") as stage:
 
             def is_rolled_back() -> bool:
                 stage.update(0, f"it has answered {self.served().counts[WORSE]:,}")
@@ -108,7 +111,7 @@ class _Scene:
             if not await self.recording.until(is_rolled_back, BREACH_WITHIN_S):
                 await self.operator.roll_back("the watch did not notice")
                 await self._until(self._note, "the rollback is told")
-            await self._until(self._is_good, f"version {GOOD} answers again")
+            await self._until(self._is_good, f"the {NTH[GOOD]} version answers again")
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:
         """Raises DemoFailed: it does not come true."""

@@ -1,4 +1,4 @@
-"""Everything that becomes visible while the demo runs: results, dead letters, events of models.
+"""Everything that becomes visible while the demo runs: results, dead letters, events of models and runs.
 
 One consumer reads under `read_committed` all the while, in the demo's own process: its work is part
 of what is measured. `tests/cli/demoing/test_demo.py` runs it.
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer
 
 from chimera.cli.asking import results
+from chimera.schemas import training_events
 from chimera.schemas.model_events import Event, decode_event
 from chimera.schemas.settings import Settings
 from chimera.topics.catalogue import Catalogue
@@ -37,28 +38,32 @@ class Recording:
     """Grows by itself; lists are in the order of each partition."""
 
     def __init__(
-        self, consumer: AIOKafkaConsumer, topics: Catalogue, require_node: Callable[[], None]
+        self, consumer: AIOKafkaConsumer, topics: Catalogue, require: Callable[[], None]
     ) -> None:
+        """`require` raises if one is gone who has to be there."""
         self.answers: list[Any] = []
         self.seen_s: list[float] = []  # of each answer
         self.dead_letters: list[Any] = []
         self.events: list[Seen] = []
-        self._consumer, self._topics, self._require_node = consumer, topics, require_node
+        self.training: list[training_events.Event] = []
+        self._consumer, self._topics, self._require = consumer, topics, require
 
-    async def until(self, condition: Callable[[], bool], within_s: float = inf) -> bool:
-        """Whether it came true within `within_s`, and before nothing came for `STALLED_S`.
+    async def until(
+        self, condition: Callable[[], bool], within_s: float = inf, stalled_s: float = STALLED_S
+    ) -> bool:
+        """Whether it came true within `within_s`, and before nobody answered for `stalled_s`.
 
         Raises:
-            ChimeraError: what `require_node` raises.
+            ChimeraError: what `require` raises, or the condition.
         """
         started_s = moved_s = time.monotonic()
         seen = len(self.answers)
         while not condition():
-            self._require_node()
+            self._require()
             now_s = time.monotonic()
             if len(self.answers) != seen:
                 seen, moved_s = len(self.answers), now_s
-            if now_s - moved_s > STALLED_S or now_s - started_s > within_s:
+            if now_s - moved_s > stalled_s or now_s - started_s > within_s:
                 return False
             await asyncio.sleep(POLL_S)
         return True
@@ -81,18 +86,22 @@ class Recording:
                     self.seen_s += itertools.repeat(now_s, len(records))
                 elif where.topic == self._topics.dead_letters.name:
                     self.dead_letters += records
+                elif where.topic == self._topics.training_events.name:
+                    decode = training_events.decode_event
+                    self.training += (decode(one.value or b"") for one in records)
                 else:
                     self.events += (Seen(now_s, decode_event(one.value or b"")) for one in records)
 
 
 @asynccontextmanager
 async def recording(
-    settings: Settings, bootstrap: str, topics: Catalogue, require_node: Callable[[], None]
+    settings: Settings, bootstrap: str, topics: Catalogue, require: Callable[[], None]
 ) -> AsyncGenerator[Recording, None]:
-    """From now on: results from the beginning, as nothing was asked before."""
-    names = [topics.results.name, topics.dead_letters.name, topics.model_events.name]
+    """From the beginning: nothing was asked before."""
+    served = (topics.results, topics.dead_letters, topics.model_events)
+    names = [one.name for one in (*served, topics.training_events)]
     async with results.reading(settings.kafka, bootstrap, names, start="beginning") as consumer:
-        found = Recording(consumer, topics, require_node)
+        found = Recording(consumer, topics, require)
         task = asyncio.create_task(found.run(), name="recording")
         try:
             yield found

@@ -1,23 +1,46 @@
-"""What the demo has to say at its end, and as JSON for programs.
+"""What the demo has to say at its end, and whether all of it is good.
 
-`requests` and what belongs to it are of the traffic that `--requests` asked for; `lost`, `duplicated`
-and `mismatched` are of all requests, those during the promotion among them.
-`tests/cli/demoing/test_report.py`.
+The verdict is over the traffic that `--requests` asked for, `promoted` over the requests during the
+promotion; faults are those of both. `tests/cli/demoing/test_report.py`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+from chimera.cli.demoing.keeping import Kept
+from chimera.cli.demoing.lessons import Lesson
+from chimera.cli.demoing.orders import METRIC
 from chimera.cli.demoing.promotion import Promotion
 from chimera.cli.demoing.recording import Recording
-from chimera.cli.demoing.requests import WORSE, Plan
+from chimera.cli.demoing.requests import Plan
 from chimera.cli.demoing.traffic import Traffic
 from chimera.cli.demoing.verdict import Verdict
-from chimera.schemas.compile_report import CompileReport, TierReport
+from chimera.schemas.compile_report import CompileReport
+from chimera.workers.training import history
+from chimera.workers.training.history import Place
 
 ACCURACY = 0.95  # what the demo must reach
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Both runs, and the board that ranks them."""
+
+    first: Lesson
+    second: Lesson
+    board: tuple[Place, ...]
+
+    @classmethod
+    def of(cls, lessons: tuple[Lesson, Lesson], runs: Path) -> "Training":
+        return cls(*lessons, history.build_leaderboard(history.read(runs), METRIC, "max"))
+
+    @property
+    def is_good(self) -> bool:
+        """The second one's data have drifted, the first one's had nothing to drift from."""
+        is_alarmed = self.second.drift is not None and self.first.drift is None
+        ranked = {place.run_id for place in self.board}
+        return is_alarmed and ranked == {self.first.version, self.second.version}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +54,19 @@ class Report:
     compiled: Mapping[str, CompileReport]  # by version
     promotion: Promotion
     promoted: Verdict  # over the requests of the promotion
-    digests: Mapping[str, str]  # by version
+    training: Training
+    kept: Kept
 
     @property
     def is_good(self) -> bool:
         exact = self.verdict.is_exact and self.promoted.is_exact
-        return exact and self.verdict.accuracy >= ACCURACY and self.promotion.is_taken_back
+        served = exact and self.verdict.accuracy >= ACCURACY and self.promotion.is_taken_back
+        return served and self.training.is_good and self.kept.evidence.is_good
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """By version."""
+        return {one.version: one.digest for one in (self.training.first, self.training.second)}
 
     @property
     def faults(self) -> dict[str, int]:
@@ -55,7 +85,8 @@ def report(
     *,
     verdicts: tuple[Verdict, Verdict],
     compiled: Mapping[str, CompileReport],
-    digests: Mapping[str, str],
+    training: Training,
+    kept: Kept,
 ) -> Report:
     """`verdicts`: over the traffic, and over the requests of the promotion."""
     latencies = traffic.latencies_ms(recording)
@@ -69,7 +100,8 @@ def report(
         compiled,
         promotion,
         verdicts[1],
-        digests,
+        training,
+        kept,
     )
 
 
@@ -88,61 +120,3 @@ def percentiles(values: list[float]) -> dict[str, float]:
     if not ordered:
         return {}
     return {f"p{rank}": ordered[-(-rank * len(ordered) // 100) - 1] for rank in (50, 95, 99)}
-
-
-def as_json(report: Report) -> str:
-    verdict = report.verdict
-    fields: dict[str, Any] = {
-        "requests": verdict.requests,
-        "results": verdict.results,
-        "dead_letters": dict(sorted(verdict.dead_letters.items())),
-        "expected": dict(sorted(verdict.expected.items())),
-        **report.faults,
-        "accuracy": round(verdict.accuracy, 4),
-        "throughput_rps": round(report.throughput_rps, 1),
-        "latency_ms": {name: round(value, 2) for name, value in report.latency_ms.items()},
-        "tiers": {
-            version: [_tier(one) for one in found.tiers]
-            for version, found in report.compiled.items()
-        },
-        "promotion": _promotion(report.promotion, report.promoted),
-        "rollback": _rollback(report.promotion),
-    }
-    return json.dumps(fields, indent=2) + "\n"
-
-
-def _tier(tier: TierReport) -> dict[str, Any]:
-    steady = tier.timings.steady if tier.timings else ()
-    return {
-        "tier": tier.variant,
-        "verdict": tier.verdict,
-        "reason": tier.reason,
-        "p50_ms": {one.rows: one.p50_ms for one in steady},  # by rows of a batch
-        "p99_ms": {one.rows: one.p99_ms for one in steady},
-    }
-
-
-def _promotion(promotion: Promotion, verdict: Verdict) -> dict[str, Any]:
-    return {
-        "version": WORSE,
-        "requests": verdict.requests,
-        "results": verdict.results,
-        "answered": dict(sorted(verdict.answered.items())),  # by version
-        "right": dict(sorted(verdict.right.items())),
-        "visible_after_s": _seconds(promotion.after_s(promotion.served.first_s.get(WORSE, 0.0))),
-    }
-
-
-def _rollback(promotion: Promotion) -> dict[str, Any]:
-    judged, done = promotion.judged, promotion.rolled_back
-    return {
-        "is_automatic": done is not None and done.is_automatic,
-        "reason": judged.reason if judged else (done.reason if done else ""),
-        "judged_after_s": _seconds(promotion.after_s(promotion.judged_s)),
-        "visible_after_s": _seconds(promotion.after_s(promotion.served.since_s)),
-        "restored": list(done.restored) if done else [],
-    }
-
-
-def _seconds(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)

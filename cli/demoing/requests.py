@@ -5,18 +5,17 @@ error code that it must get. `tests/cli/demoing/test_requests.py` reads them wit
 """
 
 import itertools
-import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from chimera.cli.demoing.versions import MODEL
 from chimera.schemas import headers as names
 from chimera.schemas.errors import (
     DeadlineExceeded,
@@ -26,8 +25,6 @@ from chimera.schemas.errors import (
     UnknownModel,
 )
 
-MODEL = "digits"
-GOOD, WORSE = "1", "2"  # its versions
 CAMERAS = 16  # ordering keys
 BAD_SHARE = 200  # one request of each bad kind in so many
 OVERSIZE_AT_MOST = 3  # a megabyte each
@@ -42,7 +39,7 @@ class Digits:
 
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
-    scores: Mapping[str, NDArray[np.float32]]  # by version, [n, 10]: torch's own
+    scores: Mapping[str, NDArray[np.float32]]  # by version, [n, 10]: its weights' own
     digests: Mapping[str, str]  # by version: what its results name
 
 
@@ -66,14 +63,6 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.burst) + len(self.paced)
-
-
-def load(folder: Path) -> Digits:
-    """What `making.py` wrote."""
-    digests = json.loads((folder / "digests.json").read_text("utf-8"))
-    with np.load(folder / "digits.npz") as arrays:
-        scores = {version: arrays[f"scores_{version}"] for version in digests}
-        return Digits(arrays["images"], arrays["labels"], scores, digests)
 
 
 def plan(digits: Digits, count: int, limit_bytes: int) -> Plan:

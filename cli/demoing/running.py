@@ -1,115 +1,150 @@
-"""The demo from its registered versions on: compiled, deployed, traffic, promotion, everything judged.
+"""The demo on a stack that has started: two runs, traffic, a promotion, and what is kept of all of it.
 
-    1 compiled ── 1 deployed ── burst ─┬─ requests by the clock ─┬─ 2 promoted ── taken back ── judged
-                                       └─ 2 compiled ────────────┘
+    triggers ── first run ── promoted by its policy ── burst ─┬─ requests by the clock ─┬─ second promoted
+          └───── second run, on shifted data ─────────────────┴─ compiled ──────────────┘       │
+    audit log verified, altered ── SQL ── warehouse has all ── node stops ── taken back ────────┘
 
 `tests/cli/demoing/test_demo.py` runs it.
 """
 
 import asyncio
+from typing import NamedTuple
 
 import uvloop
 
 from chimera.cli.asking.results import DEAD_LETTER
-from chimera.cli.demoing import promotion, requests, traffic
+from chimera.cli.demoing import digits, orders, promotion, requests, traffic
 from chimera.cli.demoing.configuration import QUICK
-from chimera.cli.demoing.maker import REGISTERED
+from chimera.cli.demoing.digits import Parts
+from chimera.cli.demoing.keeping import keep
+from chimera.cli.demoing.learned import learned
+from chimera.cli.demoing.learning import Learning, publish
+from chimera.cli.demoing.lessons import Lesson
 from chimera.cli.demoing.operator import Operator
 from chimera.cli.demoing.promotion import Promotion
 from chimera.cli.demoing.publisher import Publisher, publishing
 from chimera.cli.demoing.recording import Recording, recording
-from chimera.cli.demoing.report import Report, report
-from chimera.cli.demoing.requests import GOOD, MODEL, WORSE, Digits, Plan
+from chimera.cli.demoing.report import Report, Training, report
+from chimera.cli.demoing.requests import Digits, Plan
 from chimera.cli.demoing.stack import DemoStack
 from chimera.cli.demoing.stages import Stages
 from chimera.cli.demoing.traffic import Traffic
 from chimera.cli.demoing.verdict import Verdict, judge
+from chimera.cli.demoing.versions import GOOD, MODEL, NTH, WORSE
 from chimera.schemas.compile_report import CompileReport, Step
 from chimera.topics.catalogue import catalogue
 
 
 def run(stack: DemoStack, stages: Stages, count: int) -> Report:
-    """On a stack that has started.
+    """All of it.
 
     Raises:
         ChimeraError: a part of it failed; says which, and what its log says.
     """
-    run = _Run(stack, stages, Operator(stack.settings, stack.bootstrap, stack.require_node))
-    stack.await_made(REGISTERED[GOOD])
-    good = uvloop.run(run.begin())
-    stack.await_made(REGISTERED[WORSE])
-    digits = requests.load(stack.folder)
+    parts = digits.parts()
+    digits.write(stack.data, parts)
     with stages.begin("requests written"):
-        plan = requests.plan(digits, count, stack.settings.serving.max_request_bytes)
-    sent, promoted, seen, worse = uvloop.run(run.exchange(plan, digits))
+        limit_bytes = stack.settings.serving.max_request_bytes
+        plan = requests.plan(learned(parts, (), stack.settings.training.dir), count, limit_bytes)
+    seen = uvloop.run(_Run(stack, stages, parts).all(plan))
     with stages.begin("outcomes checked"):
-        verdicts = _judge(seen, promoted, sent, digits)
+        verdicts = _judge(seen)
+    kept = keep(stack, stages, len(seen.recording.answers))
     return report(
-        sent,
+        seen.sent,
         plan,
-        seen,
-        promoted,
+        seen.recording,
+        seen.promotion,
         verdicts=verdicts,
-        compiled={GOOD: good, WORSE: worse},
-        digests=digits.digests,
+        compiled=seen.compiled,
+        training=Training.of(seen.lessons, stack.settings.training.dir),
+        kept=kept,
     )
 
 
+class Seen(NamedTuple):
+    """What went on, and what came of it."""
+
+    lessons: tuple[Lesson, Lesson]
+    sent: Traffic
+    promotion: Promotion
+    recording: Recording
+    compiled: dict[str, CompileReport]  # by version
+    digits: Digits
+
+
 class _Run:
-    def __init__(self, stack: DemoStack, stages: Stages, operator: Operator) -> None:
-        self._stack, self._stages, self._operator = stack, stages, operator
+    def __init__(self, stack: DemoStack, stages: Stages, parts: Parts) -> None:
+        self._stack, self._stages, self._parts = stack, stages, parts
+        self._operator = Operator(stack.settings, stack.bootstrap, stack.children.require)
+        self._lessons = Lesson(GOOD), Lesson(WORSE)
 
-    async def begin(self) -> CompileReport:
-        """Version 1, compiled; when it returns, it answers."""
-        compiled = await self._compile(GOOD)
-        with self._stages.begin(f"version {GOOD} deployed"):
-            deployed = await self._operator.deploy(GOOD)
-            await asyncio.to_thread(self._stack.await_served, MODEL, deployed.revision)
-        return compiled
-
-    async def exchange(
-        self, plan: Plan, digits: Digits
-    ) -> tuple[Traffic, Promotion, Recording, CompileReport]:
-        stack, stages = self._stack, self._stages
-        settings, bootstrap = stack.settings, stack.bootstrap
-        topics = catalogue(settings)
+    async def all(self, plan: Plan) -> Seen:
+        stack, settings = self._stack, self._stack.settings
+        topics, require = catalogue(settings), stack.children.require
         async with (
-            recording(settings, bootstrap, topics, stack.require_node) as seen,
-            publishing(settings, bootstrap, topics.requests.name) as publisher,
+            recording(settings, stack.bootstrap, topics, require) as seen,
+            publishing(settings, stack.bootstrap, topics.requests.name) as publisher,
         ):
-            with stages.begin("burst answered", len(plan.burst)) as stage:
-                sent = await traffic.burst(publisher, seen, plan.burst, stage.update)
-            pacing = self._pace(publisher, seen, plan, sent)
-            compiled, _ = await asyncio.gather(self._compile(WORSE), pacing)
-            promoted = await promotion.promote(
-                self._operator, publisher, seen, digits, stages=stages
+            first, second = [Learning(one, seen, self._stages) for one in self._lessons]
+            await self._order()
+            await asyncio.gather(asyncio.to_thread(stack.await_node), first.until_trained())
+            sent, _ = await asyncio.gather(
+                self._serve(first, publisher, seen, plan), self._learn(second)
             )
-            with stages.begin("node stopped, topics read to their end"):
+            pacing = self._pace(publisher, seen, plan, sent)
+            worse, _ = await asyncio.gather(self._compile(), pacing)
+            known = learned(self._parts, self._lessons, settings.training.dir)
+            promoted = await promotion.promote(
+                self._operator, publisher, seen, known, stages=self._stages
+            )
+            with self._stages.begin("node stopped, topics read to their end"):
                 await asyncio.to_thread(stack.stop_node)
                 await seen.drain()
-        return sent, promoted, seen, compiled
+        compiled = {GOOD: first.compiled(settings), WORSE: worse}
+        return Seen(self._lessons, sent, promoted, seen, compiled, known)
 
-    async def _compile(self, version: str) -> CompileReport:
-        tiers = self._stack.tiers or (() if version == GOOD else QUICK)  # all of one is enough
-        with self._stages.begin(f"version {version} compiled") as stage:
+    async def _order(self) -> None:
+        stack = self._stack
+        await orders.allow(stack.settings)
+        await publish(stack.settings, stack.bootstrap, orders.orders(stack.data, stack.tiers))
+
+    async def _serve(
+        self, first: Learning, publisher: Publisher, seen: Recording, plan: Plan
+    ) -> Traffic:
+        """Once its policy has promoted it, and the node serves it, the burst."""
+        await first.until_registered()
+        revision = await first.until_promoted()
+        with self._stages.begin(f"{NTH[GOOD]} version served"):
+            await asyncio.to_thread(self._stack.await_served, MODEL, revision)
+        with self._stages.begin("burst answered", len(plan.burst)) as stage:
+            return await traffic.burst(publisher, seen, plan.burst, stage.update)
+
+    async def _learn(self, second: Learning) -> None:
+        await second.until_trained()
+        await second.until_registered()
+
+    async def _compile(self) -> CompileReport:
+        """The second version, by a person's command."""
+        tiers = self._stack.tiers or QUICK  # all of the first one are enough
+        with self._stages.begin(f"{NTH[WORSE]} version compiled") as stage:
 
             def tell(step: Step) -> None:
                 stage.update(0, f"{step.variant}: {step.stage}")
 
-            return await self._operator.compile(version, tiers, tell)
+            return await self._operator.compile(WORSE, tiers, tell)
 
     async def _pace(self, publisher: Publisher, seen: Recording, plan: Plan, sent: Traffic) -> None:
         with self._stages.begin("requests by the clock answered", len(plan.paced)) as stage:
             await traffic.pace(publisher, seen, plan.paced, sent, stage.update)
 
 
-def _judge(
-    seen: Recording, promoted: Promotion, sent: Traffic, digits: Digits
-) -> tuple[Verdict, Verdict]:
+def _judge(seen: Seen) -> tuple[Verdict, Verdict]:
     """Over the traffic, and whatever answers nobody; over the requests of the promotion."""
-    theirs, ours = traffic.parted(seen.answers, promoted.sent)
-    their_letters, our_letters = traffic.parted(seen.dead_letters, promoted.sent, DEAD_LETTER)
+    recorded, promoted = seen.recording, seen.promotion
+    theirs, ours = traffic.parted(recorded.answers, promoted.sent)
+    their_letters, our_letters = traffic.parted(recorded.dead_letters, promoted.sent, DEAD_LETTER)
     return (
-        judge(sent.sent, ours, our_letters, digits),
-        judge(promoted.sent, theirs, their_letters, digits),
+        judge(seen.sent.sent, ours, our_letters, seen.digits),
+        judge(promoted.sent, theirs, their_letters, seen.digits),
     )

@@ -1,6 +1,6 @@
 """The demo's servers: Kafka, unless the user has one, and a Postgres for the registry; side by side.
 
-    start ─┬─ Postgres ── tables ─┬─ keys ── the registry may be written to
+    start ─┬─ Postgres ── tables ─┬─ both may be written to, and signed for
            └─ Kafka ── topics ────┘
 
 With a cluster of the user's own topics get a prefix that nobody else has, and are deleted at the end.
@@ -11,7 +11,6 @@ With a cluster of the user's own topics get a prefix that nobody else has, and a
 # (aiokafka ships no type information)
 
 import asyncio
-from pathlib import Path
 
 from aiokafka.protocol.admin import DeleteTopicsRequest
 
@@ -48,9 +47,8 @@ class Servers:
         """host:port/database."""
         return self._registry.place
 
-    def start(self, registry_ready: Path) -> None:
-        """`registry_ready`: a file that is made when the registry can be written to, and signed for.
-
+    def start(self) -> None:
+        """
         Raises:
             ChimeraError: a server did not start; says which, and what its log says.
         """
@@ -63,7 +61,6 @@ class Servers:
                 self._start_kafka(stage)
         with self._stages.begin("registry ready"):
             self._registry.finish()
-            registry_ready.touch()
         with self._stages.begin("topics made"):
             asyncio.run(sync_topics(self._settings, self.bootstrap, change=True))
             self._has_topics = True

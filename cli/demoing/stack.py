@@ -1,4 +1,7 @@
-"""The demo's own stack: one temporary folder, its servers, the versions being made, a node.
+"""The demo's own stack: one temporary folder, its servers, and every process that it needs.
+
+    trainer, node load their libraries ──┐
+    Kafka, Postgres ── topics, rights ───┴─ both run ── warehouse, sequencer, witness
 
 All of it ends with the `with` block, also after Ctrl-C; nothing outlives this process, however it
 ends (`child`). `tests/cli/demoing/test_demo.py` runs it.
@@ -8,23 +11,30 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from chimera.cli.demoing import configuration
+from chimera.cli.demoing.children import Children
+from chimera.cli.demoing.early import early, open_gate
 from chimera.cli.demoing.failure import DemoFailed, tail
-from chimera.cli.demoing.maker import READY_FILE, Maker, command
 from chimera.cli.demoing.stages import Stages
-from chimera.cli.stack.child import Child
 from chimera.schemas.settings import Settings
 
 if TYPE_CHECKING:
     from chimera.cli.demoing.servers import Servers
+    from chimera.cli.demoing.trail import Trail
 
+NODE, TRAINER = "node", "trainer"
+LIBRARIES = {  # that take longest to load
+    TRAINER: ("chimera.agents.training.agent",),
+    NODE: ("chimera.agents.node", "chimera.agents.controlling.controller", "prometheus_client"),
+}
 NODE_WITHIN_S = 90.0
 SERVED_WITHIN_S = 60.0
 HAND_OVER_WITHIN_S = 120.0
+STOP_WITHIN_S = 30.0
 POLL_S = 0.05
 
 
@@ -40,9 +50,9 @@ class DemoStack:
             self.folder, is_embedded=self.is_embedded, has_int8=not tiers
         )
         self.settings = configuration.applied(settings, self._overrides)
+        self.children = Children(self.folder, self._environment)
         self._servers: Servers | None = None
-        self._maker: Maker | None = None
-        self._node: Child | None = None
+        self._trail: Trail | None = None
         self.is_kept = False  # the folder, at the end
 
     @property
@@ -52,6 +62,12 @@ class DemoStack:
     @property
     def postgres(self) -> str:
         return self._started.postgres
+
+    @property
+    def trail(self) -> "Trail":
+        if self._trail is None:
+            raise AssertionError("not started")
+        return self._trail
 
     @property
     def _started(self) -> "Servers":
@@ -69,9 +85,14 @@ class DemoStack:
         return self.folder / "chimera.toml"
 
     @property
+    def data(self) -> Path:
+        """What runs learn from."""
+        return self.folder / configuration.DATA
+
+    @property
     def sample(self) -> Path:
         """One digit, as `chimera infer` takes it."""
-        return self.folder / "digit.json"
+        return self.data / configuration.SAMPLE
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -82,9 +103,7 @@ class DemoStack:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        for child in (self._maker, self._node):
-            if child is not None:
-                child.kill()
+        self.children.kill()
         if self._servers is not None:
             self._servers.stop()
         if isinstance(error, Exception):
@@ -93,26 +112,30 @@ class DemoStack:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
-        """Servers and the making of the versions side by side, then the node; both go on.
+        """Servers, and beside them whoever loads libraries; all processes go on.
 
         Raises:
             ChimeraError: something did not start; says which, and what its log says.
         """
-        making = command(self.folder)
-        log_file = self.folder / "making.log"
-        self._maker = Maker(making, log_file, self._environment, self._stages)
-        from chimera.cli.demoing.servers import Servers  # while torch is loaded over there
+        gate = self.folder / "kafka.address"
+        for name, modules in LIBRARIES.items():
+            ready_file = str(self.children.ready_file(name))
+            command = early(gate, modules, name, "--ready-file", ready_file)
+            self.children.start(name, command)
+        from chimera.cli.demoing.servers import Servers  # while libraries are loaded over there
 
         self._servers = Servers(self.settings, self._stages)
-        self._servers.start(self.folder / READY_FILE)
-        with self._stages.begin("node ready"):
-            self._start_node()
+        self._servers.start()
+        open_gate(gate, self.bootstrap)
+        from chimera.cli.demoing.trail import Trail
 
-    def await_made(self, stage: str) -> None:
-        """Until this stage of the making is over. Raises DemoFailed."""
-        if self._maker is None:
-            raise AssertionError("not started")
-        self._maker.wait(stage)
+        self._trail = Trail(self.settings, self.children)
+        self._trail.start(self.bootstrap)
+
+    def await_node(self) -> None:
+        """Until it serves. Raises DemoFailed."""
+        with self._stages.begin("node ready"):
+            self.children.await_ready(NODE, NODE_WITHIN_S)
 
     def await_served(self, model: str, revision: int) -> None:
         """Until the node serves this revision of a model's state, or a later one.
@@ -124,30 +147,18 @@ class DemoStack:
 
         until_s = time.monotonic() + SERVED_WITHIN_S
         while scrape.pages([self.metrics])[0].revisions.get(model, 0) < revision:
-            self.require_node()
+            self.children.require()
             if time.monotonic() > until_s:
-                log = tail(self.folder / "node.log")
+                log = tail(self.children.log_file(NODE))
                 raise DemoFailed(f"revision {revision} is not served; the node's log says:\n{log}")
             time.sleep(POLL_S)
-
-    def require_node(self) -> None:
-        """
-        Raises:
-            DemoFailed: the node has ended.
-        """
-        if self._node is None or self._node.exit_code is not None:
-            raise DemoFailed(f"the node ended; its log says:\n{tail(self.folder / 'node.log')}")
 
     def stop_node(self) -> None:
         """
         Raises:
             DemoFailed: it did not end well.
         """
-        from chimera.cli.stack.stack import NODE_STOP_WITHIN_S
-
-        if self._node is not None and (status := self._node.stop(NODE_STOP_WITHIN_S)):
-            log = tail(self.folder / "node.log")
-            raise DemoFailed(f"the node stopped with exit status {status}; its log says:\n{log}")
+        self.children.stop(NODE, within_s=STOP_WITHIN_S)
 
     def hand_over(self) -> None:
         """Let `chimera up` run the servers and a node in this folder, at the same addresses.
@@ -156,30 +167,9 @@ class DemoStack:
             DemoFailed: it did not come up.
         """
         self.config_file.write_text(configuration.toml(self.settings), "utf-8")
+        self.children.stop(within_s=STOP_WITHIN_S)
         self._started.stop()
-        environment = {**self._environment, "CHIMERA_CONFIG": str(self.config_file)}
-        log_file = self.folder / "handover.log"
         up = [sys.executable, "-m", "chimera.cli", "up", "--detach"]
-        child = Child(up, log_file=log_file, environment=environment)
+        more = {"CHIMERA_CONFIG": str(self.config_file)}
         self.is_kept = True
-        self._await(child, "`chimera up`", log_file, HAND_OVER_WITHIN_S, lambda: False)
-
-    def _start_node(self) -> None:
-        from chimera.cli.stack.stack import node_command
-
-        ready_file, log_file = self.folder / "node.ready", self.folder / "node.log"
-        node = node_command(self.bootstrap, ready_file)
-        self._node = Child(node, log_file=log_file, environment=self._environment)
-        self._await(self._node, "the node", log_file, NODE_WITHIN_S, ready_file.exists)
-
-    def _await(
-        self, child: Child, what: str, log_file: Path, within_s: float, ready: Callable[[], bool]
-    ) -> None:
-        """Until it is ready, or has ended well."""
-        until_s = time.monotonic() + within_s
-        while not ready() and child.wait(POLL_S) != 0:
-            late = time.monotonic() > until_s
-            if late or child.exit_code is not None:
-                ended = f"ended with exit status {child.exit_code}"
-                how = f"was not ready after {within_s:.0f} s" if late else ended
-                raise DemoFailed(f"{what} {how}; its log says:\n{tail(log_file)}")
+        self.children.run("handover", up, HAND_OVER_WITHIN_S, more)

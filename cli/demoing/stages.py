@@ -42,7 +42,7 @@ class Stages:
         self._console.print(f"{took_s:6.1f} s  {what}")
 
     def say(self, what: str) -> None:
-        self._console.print(what)
+        self._console.print(what, markup=False, soft_wrap=True)
 
 
 class Stage:

@@ -1,4 +1,7 @@
-"""The demo's end as tables for people: tiers, outcomes, figures, the promotion, where to look."""
+"""The demo's end as tables for people: tiers, outcomes, figures, the promotion, and what was kept.
+
+`tests/cli/demoing/test_report.py`.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,14 +9,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from chimera.cli.demoing import kept_table
+from chimera.cli.demoing.lessons import alert
 from chimera.cli.demoing.promotion import Promotion
 from chimera.cli.demoing.report import Report
-from chimera.cli.demoing.requests import GOOD, WORSE
 from chimera.cli.demoing.traffic import RATE
+from chimera.cli.demoing.versions import GOOD, LEARNED, NTH, WORSE
 from chimera.cli.models import tier_table
 
 PAGE = 160  # columns where there is no terminal to ask
-LEARNED = {GOOD: "the digits", WORSE: "shuffled labels"}
 
 
 def show(report: Report, places: Mapping[str, str]) -> None:
@@ -27,13 +31,17 @@ def show(report: Report, places: Mapping[str, str]) -> None:
         _figures(report),
         _versions(report),
         _moments(report.promotion),
+        kept_table.board(report.training),
+        alert(drift) if (drift := report.training.second.drift) else "no drift was told",
+        *kept_table.answered(report.kept.answers),
+        _places(places),
     ):
         console.print()
         console.print(part)
     for complaint in (*report.verdict.complaints, *report.promoted.complaints):
         console.print(f"[red]wrong[/red]  {complaint}", markup=True)
     console.print()
-    console.print(_places(places))
+    kept_table.show_evidence(report.kept.evidence, console)
 
 
 def _outcomes(report: Report) -> Table:
@@ -66,9 +74,7 @@ def _figures(report: Report) -> Table:
     about = f"burst of {report.burst:,}: first publish to last visible result"
     table.add_row("requests/s", rate, about)
     latency = " ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
-    about = (
-        f"{report.paced:,} digits at {RATE}/s, while version {WORSE} is compiled: scheduled time"
-    )
+    about = f"{report.paced:,} digits at {RATE}/s, while the {NTH[WORSE]} version is compiled: scheduled time"
     about += " to visible result"
     table.add_row("latency, ms", latency or "-", about)
     return table
@@ -98,7 +104,7 @@ def _versions(report: Report) -> Table:
 def _moments(promotion: Promotion) -> Table:
     table = _table("a worse version, promoted at 0.0 s")
     served, judged, back = promotion.served, promotion.judged, promotion.rolled_back
-    _moment(table, promotion, served.first_s.get(WORSE, 0.0), f"version {WORSE} answers")
+    _moment(table, promotion, served.first_s.get(WORSE, 0.0), f"the {NTH[WORSE]} version answers")
     if judged is not None:
         told = f"its watch is {judged.verdict}: {judged.reason}"
         _moment(table, promotion, promotion.judged_s, told)
@@ -107,7 +113,7 @@ def _moments(promotion: Promotion) -> Table:
         told = f"rolled back {how}: {', '.join(back.withdrawn)} withdrawn, {', '.join(back.restored)} restored"
         _moment(table, promotion, promotion.rolled_back_s, told)
     if served.in_a_row(GOOD):
-        _moment(table, promotion, served.since_s, f"version {GOOD} answers again")
+        _moment(table, promotion, served.since_s, f"the {NTH[GOOD]} version answers again")
     if not promotion.is_taken_back:
         table.add_row("", "it was not taken back by its watch", style="red")
     return table

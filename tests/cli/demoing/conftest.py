@@ -1,10 +1,11 @@
-"""Digits and a plan to judge: image n is full of n, version 1 knows it, version 2 says n + 1."""
+"""Digits and a plan to judge: image n is full of n, the first version knows it, the second says n + 1."""
 
 import numpy as np
 import pytest
 
 from chimera.cli.demoing import requests
-from chimera.cli.demoing.requests import GOOD, WORSE, Digits, Plan
+from chimera.cli.demoing.requests import Digits, Plan
+from chimera.cli.demoing.versions import GOOD, WORSE
 from tests.cli.demoing.records import DIGESTS
 
 LIMIT_BYTES = 100_000

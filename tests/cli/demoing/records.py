@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from chimera.cli.asking.results import Coordinates
-from chimera.cli.demoing.requests import GOOD, WORSE, Plan, Request
+from chimera.cli.demoing.requests import Plan, Request
+from chimera.cli.demoing.versions import GOOD, WORSE
 
 DIGESTS = {GOOD: "a" * 64, WORSE: "b" * 64}
 

@@ -14,6 +14,9 @@ import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from chimera.cli.demoing.versions import GOOD, WORSE
+
+REGISTERED = "first version registered"
 KEYS = {
     "requests",
     "results",
@@ -28,6 +31,8 @@ KEYS = {
     "tiers",
     "promotion",
     "rollback",
+    "training",
+    "audit",
 }
 
 
@@ -86,11 +91,12 @@ def require_good(file: Path, requests: int) -> None:
     assert told["throughput_rps"] > 0
     assert 0 < told["latency_ms"]["p50"] <= told["latency_ms"]["p95"] <= told["latency_ms"]["p99"]
     require_story(told)
+    require_kept(told)
 
 
 def require_story(told: dict[str, Any]) -> None:
     """Two verified versions; the worse one answered for a while, and was taken back by itself."""
-    for version in ("1", "2"):
+    for version in (GOOD, WORSE):
         verdicts = {one["tier"]: one["verdict"] for one in told["tiers"][version]}
         assert len(verdicts) == 9
         verified = {tier for tier, verdict in verdicts.items() if verdict == "verified"}
@@ -98,13 +104,28 @@ def require_story(told: dict[str, Any]) -> None:
         assert all(one["reason"] for one in told["tiers"][version] if one["tier"] not in verified)
     promotion, rollback = told["promotion"], told["rollback"]
     assert promotion["requests"] == promotion["results"] == sum(promotion["answered"].values())
-    assert promotion["answered"]["2"] > 0
-    assert promotion["right"]["1"] > 0.9 * promotion["answered"]["1"]
-    assert promotion["right"].get("2", 0) < 0.5 * promotion["answered"]["2"]
+    assert promotion["answered"][WORSE] > 0
+    assert promotion["right"][GOOD] > 0.9 * promotion["answered"][GOOD]
+    assert promotion["right"].get(WORSE, 0) < 0.5 * promotion["answered"][WORSE]
     assert rollback["is_automatic"]
     assert rollback["reason"]
-    assert rollback["restored"] == ["1"]
+    assert rollback["restored"] == [GOOD]
     assert 0 < promotion["visible_after_s"] < rollback["visible_after_s"]
+
+
+def require_kept(told: dict[str, Any]) -> None:
+    """Both runs are ranked, the second one's data have drifted; every request is a signed leaf."""
+    first, second = told["training"]["runs"]
+    assert (first["run_id"], second["run_id"]) == (GOOD, WORSE)
+    assert first["metrics"]["accuracy"] > 0.9
+    assert not first["drift"]
+    assert len(second["drift"]) > 30
+    assert {one["run_id"] for one in told["training"]["leaderboard"]} == {GOOD, WORSE}
+    audit = told["audit"]
+    assert audit["ok"]
+    assert audit["leaves"] == audit["signed"] == audit["witnessed"]
+    assert audit["leaves"] >= told["results"] + told["promotion"]["results"]
+    assert any(one.startswith(f"leaf {audit['altered']}: changed") for one in audit["faults"])
 
 
 def topics(kafka: str) -> list[str]:
@@ -122,12 +143,20 @@ def test_demo_that_is_kept_can_be_used_and_stopped(
     (folder,) = temporary.iterdir()
     config = {"CHIMERA_CONFIG": str(folder / "chimera.toml")}
     assert f"export CHIMERA_CONFIG={config['CHIMERA_CONFIG']}" in done.stdout
-    asked = run(temporary, "infer", "digits", "--input", str(folder / "digit.json"), **config)
+    asked = run(
+        temporary, "infer", "digits", "--input", str(folder / "data" / "digit.json"), **config
+    )
     assert asked.returncode == 0, asked.stderr
     shown = run(temporary, "watch", "--once", **config)
     assert "1 in the group" in shown.stdout, shown.stderr
     models = run(temporary, "models", "history", "digits", **config)
     assert "rollback" in models.stdout, models.stderr
+    ranked = run(temporary, "train", "leaderboard", "--metric", "accuracy", "--max", **config)
+    assert GOOD in ranked.stdout, ranked.stderr
+    counted = run(
+        temporary, "sql", "SELECT count() FROM inference_log", "--format", "tsv", **config
+    )
+    assert int(counted.stdout) >= 400, counted.stderr
     assert run(temporary, "down", **config).returncode == 0
 
 
@@ -135,9 +164,9 @@ def test_demo_that_is_kept_can_be_used_and_stopped(
 @pytest.mark.parametrize(
     ("number", "after", "is_kafka_its_own"),
     [
-        (signal.SIGINT, {"topics made"}, True),  # while versions are trained
-        (signal.SIGTERM, {"node ready", "version 1 registered"}, False),  # while one is compiled
-        (signal.SIGKILL, {"node ready", "version 1 registered"}, True),
+        (signal.SIGINT, {"topics made"}, True),  # while all processes start
+        (signal.SIGTERM, {"node ready", REGISTERED}, False),  # while a version is compiled
+        (signal.SIGKILL, {"node ready", REGISTERED}, True),
     ],
 )
 def test_demo_that_is_interrupted_leaves_no_process_and_no_topic(

@@ -28,8 +28,8 @@ def test_a_command_that_is_refused_ends_the_demo_with_the_reason(
             operator = Operator(stage.settings, kafka, lambda: None)
             with pytest.raises(DemoFailed, match=r"CompileModel: .*digits"):
                 await operator.compile(UNKNOWN, (), hear)
-            with pytest.raises(DemoFailed, match=r"DeployModel: .*digits"):
-                await operator.deploy(UNKNOWN)
+            with pytest.raises(DemoFailed, match=r"PromoteModel: .*digits"):
+                await operator.promote(UNKNOWN)
 
     asyncio.run(run())
 
@@ -43,7 +43,7 @@ def test_a_command_waits_no_longer_than_there_is_a_node(
     async def run() -> None:
         async with staged(server, kafka, prefix, tmp_path) as stage:
             operator = Operator(stage.settings, kafka, require_node)
-            for doing in (operator.compile("1", (), hear), operator.deploy("1")):
+            for doing in (operator.compile("1", (), hear), operator.promote("1")):
                 with pytest.raises(DemoFailed, match="the node ended"):
                     await doing
 

@@ -1,13 +1,16 @@
 """Which version answered: counted by digests, as answers come."""
 
-from chimera.cli.demoing.requests import GOOD, WORSE, Plan
+from chimera.cli.demoing.requests import Plan
 from chimera.cli.demoing.served import Served
+from chimera.cli.demoing.versions import GOOD, WORSE
 from tests.cli.demoing.records import DIGESTS, Told, published, result
+
+VERSIONS = {"1": GOOD, "2": WORSE}
 
 
 def answers(plan: Plan, versions: str) -> list[Told]:
     good = [one for one in published(plan).items() if one[1].code is None]
-    return [result(*one, version=name) for one, name in zip(good, versions, strict=False)]
+    return [result(*one, version=VERSIONS[name]) for one, name in zip(good, versions, strict=False)]
 
 
 def test_served_counts_what_has_come_since_it_began(plan: Plan) -> None:

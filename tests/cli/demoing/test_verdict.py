@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from chimera.cli.demoing.requests import GOOD, WORSE, Digits, Plan
+from chimera.cli.demoing.requests import Digits, Plan
 from chimera.cli.demoing.verdict import Verdict, judge
+from chimera.cli.demoing.versions import GOOD, WORSE
 from tests.cli.demoing.records import Sent, Told, letter, published, result
 
 
