@@ -54,7 +54,7 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     host, port = settings.observability.metrics_host, settings.observability.metrics_port
     expose(node.metrics.registry, host, port, "CHIMERA_OBSERVABILITY__METRICS_PORT")
     log = structlog.get_logger("chimera.node")
-    await node.start()
+    await asyncio.gather(node.start(), lasting.tell(settings, where, "node"))
     gc.freeze()  # what lives now lives for ever; records come and go by the thousand
     gc.set_threshold(GC_AFTER, 20, 100)
     gc.enable()

@@ -44,7 +44,7 @@ from chimera.schemas.training_events import (
     encode_event,
 )
 from chimera.stores.postgres import Database
-from chimera.stores.registry import training_runs
+from chimera.stores.registry import training_policies, training_runs
 from chimera.stores.registry.records import Tenant
 from chimera.stores.registry.training_runs import Ending, TrainingRun
 from chimera.workers.training.lines import Evaluated, Failed, Finished, Line, Order, Saved, Stepped
@@ -110,6 +110,7 @@ class Attendance:
             threads=self._config.loop.threads or of.threads,
             memory_bytes=of.memory_bytes,
             tell_s=of.tell_s,
+            mlflow_uri=training.mlflow_uri,
         )
 
     def _runs_dir(self) -> Path:
@@ -289,6 +290,9 @@ class Attendance:
                 await self._lost()
                 return
             await tell(connection, self._tenant, *told)
+            is_drift = any(isinstance(one, DriftFound) for one in told)
+            if is_drift and self._run.reason != "drift":  # else it has learnt from these data
+                await training_policies.alert(connection, self._run.model, self._run.run_id)
             if ending.stage is not None:
                 await releasing.send(connection, self._tenant, self._run, ending.stage, digest)
         self._office.metrics.ended(ending.state)

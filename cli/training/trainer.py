@@ -32,6 +32,7 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     from chimera.stores.postgres import Database
 
     where = bootstrap or find_bootstrap(settings)
+    await lasting.tell(settings, where, "trainer")
     async with Database(find_postgres(settings.postgres), settings.postgres) as database:
         agent = TrainingAgent(settings, where, database)
         host, port = settings.observability.metrics_host, settings.trainer.metrics_port

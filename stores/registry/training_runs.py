@@ -1,6 +1,6 @@
 """Training runs of one tenant: a queue with leases, and what came of each.
 
-    queued ── claim ── running ─┬─ finished ── register, compile, promote ── released, or withheld
+    queued ── claim ── running ─┬─ finished ── register, compile, (replay,) promote ── released, or withheld
       ▴                │        ├─ failed ────┐
       └── given back ──┴        └─ cancelled ─┴── resumed: queued again
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 State = Literal["queued", "running", "finished", "failed", "cancelled"]
 Until = Literal["registered", "compiled", "promoted"]
-Stage = Literal["register", "compile", "promote", "released", "withheld"]
+Stage = Literal["register", "compile", "replay", "promote", "released", "withheld"]
 
 _COLUMNS = (
     "run_id, trigger_id, trigger, model, actor, reason, priority, config, until, state, attempt, "
@@ -163,6 +163,15 @@ async def waiting(connection: "Connection") -> Waiting | None:
         "ORDER BY priority, queued_at, run_id LIMIT 1"
     )
     return None if row is None else Waiting(*row)
+
+
+async def first_to_replay(connection: "Connection") -> TrainingRun | None:
+    """The finished run of this tenant that has waited longest for its version's replay."""
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM training_runs WHERE stage = 'replay' "
+        "ORDER BY ended_at, run_id LIMIT 1"
+    )
+    return None if row is None else _run(row)
 
 
 async def claim(

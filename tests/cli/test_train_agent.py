@@ -18,6 +18,7 @@ from chimera.cli.main import app
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.cli.stack.child import Child
 from chimera.cli.stack.ports import HOST, free_port
+from tests.cli.letters import starts
 from tests.cli.places import Place
 from tests.cli.test_train import ORDER
 
@@ -67,6 +68,31 @@ def scraped() -> dict[str, float]:
         time.sleep(0.05)
 
 
+def test_policy_is_set_listed_shown_and_removed(agent: Path) -> None:
+    order = str(agent / "order.yaml")
+    model = f"line-{time.time_ns()}"
+    (agent / "order.yaml").write_text(ORDER.replace("name: line", f"name: {model}"))
+    train("allow", "--train")
+    timeout = ("--timeout", "100")
+    assert "either --on or --every" in train(
+        "submit", order, "--on", "drift", "--every", "6h", status=2
+    )
+    assert "none of: drift" in train("submit", order, "--on", "whim", status=2)
+    assert "interval_s" in train("submit", order, "--every", "5s", *timeout, status=1)
+    train("submit", order, "--every", "6h", *timeout)
+    train("submit", order, "--on", "drift", "--cool-down", "90m", "--policy", model, *timeout)
+    shown = train("policies", "show", f"{model}-schedule")
+    assert f"orders runs of {model} every 6h" in shown
+    assert "fired 0 times" in shown
+    assert f"{model} on drift, once in 90m at most" in train("policies", "show", model)
+    listed = train("policies")
+    for name in (model, f"{model}-schedule"):
+        assert name in listed
+        assert f"policy {name} is removed" in train("policies", "remove", name, *timeout)
+    assert "there is no policy" in train("policies", "remove", model, *timeout, status=1)
+    assert f"there is no policy {model}" in train("policies", "show", model, status=1)
+
+
 def test_run_is_ordered_listed_shown_cancelled_and_resumed(agent: Path) -> None:
     order = str(agent / "order.yaml")
     model = f"line-{time.time_ns()}"
@@ -94,3 +120,5 @@ def test_run_is_ordered_listed_shown_cancelled_and_resumed(agent: Path) -> None:
     assert f"run {run_id} of {model}: cancelled" in train("show", run_id)
     watched = train("watch", run_id, status=1)
     assert watched.count("queued by") == watched.count("cancelled by") == 2
+    where = [os.environ[f"CHIMERA_KAFKA__{name}"] for name in ("BOOTSTRAP", "TOPIC_PREFIX")]
+    assert starts(*where) == ["trainer"]
