@@ -33,7 +33,7 @@ from chimera.topics.catalogue import Catalogue, catalogue
 from tests.stores.content import KEY
 from tests.stores.places import Place, opened
 
-WITHIN_S = 15.0
+WITHIN_S = 60.0
 C = TypeVar("C", bound=Command)
 
 

@@ -21,6 +21,7 @@ class Transactions:
     """A broker's view of one transactional id: what was committed, by which of its producers."""
 
     opened: int = 0
+    refused: int = 0
     fenced: set[int] = field(default_factory=set[int])
     committed: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
@@ -40,6 +41,7 @@ class OneProducer:
 
     async def commit(self, produced: Sequence[Produced], next_offset: int) -> None:
         if self.number in self.broker.fenced:
+            self.broker.refused += 1
             raise Fenced("somebody opened the same id")
         self.broker.committed.append((self.number, next_offset))
 
@@ -63,6 +65,7 @@ def loop_of(
     broker: Transactions,
     fatal: list[str],
     *positions: int,
+    settings: Settings = QUICK,
     take_errors: Callable[[list[Error]], None] = lambda _: None,
 ) -> CommitLoop:
     return CommitLoop(
@@ -70,12 +73,18 @@ def loop_of(
         opened_at(*positions),
         broker.new,
         Composer(bench.shared.catalogue, 0),
-        settings=QUICK,
+        settings=settings,
         metrics=bench.shared.metrics,
         fatal=fatal.append,
         forget_deaths=lambda _: None,
         take_errors=take_errors,
     )
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():  # noqa: ASYNC110  # nothing announces it
+            await asyncio.sleep(0.002)
 
 
 def test_loop_fences_back_and_goes_on_from_what_is_committed() -> None:
@@ -84,9 +93,9 @@ def test_loop_fences_back_and_goes_on_from_what_is_committed() -> None:
     async def run() -> None:
         task = asyncio.create_task(loop_of(bench, broker, fatal, 2, 2).run())
         bench.put(Kafka(2), Kafka(3), start=0)
-        await asyncio.sleep(0.01)
+        await until(lambda: bench.executors.submitted)
         bench.answer(2, 3)
-        await asyncio.sleep(0.1)
+        await until(lambda: broker.committed)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -99,14 +108,14 @@ def test_loop_commits_nothing_for_a_lane_that_was_revoked_while_it_was_fenced() 
     bench, broker, fatal = Bench(), Transactions(fenced={1}), list[str]()
 
     async def run() -> None:
-        loop = loop_of(bench, broker, fatal, 0, 0)
+        loop = loop_of(bench, broker, fatal, 0, 0, settings=Settings())  # it waits for the news
         task = asyncio.create_task(loop.run())
         bench.put(Kafka(0), Kafka(1))
-        await asyncio.sleep(0.01)
+        await until(lambda: bench.executors.submitted)
         bench.answer(0, 1)
-        await asyncio.sleep(0.01)
-        await loop.finish(1.0)
-        await asyncio.wait_for(task, 1.0)
+        await until(lambda: broker.refused)
+        await loop.finish(10.0)
+        await asyncio.wait_for(task, 10.0)
 
     asyncio.run(run())
     assert (broker.opened, broker.committed, fatal) == (1, [], [])
@@ -118,16 +127,16 @@ def test_loop_reads_again_what_only_seemed_lost() -> None:
     async def run() -> None:
         task = asyncio.create_task(loop_of(bench, broker, fatal, 0, 1).run())
         bench.put(Kafka(0))
-        await asyncio.sleep(0.01)
+        await until(lambda: bench.executors.submitted)
         for _ in range(4):  # runs that were on their way when the lane looked for what is missing
             bench.put(Kafka(5), start=5)
         assert bench.lane.lost is not None
         bench.answer(0)
-        await asyncio.sleep(0.05)
-        assert bench.lane.lost is None and not bench.flow.paused
+        await until(lambda: bench.lane.lost is None)
+        assert not bench.flow.paused
         bench.put(Kafka(1), Kafka(5), start=1)
         bench.answer(1, 5)
-        await asyncio.sleep(0.05)
+        await until(lambda: len(broker.committed) == 2)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -142,11 +151,11 @@ def test_loop_halts_when_the_log_has_lost_requests() -> None:
     async def run() -> None:
         task = asyncio.create_task(loop_of(bench, broker, fatal, 0, 5).run())
         bench.put(Kafka(0))
-        await asyncio.sleep(0.01)
+        await until(lambda: bench.executors.submitted)
         for _ in range(4):
             bench.put(Kafka(5), start=5)
         bench.answer(0)
-        await asyncio.wait_for(task, 1.0)
+        await asyncio.wait_for(task, 10.0)
 
     asyncio.run(run())
     assert (broker.committed, fatal) == ([(1, 1)], [])
@@ -167,16 +176,14 @@ def test_loop_tells_errors_once_they_are_committed_and_no_failure_that_is_tried_
         loop = loop_of(bench, broker, fatal, 0, take_errors=take)
         task = asyncio.create_task(loop.run())
         bench.put(*map(Kafka, range(4)))
-        await asyncio.sleep(0.01)
+        await until(lambda: bench.executors.submitted)
         bench.answer(0)
         bench.fail(1, SchemaInvalid)
         bench.fail(2, ModelFailed, "none")  # for a retry topic
         bench.answer(3)
-        async with asyncio.timeout(5):
-            while not told:  # noqa: ASYNC110  # nothing announces it
-                await asyncio.sleep(0.01)
-        await loop.finish(1.0)
-        await asyncio.wait_for(task, 1.0)
+        await until(lambda: told)
+        await loop.finish(10.0)
+        await asyncio.wait_for(task, 10.0)
 
     asyncio.run(run())
     assert told == [("schema_invalid", "1", True, 1)]
