@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
+import psutil
 import pytest
 
 from chimera.cli.kafka.server import EmbeddedKafka
@@ -16,12 +17,21 @@ from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.stores import clickhouse, schema, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
 
+WORKER_BYTES = 1_700_000_000  # a broker, a Postgres, a ClickHouse, nodes and trainers
+MOST_WORKERS = 8
+
 # a thousand processes start here, and each would compile anew all that it imports
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 hypothesis.settings.register_profile("chimera", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("chimera")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two a core, since tests wait for as long as they compute, where there is memory for their servers."""
+    memory = psutil.virtual_memory().total // WORKER_BYTES
+    return max(2, min(2 * (os.cpu_count() or 1), memory, MOST_WORKERS))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

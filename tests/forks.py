@@ -5,8 +5,10 @@ on; what comes before that, tests of a real command line show (`tests/cli/test_m
 the demo's). `tests/test_forks.py`.
 """
 
+import ctypes
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,19 +17,16 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-IMPORTED = (
-    "chimera.cli.node",
-    "chimera.agents.node",
-    "chimera.cli.asking.asking",
-    "tests.agents.steering",
-    "tests.agents.training.stage",
-    "tests.agents.sequencing.places",
-)
+import chimera.agents.node
+import chimera.cli.asking.asking
+import chimera.cli.node  # noqa: F401  # whatever is forked has them
+
+BEFORE_FORKS = ["tests.forks", "tests.agents.sequencing.places", "tests.agents.training.stage"]
 POLL_S = 0.01
 FORKS = multiprocessing.get_context("forkserver")
 _lock = threading.Lock()  # an exit status comes once, to whoever asks first
 
-FORKS.set_forkserver_preload(list(IMPORTED))
+FORKS.set_forkserver_preload(BEFORE_FORKS)
 
 
 class Fork:
@@ -72,7 +71,7 @@ def run(
         try:
             code = process.wait(within_s)
         except BaseException:
-            os.killpg(process.pid, 9)
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
         told = [file.read_text() for file in files[1:]]
@@ -89,6 +88,8 @@ def _leads(pid: int) -> bool:
 
 def _become(arguments: Sequence[str], environment: Mapping[str, str], files: Sequence[str]) -> None:
     os.setsid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: tests that end leave nothing
     modes = (os.O_RDONLY, *[os.O_WRONLY | os.O_CREAT | os.O_APPEND] * 2)
     for number, (file, mode) in enumerate(zip(files, modes, strict=True)):
         opened = os.open(file, mode, 0o600)
