@@ -5,6 +5,9 @@ on; what comes before that, tests of a real command line show (`tests/cli/test_m
 the demo's). `tests/test_forks.py`.
 """
 
+# pyright: reportUnusedImport=false
+# (whatever is forked has what is imported here)
+
 import ctypes
 import multiprocessing
 import os
@@ -19,7 +22,7 @@ from pathlib import Path
 
 import chimera.agents.node
 import chimera.cli.asking.asking
-import chimera.cli.node  # noqa: F401  # whatever is forked has them
+import chimera.cli.node  # noqa: F401  # forks have all three
 
 BEFORE_FORKS = ["tests.forks", "tests.agents.sequencing.places", "tests.agents.training.stage"]
 POLL_S = 0.01
