@@ -1,11 +1,14 @@
 """Real engines for every test that needs one: Kafka, Postgres, ClickHouse; of this session's own, on free ports."""
 
 import asyncio
+import os
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
+import psutil
 import pytest
 
 from chimera.cli.kafka.server import EmbeddedKafka
@@ -14,8 +17,31 @@ from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.stores import clickhouse, schema, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
 
+WORKER_BYTES = 1_700_000_000  # a broker, a Postgres, a ClickHouse, nodes and trainers
+MOST_WORKERS = 8
+
+# a thousand processes start here, and each would compile anew all that it imports
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 hypothesis.settings.register_profile("chimera", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("chimera")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two a core, since tests wait for as long as they compute, where there is memory for their servers."""
+    memory = psutil.virtual_memory().total // WORKER_BYTES
+    return max(2, min(2 * (os.cpu_count() or 1), memory, MOST_WORKERS))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files go to whoever is free: first those that may take long, so that nobody is left with one."""
+    may_take_s: dict[Path, float] = {}
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        within_s = float(mark.args[0]) if mark is not None else 0.0
+        may_take_s[item.path] = max(within_s, may_take_s.get(item.path, 0.0))
+    items.sort(key=lambda item: -may_take_s[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@
 # (aiokafka ships no type information)
 
 import asyncio
-import multiprocessing
 import os
 import signal
 import uuid
@@ -32,10 +31,11 @@ from chimera.schemas.transparency.leaves import ActionTaken
 from chimera.stores.postgres import Database
 from chimera.topics import admin
 from chimera.topics.catalogue import Catalogue, catalogue
+from tests.forks import FORKS
 from tests.stores.content import KEY
 from tests.stores.places import Place, opened
 
-WITHIN_S = 15.0
+WITHIN_S = 60.0
 C = TypeVar("C", bound=Command)
 
 
@@ -107,9 +107,7 @@ class Stage:
 
     async def die(self, step: str) -> None:
         """A controller in a process that kills itself when it reaches the step."""
-        context = multiprocessing.get_context("forkserver")  # what they import is imported once
-        context.set_forkserver_preload([__name__])
-        child = context.Process(target=_play_until, args=(self.settings, self.dsn, step))
+        child = FORKS.Process(target=_play_until, args=(self.settings, self.dsn, step))
         child.start()
         await asyncio.to_thread(child.join)
         assert child.exitcode == -signal.SIGKILL

@@ -24,7 +24,7 @@ from chimera.schemas.model_events import CommandAnswered, ModelRolledBack
 from chimera.schemas.model_names import key
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.versions import Versions
-from tests.agents.steering import Stage, settings_of, staged, steered
+from tests.agents.steering import WITHIN_S, Stage, settings_of, staged, steered
 from tests.agents.test_compilation import sums
 from tests.stores.content import version_in
 from tests.stores.places import compiled, connected, verified
@@ -59,7 +59,7 @@ def play(server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path) -> P
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         while not holds():  # noqa: ASYNC110  # nothing announces it
             await asyncio.sleep(0.02)
 
@@ -281,12 +281,9 @@ def test_controller_tells_what_others_left_in_the_outbox(play: Play) -> None:
         async with steered(stage):
             change = Change("deploy", "by hand", version="1")
             await stage.place.registry.record_deployment("digits", change)
-            states = await stage.states()
-            for _ in range(100):
-                if states:
-                    break
-                await asyncio.sleep(0.05)
-                states = await stage.states()
+            async with asyncio.timeout(WITHIN_S):
+                while not (states := await stage.states()):  # noqa: ASYNC110  # nothing announces it
+                    await asyncio.sleep(0.05)
         assert [one.revision for one in states] == [1]
 
     play(work)

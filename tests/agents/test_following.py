@@ -132,7 +132,7 @@ def run(scenario: Callable[[Case], Awaitable[None]]) -> None:
     async def main() -> None:
         case = Case()
         try:
-            await asyncio.wait_for(scenario(case), 10)
+            await asyncio.wait_for(scenario(case), 60)
         finally:
             await case.following.stop()
 

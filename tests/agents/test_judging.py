@@ -90,7 +90,7 @@ def seen(
 
 async def judged(stage: Stage, count: int = 1) -> list[WatchJudged]:
     """Waits until so many watches were judged."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         while True:
             found = [one for one in await stage.events() if isinstance(one, WatchJudged)]
             if len(found) >= count:
@@ -294,7 +294,7 @@ def test_controller_killed_at_each_step_judges_each_watch_once(
                     await registry.record_deployment(
                         model, Change("deploy", "ada", version=version, watch=watch)
                     )
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WITHIN_S):
                 while len(await stage.states()) < 2 * len(models):  # noqa: ASYNC110  # nothing announces it
                     await asyncio.sleep(0.05)
         for model, step in zip(models, STEPS, strict=False):

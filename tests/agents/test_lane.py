@@ -135,10 +135,11 @@ def test_lane_drops_an_answer_that_comes_after_its_request_was_committed() -> No
 
 def test_lane_answers_what_nothing_answered_in_time() -> None:
     bench = Bench(decide_within_ms=1_000).open()
-    bench.put(Kafka(0))
     seconds, ms = now()
+    bench.put(Kafka(0))
     bench.lane.tick(seconds + 0.9, ms + 900)
     assert bench.decided() == []
+    seconds, ms = now()
     bench.lane.tick(seconds + 1.1, ms + 1_100)
     [(_, outcome)] = bench.lane.prefix(10)
     assert isinstance(outcome, Error) and outcome.code == "backend_unavailable"
@@ -146,14 +147,15 @@ def test_lane_answers_what_nothing_answered_in_time() -> None:
 
 def test_lane_lets_no_time_run_out_while_no_executor_lives() -> None:
     bench = Bench(decide_within_ms=1_000).open()
-    bench.put(Kafka(0))
     seconds, ms = now()
+    bench.put(Kafka(0))
     bench.executors.available = False
     for step in range(1, 31):
         bench.lane.tick(seconds + step * 0.1, ms + step * 100)
     bench.executors.available = True
     bench.lane.tick(seconds + 3.1, ms + 3_100)
     assert bench.decided() == []
+    seconds, ms = now()
     bench.lane.tick(seconds + 4.2, ms + 4_200)
     assert bench.decided() == [0]
 

@@ -173,7 +173,7 @@ def test_observations_reach_their_topic_and_a_broker_that_is_away_ends_nothing(
         found.take_report(report("1", requests=5))
         running = asyncio.create_task(found.run())
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not await holds():
                     assert not running.done()
                     await asyncio.sleep(0.05)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.settings import Settings
 from chimera.schemas.tensors import Array
 from chimera.workers.models import write_model
+from tests import forks
 
 READY_WITHIN_S = 90.0
 FAULT = 777.0
@@ -43,15 +43,8 @@ class Place:
         within_s: float = 90,
     ) -> subprocess.CompletedProcess[str]:
         """`chimera` with these arguments, and `text` on its standard input."""
-        return subprocess.run(
-            [sys.executable, "-m", "chimera.cli", *arguments],
-            env={**os.environ, **self.environment, **(settings or {})},
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=within_s,
-            input=text,
-        )
+        environment = {**os.environ, **self.environment, **(settings or {})}
+        return forks.run(arguments, environment, text, within_s)
 
     def node(self) -> Child:
         """Started and ready; stop it."""

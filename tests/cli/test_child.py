@@ -12,12 +12,12 @@ import pytest
 
 from chimera.cli.stack.child import Child
 
-SLEEP = [sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(600)"]
 DEAF = [*SLEEP[:2], "import signal; signal.signal(15, signal.SIG_IGN);" + SLEEP[2]]
 
 
 def awake(log_file: Path) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while "awake" not in (log_file.read_text() if log_file.exists() else ""):
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -25,7 +25,7 @@ def awake(log_file: Path) -> None:
 
 def test_child_ends_with_its_own_exit_code() -> None:
     child = Child([sys.executable, "-c", "raise SystemExit(70)"])
-    assert child.wait(10) == 70
+    assert child.wait(60) == 70
     assert child.exit_code == 70
 
 
@@ -33,7 +33,7 @@ def test_child_that_obeys_is_stopped_by_sigterm(tmp_path: Path) -> None:
     child = Child(SLEEP, log_file=tmp_path / "log")
     awake(tmp_path / "log")
     assert child.exit_code is None
-    assert child.stop(10) == -signal.SIGTERM
+    assert child.stop(60) == -signal.SIGTERM
 
 
 def test_child_that_does_not_listen_is_killed(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_child_gets_the_environment_and_appends_to_its_log(tmp_path: Path) -> No
     log_file = tmp_path / "log"
     log_file.write_text("before\n")
     command = [sys.executable, "-c", "import os; print(os.environ['CHIMERA_SAID'])"]
-    Child(command, log_file=log_file, environment={"CHIMERA_SAID": "a=b"}).wait(10)
+    Child(command, log_file=log_file, environment={"CHIMERA_SAID": "a=b"}).wait(60)
     assert log_file.read_text() == "before\na=b\n"
 
 
@@ -75,9 +75,9 @@ PARENT = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 from chimera.cli.stack.child import Child
-child = Child([sys.executable, "-c", "import time; time.sleep(60)"])
+child = Child([sys.executable, "-c", "import time; time.sleep(600)"])
 print(child.pid, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -90,7 +90,7 @@ def test_child_ends_when_its_parent_does(number: signal.Signals) -> None:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         parent.send_signal(number)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not ended(pid):
         assert time.monotonic() < until
         time.sleep(0.01)

@@ -44,7 +44,7 @@ def family(server: EmbeddedPostgres) -> list[psutil.Process]:
     return [first, *first.children(recursive=True)]
 
 
-def gone(processes: list[psutil.Process], within_s: float = 10) -> bool:
+def gone(processes: list[psutil.Process], within_s: float = 30) -> bool:
     until = time.monotonic() + within_s
     while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes):
         if time.monotonic() > until:
@@ -81,7 +81,7 @@ def test_kill_and_start_keep_port_secrets_and_rows(server: EmbeddedPostgres) -> 
     ask(server.owner_dsn, "CREATE TABLE kept AS SELECT 7 AS number")
     dsn, processes = server.dsn, family(server)
     server.kill()
-    assert gone(processes, within_s=2)
+    assert gone(processes)
     server.start()
     assert server.dsn == dsn
     assert ask(server.owner_dsn, "SELECT number FROM kept") == 7
@@ -93,12 +93,12 @@ def test_kill_ends_sessions_that_compute(server: EmbeddedPostgres) -> None:
     async def busy() -> None:
         connection = await asyncpg.connect(server.dsn)
         computing = asyncio.create_task(
-            connection.execute("SELECT sum(sqrt(a)) FROM generate_series(1, 1000000000) a")
+            connection.execute("SELECT sum(sqrt(a)) FROM generate_series(1, 10000000000) a")
         )
         await asyncio.sleep(0.5)
         processes = family(server)
         await asyncio.to_thread(server.kill)
-        assert gone(processes, within_s=1)
+        assert gone(processes)
         with pytest.raises((asyncpg.PostgresError, OSError)):
             await computing
         connection.terminate()

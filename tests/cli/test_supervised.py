@@ -15,7 +15,7 @@ def command(ready_file: Path, then: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-def eventually(claim: Callable[[], bool], node: Supervised, within_s: float = 10) -> None:
+def eventually(claim: Callable[[], bool], node: Supervised, within_s: float = 60) -> None:
     until = time.monotonic() + within_s
     while not claim():
         assert time.monotonic() < until
@@ -24,7 +24,7 @@ def eventually(claim: Callable[[], bool], node: Supervised, within_s: float = 10
 
 
 def test_node_is_ready_once_its_file_is_there(tmp_path: Path) -> None:
-    node = Supervised(command(tmp_path / "ready", "time.sleep(60)"), tmp_path / "ready")
+    node = Supervised(command(tmp_path / "ready", "time.sleep(600)"), tmp_path / "ready")
     node.start()
     eventually(lambda: node.state.ready, node)
     node.stop(5)
@@ -34,7 +34,7 @@ def test_node_is_ready_once_its_file_is_there(tmp_path: Path) -> None:
 def test_node_that_exits_with_70_is_started_again(tmp_path: Path) -> None:
     marker = tmp_path / "second"
     second = f"p = pathlib.Path({str(marker)!r}); "
-    then = second + "exists = p.exists(); p.touch(); time.sleep(60) if exists else sys.exit(70)"
+    then = second + "exists = p.exists(); p.touch(); time.sleep(600) if exists else sys.exit(70)"
     node = Supervised(command(tmp_path / "ready", then), tmp_path / "ready")
     node.start()
     first = node.state.pid

@@ -8,7 +8,7 @@ import pytest
 from tests.integration.chaos.broker import Broker
 from tests.integration.chaos.campaigns import SMOKE, SMOKE_CAMPAIGNS, Campaign
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 SEEDS = {campaign.name: seed for seed, campaign in enumerate(SMOKE_CAMPAIGNS)}
 
 

@@ -16,7 +16,7 @@ class Echo:
     """A broker that answers each request with itself, and remembers it."""
 
     def __init__(self) -> None:
-        self.seen: list[bytes] = []
+        self.seen: dict[bytes, float] = {}  # chunk -> when it came, on the monotonic clock
         self._listener = socket.create_server((HOST, 0))
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -36,7 +36,7 @@ class Echo:
         with connection:
             try:
                 while chunk := connection.recv(65_536):
-                    self.seen.append(chunk)
+                    self.seen[chunk] = time.monotonic()
                     connection.sendall(chunk)
             except ConnectionError:
                 return  # the proxy has reset it
@@ -45,7 +45,7 @@ class Echo:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(30)
 
 
 @pytest.fixture
@@ -66,10 +66,10 @@ def frame(api_key: int, text: bytes = b"hello") -> bytes:
 
 
 def connect(proxy: Proxy) -> socket.socket:
-    return socket.create_connection((HOST, proxy.port), timeout=5)
+    return socket.create_connection((HOST, proxy.port), timeout=30)
 
 
-def wait_for(broker: Echo, wanted: bytes, within_s: float = 3.0) -> bool:
+def wait_for(broker: Echo, wanted: bytes, within_s: float = 30.0) -> bool:
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         if wanted in broker.seen:
@@ -91,9 +91,10 @@ def test_proxy_delivers_a_held_request_after_its_client_has_gone(
     with connect(proxy) as client:
         client.sendall(frame(PRODUCE))
         assert client.recv(100) == frame(PRODUCE)
+        sent = time.monotonic()
         client.sendall(frame(END_TXN))
-    assert not wait_for(broker, frame(END_TXN), within_s=0.2)
     assert wait_for(broker, frame(END_TXN))
+    assert broker.seen[frame(END_TXN)] - sent >= 0.5
     assert proxy.rules[0].fired == 1
 
 
@@ -114,7 +115,7 @@ def test_proxy_loses_a_request(broker: Echo, proxy: Proxy) -> None:
         client.sendall(frame(PRODUCE))
         with pytest.raises(ConnectionResetError):
             client.recv(100)
-    assert broker.seen == []
+    assert not broker.seen
 
 
 def test_proxy_stalls_without_ending(proxy: Proxy) -> None:
@@ -125,7 +126,7 @@ def test_proxy_stalls_without_ending(proxy: Proxy) -> None:
         with pytest.raises(TimeoutError):
             client.recv(100)
         proxy.go_on()
-        client.settimeout(5)
+        client.settimeout(30)
         assert client.recv(100) == frame(PRODUCE)
 
 

@@ -229,7 +229,7 @@ def test_transaction_without_a_broker_ends_by_its_deadline(prefix: str) -> None:
             await producer.open()
             broker.kill()
             with pytest.raises(Undecided):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     await producer.commit(at.produced(b"lost"), at.topic, 0, Committed(1))
             await producer.close()
 

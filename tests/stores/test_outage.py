@@ -18,6 +18,7 @@ from tests.stores.places import opened, register
 
 PATIENT = PostgresSettings(pool_max=2, retry_for_ms=20_000)
 HASTY = PostgresSettings(pool_max=1, retry_for_ms=300, connect_timeout_ms=300)
+FULL = PostgresSettings(pool_max=1, retry_for_ms=300, connect_timeout_ms=1_000)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,7 @@ def test_start_without_a_server_gives_up_in_time(mortal: EmbeddedPostgres) -> No
 
 def test_a_full_pool_says_so(mortal: EmbeddedPostgres) -> None:
     async def run() -> None:
-        async with Database(mortal.dsn, HASTY) as database, database.platform():
+        async with Database(mortal.dsn, FULL) as database, database.platform():
             with pytest.raises(
                 PostgresUnavailable, match="all 1 connections were in use.*POOL_MAX"
             ):
@@ -126,11 +127,11 @@ def test_a_full_pool_says_so(mortal: EmbeddedPostgres) -> None:
 
 def test_a_statement_that_takes_too_long_is_told(mortal: EmbeddedPostgres) -> None:
     async def run() -> None:
-        settings = PostgresSettings(command_timeout_ms=100)
+        settings = PostgresSettings(command_timeout_ms=500)
         async with opened(mortal, settings) as place:
             with pytest.raises(PostgresUnavailable, match="lost inside|no answer"):
                 async with place.database.tenant(place.tenant.id) as connection:
-                    await connection.execute("SELECT pg_sleep(5)")
+                    await connection.execute("SELECT pg_sleep(60)")
             assert await place.registry.models() == []
 
     asyncio.run(run())

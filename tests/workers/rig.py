@@ -1,7 +1,7 @@
 """What tests of executors share: models to serve, requests to send, and a pool that remembers."""
 
 # pyright: reportPrivateUsage=false
-# (a pool tells nobody what its executors have in flight)
+# (a pool tells nobody what its executors have in flight, and what they are at)
 
 import asyncio
 import json
@@ -29,6 +29,7 @@ from chimera.workers.kinds import ONNX
 from chimera.workers.models import write_model
 from chimera.workers.pool import Pool
 from chimera.workers.reports import Report
+from chimera.workers.suspects import Doing
 
 HOSTILE = (sys.executable, "-P", str(Path(__file__).with_name("hostile_executor.py")))
 WITHIN_S = 30.0
@@ -227,6 +228,16 @@ class Rig:
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
+
+    async def computing(self, *offsets: int, lane: int = 1) -> None:
+        """Wait until an executor computes just these."""
+        async with asyncio.timeout(WITHIN_S):
+            while not any(  # noqa: ASYNC110  # nothing announces it
+                one._board.look().doing is Doing.COMPUTING
+                and one.suspects() == {lane: set(offsets)}
+                for one in self.pool._handles()
+            ):
+                await asyncio.sleep(0.005)
 
     def in_flight(self) -> tuple[int, int]:
         """Records and bytes that executors still have, as the pool counts them."""

@@ -123,7 +123,7 @@ def test_block_of_a_forgotten_lane_is_not_answered(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with Rig(tmp_path) as rig:
             rig.pool.submit_block(block([request((hostile.SLEEP, 1))] + [request((0, 1))] * 3))
-            await asyncio.sleep(0.1)
+            await rig.computing(0)
             rig.pool.forget(1)
             rig.pool.submit_block(block([request((0, 1))] * 3, lane=2))
             await rig.until(lambda: bool(rig.results))

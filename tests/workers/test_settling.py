@@ -42,7 +42,7 @@ class Woken:
         self.settling = Settling(claims, self._event.set, budget_bytes)
         self.found: dict[int, Request | RequestError] = {}
 
-    def collect(self, count: int, within_s: float = 10) -> bool:
+    def collect(self, count: int, within_s: float = 60) -> bool:
         end = time.monotonic() + within_s
         while len(self.found) < count and time.monotonic() < end:
             self._event.wait(0.05)

@@ -6,7 +6,6 @@ It is a hundred kills on a broker of its own, unless another number is given; th
 """
 
 import asyncio
-import multiprocessing
 import random
 import signal
 import sys
@@ -21,6 +20,7 @@ from chimera.schemas.transparency import checkpoints
 from chimera.schemas.transparency.leaves import RequestServed, decode_leaf
 from chimera.stores.checkpoint_file import CheckpointFile, head_of
 from tests.agents.sequencing.places import WITHIN_S, Place, die_at, play, sequencing, settings_of
+from tests.forks import FORKS
 
 STEPS = (
     "before_begin",
@@ -36,8 +36,6 @@ SPAN = 50  # requests of a segment
 
 def survive(settings: Settings, folder: Path, kills: int, seed: int) -> Counter[str]:
     """Kill so many, each at a step; then let one finish, and look. Returns the kills of each step."""
-    context = multiprocessing.get_context("forkserver")  # what they import is imported once
-    context.set_forkserver_preload([die_at.__module__])
     chance, done = random.Random(seed), Counter[str]()
 
     async def work(place: Place) -> None:
@@ -47,7 +45,7 @@ def survive(settings: Settings, folder: Path, kills: int, seed: int) -> Counter[
                 spans = [(start, start + SPAN), (start + SPAN, start + 2 * SPAN)]
                 await place.journal(partition, *spans)
             step, visit = STEPS[life % len(STEPS)], chance.randint(1, 2)
-            child = context.Process(
+            child = FORKS.Process(
                 target=die_at, args=(settings.model_dump_json().encode(), step, visit)
             )
             child.start()

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import psutil
 
+from tests.forks import Fork
 from tests.integration.chaos.background import Background
 
 CHIMERA = (sys.executable, "-c", "from chimera.cli.main import main; main()")
@@ -42,7 +43,7 @@ class Node:
         self.next_env: deque[Environment] = deque()  # fail-points of the following starts
         self._command = list(command)
         self._env = dict(env)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Fork | None = None
         self._started = 0.0
         self._log: IO[bytes] | None = None
         self._lock = threading.RLock()  # between a campaign and the supervisor's thread
@@ -59,9 +60,14 @@ class Node:
         self._log = self._log or self.log.open("ab")
         self._started = time.monotonic()
         self.wanted = True
+        environment = {**os.environ, **self._env, **extra}
+        if self.exits and self._command[:-1] == list(CHIMERA):  # begun anew, it need not import
+            nothing = Path(os.devnull)
+            self._process = Fork(self._command[-1:], environment, nothing, self.log, self.log)
+            return
         self._process = subprocess.Popen(
             self._command,
-            env={**os.environ, **self._env, **extra},
+            env=environment,
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
@@ -95,7 +101,7 @@ class Node:
                 except subprocess.TimeoutExpired:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
-            self.exits.append(process.returncode)
+            self.exits.append(process.wait())
 
     def close(self) -> None:
         self.stop()
@@ -109,9 +115,9 @@ class Node:
             process = self._process
             if not self.wanted or process is None or process.poll() is None:
                 return
-            if time.monotonic() - self._started < QUICK_EXIT_S and process.returncode > 0:
+            if time.monotonic() - self._started < QUICK_EXIT_S and process.wait() > 0:
                 time.sleep(PAUSE_S)
-            self.exits.append(process.returncode)
+            self.exits.append(process.wait())
             self._start()
 
     def executors(self) -> list[psutil.Process]:

@@ -1,14 +1,16 @@
-"""Small data sets, and runs on them."""
+"""Small data sets, and runs on them; whoever only orders runs imports no torch for it."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
-import pandas as pd
 
 from chimera.schemas.training_config import TrainingConfig
-from chimera.workers.training.run import Where
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chimera.workers.training.run import Where
 
 ALLOWED = (
     "chimera.workers.definitions.mlp:*",
@@ -40,12 +42,17 @@ def config(**changes: Any) -> TrainingConfig:
     return msgspec.convert(order, TrainingConfig)
 
 
-def where(runs: Path, run_id: str = "one") -> Where:
+def where(runs: Path, run_id: str = "one") -> "Where":
+    from chimera.workers.training.run import Where
+
     return Where(runs=runs, run_id=run_id, allowed=ALLOWED)
 
 
-def frame(rows: int = 40, seed: int = 0) -> pd.DataFrame:
+def frame(rows: int = 40, seed: int = 0) -> "pd.DataFrame":
     """Columns a, b, group and y."""
+    import numpy as np
+    import pandas as pd
+
     drawn = np.random.default_rng(seed)
     found = pd.DataFrame(drawn.standard_normal((rows, 2)), columns=["a", "b"])
     found["group"] = np.where(found["a"] > 0, "high", "low")
