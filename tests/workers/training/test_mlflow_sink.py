@@ -20,6 +20,11 @@ from chimera.workers.training.run import Where, train
 from tests.workers.training.places import config, where
 
 
+pytestmark = pytest.mark.filterwarnings(  # sqlalchemy, of mlflow's own tables
+    "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
+)
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("mlflow")
