@@ -19,7 +19,6 @@ from chimera.schemas.errors import ConfigurationError, TrainingAborted
 from chimera.workers.training.run import Where, train
 from tests.workers.training.places import config, where
 
-
 pytestmark = pytest.mark.filterwarnings(  # sqlalchemy, of mlflow's own tables
     "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
 )
