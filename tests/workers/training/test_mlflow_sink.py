@@ -1,5 +1,8 @@
 """A run in a real MLflow store: its parameters, curves, end; resumed it goes on; away, nothing waits."""
 
+# pyright: reportUnknownMemberType=false
+# (mlflow's functions are typed in part)
+
 import pytest
 
 pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
