@@ -83,7 +83,9 @@ def test_each_entry_point_resolves() -> None:
 def test_each_dependency_has_its_reason_and_an_upper_bound() -> None:
     """Tool stubs and a pinned version aside; a reason is the comment on the line."""
     text = (ROOT / "pyproject.toml").read_text("utf-8")
-    lines = re.findall(r'^(?:  |demo = \[|tensorrt = \[)"([^"]+)"(.*)$', text, re.MULTILINE)
+    lines = re.findall(
+        r'^(?:  |demo = \[|mlflow = \[|tensorrt = \[)"([^"]+)"(.*)$', text, re.MULTILINE
+    )
     assert len(lines) > 20
     assert [name for name, rest in lines if "#" not in rest] == []
     requirements = [name.split(";")[0] for name, _ in lines if not name.startswith("types-")]

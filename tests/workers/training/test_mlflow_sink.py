@@ -1,5 +1,8 @@
 """A run in a real MLflow store: its parameters, curves, end; resumed it goes on; away, nothing waits."""
 
+# pyright: reportUnknownMemberType=false
+# (mlflow's functions are typed in part)
+
 import pytest
 
 pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
@@ -18,6 +21,10 @@ from structlog.testing import capture_logs
 from chimera.schemas.errors import ConfigurationError, TrainingAborted
 from chimera.workers.training.run import Where, train
 from tests.workers.training.places import config, where
+
+pytestmark = pytest.mark.filterwarnings(  # sqlalchemy, of mlflow's own tables
+    "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
+)
 
 
 @pytest.fixture(scope="module")
