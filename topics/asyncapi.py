@@ -144,7 +144,7 @@ def _operations(catalogue: Catalogue, carried: dict[str, tuple[Message, ...]]) -
         "receiveModelState": operation("receive", state, "serve what it says"),
         "receiveModelObserved": operation("receive", observed, "judge versions under watch"),
         "receiveTrigger": operation(
-            "receive", catalogue.training_triggers, "train, cancel, resume", answered
+            "receive", catalogue.training_triggers, "train, cancel, resume, policies", answered
         ),
         "receiveJournalSegment": operation("receive", catalogue.journal, "make leaves, and rows"),
         "receiveAuditEvent": operation("receive", catalogue.audit_events, "make it a leaf"),

@@ -250,7 +250,7 @@ def _of_training(row: _Rows, lanes: int) -> dict[str, Any]:
         "training_triggers": row(
             "training.triggers",
             "the model's name",
-            "train, cancel, resume",
+            "train, cancel, resume, and policies that order runs",
             days=30,
             dead_letters=untrained,
         ),
@@ -258,7 +258,7 @@ def _of_training(row: _Rows, lanes: int) -> dict[str, Any]:
         "training_events": row(
             "training.events",
             "the run's id, or the trigger's",
-            "what became of triggers; a run's progress, its manifest, and its version's way",
+            "what became of triggers and policies; a run's progress, its manifest, its version's way",
             days=90,
         ),
         "training_samples": row(
