@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from chimera.cli.main import app
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.cli.stack.child import Child
-from tests.cli.letters import starts
 from chimera.cli.stack.ports import HOST, free_port
+from tests.cli.letters import starts
 from tests.cli.places import Place
 from tests.cli.test_train import ORDER
 
