@@ -8,8 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from chimera.schemas.settings import Settings
+
+START_AGAIN = 70  # another start may go better
 
 
 def begin(ready_file: Path | None) -> "Settings":
@@ -31,13 +35,20 @@ def begin(ready_file: Path | None) -> "Settings":
 async def tell(settings: "Settings", bootstrap: str, role: str) -> None:
     """To the audit log, that a process of this role begins, if its settings are new.
 
+    Where no broker takes it, the process ends, to be started again.
+
     Raises:
-        KafkaUnavailable: no broker takes it. ConfigurationError: a topic is missing.
+        ConfigurationError: a topic is missing.
     """
     from chimera.agents import starting
     from chimera.cli.models.actor import actor
+    from chimera.schemas.errors import KafkaUnavailable
 
-    await starting.begin(settings, bootstrap, role, actor())
+    try:
+        await starting.begin(settings, bootstrap, role, actor())
+    except KafkaUnavailable as error:
+        typer.echo(f"chimera {role}: {error}", err=True)
+        raise typer.Exit(START_AGAIN) from None
 
 
 def when_told(stop: Callable[[], object]) -> None:

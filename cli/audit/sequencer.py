@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from chimera.schemas.settings import Settings
 
 SETTING = "CHIMERA_AUDIT__KEY"
-START_AGAIN = 70
 
 
 def sequencer(
@@ -110,4 +109,4 @@ async def _serve(
         await sequencer.run(stop, lambda: lasting.ready(ready_file))
     except (ProducerError, KafkaUnavailable) as error:
         typer.echo(f"chimera sequencer: {error}", err=True)
-        raise typer.Exit(START_AGAIN) from None
+        raise typer.Exit(lasting.START_AGAIN) from None

@@ -83,7 +83,8 @@ def read(settings: Settings, topic: Topic) -> list[Any]:
 
 async def _written(arguments: Any, topic: str) -> Any:
     """Where each partition ends, with what is not decided."""
-    consumer = AIOKafkaConsumer(topic, **{**arguments, "isolation_level": "read_uncommitted"})
+    undecided: Any = {**arguments, "isolation_level": "read_uncommitted"}
+    consumer = AIOKafkaConsumer(topic, **undecided)
     await consumer.start()
     try:
         return await consumer.end_offsets(consumer.assignment())

@@ -93,6 +93,13 @@ def test_tenants_key_is_destroyed_only_when_asked_twice() -> None:
     assert [one.action for one in waiting()] == [KEY_CREATED, KEY_DESTROYED]
 
 
+def test_process_that_cannot_tell_of_its_start_is_to_be_started_again() -> None:
+    assert chimera("sequencer", "--make-key").exit_code == 0
+    away = {"KAFKA__BOOTSTRAP": f"127.0.0.1:{free_port()}", "KAFKA__REQUEST_TIMEOUT_MS": "300"}
+    ended = chimera("sequencer", **away)
+    assert (ended.exit_code, "no broker answers" in ended.stderr) == (70, True)
+
+
 def test_no_event_holds_a_secret() -> None:
     chimera("keys", "init")
     chimera("keys", "tenant", "acme")
