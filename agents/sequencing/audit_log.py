@@ -34,6 +34,7 @@ from chimera.topics.transactions import TransactionalProducer, require_features
 log = structlog.get_logger(__name__)
 
 CLIENT = "chimera-sequencer"
+FETCH_BYTES = 8 << 20  # of a partition; 1 MiB would be 12,000 leaves
 POLL_RECORDS = 512  # segments that wait in memory; each is a window of a lane
 
 
@@ -81,7 +82,9 @@ class AuditLog:
                 client, kafka.group, call_timeout_s=kafka.request_timeout_ms / 1000
             )
             self._producer = self._new_producer(client)
-            self._consumer = AIOKafkaConsumer(**self.arguments)
+            self._consumer = AIOKafkaConsumer(
+                **self.arguments, max_partition_fetch_bytes=FETCH_BYTES
+            )
             try:
                 await self._open()
                 yield self

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SETTING = "CHIMERA_AUDIT__KEY"
 START_AGAIN = 70
+SWITCH_S = 0.0005  # an answer of the broker waits so long while leaves are made, not Python's 5 ms
 
 
 def sequencer(
@@ -91,6 +92,7 @@ def _opened(settings: "Settings", bootstrap: str | None) -> "Sequencer":
 
 async def _serve(sequencer: "Sequencer", ready_file: Path | None) -> None:
     import asyncio
+    import sys
 
     from chimera.cli import lasting
     from chimera.schemas.errors import KafkaUnavailable
@@ -98,6 +100,7 @@ async def _serve(sequencer: "Sequencer", ready_file: Path | None) -> None:
 
     stop = asyncio.Event()
     lasting.when_told(stop.set)
+    sys.setswitchinterval(SWITCH_S)
     try:
         await sequencer.run(stop, lambda: lasting.ready(ready_file))
     except (ProducerError, KafkaUnavailable) as error:
