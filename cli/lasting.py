@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from chimera.schemas.settings import Settings
 
 
@@ -35,6 +37,26 @@ def when_told(stop: Callable[[], object]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+def scraped(registry: "CollectorRegistry", host: str, port: int | None, setting: str) -> None:
+    """Prometheus finds these metrics there; 0: a free port, None: nowhere.
+
+    Raises:
+        ConfigurationError: the port, which has this setting, is taken.
+    """
+    import structlog
+    from prometheus_client import start_http_server
+
+    from chimera.schemas.errors import ConfigurationError
+
+    if port is None:
+        return
+    try:
+        server, _ = start_http_server(port, host, registry)
+    except OSError as error:
+        raise ConfigurationError(f"{setting}: {error}") from None
+    structlog.get_logger(__name__).info("metrics", host=host, port=server.server_port)
 
 
 def ready(ready_file: Path | None) -> None:

@@ -42,12 +42,9 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     import structlog
 
     births = _births(settings)
-    from prometheus_client import start_http_server
-
     from chimera.agents.node import Node
     from chimera.cli import lasting
     from chimera.cli.stack.stack import find_bootstrap
-    from chimera.schemas.errors import ConfigurationError
 
     where = bootstrap or find_bootstrap(settings)
     node = Node(settings, where, births)
@@ -55,14 +52,8 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     lasting.when_told(stop.set)
     observability = settings.observability
     log = structlog.get_logger("chimera.node")
-    if observability.metrics_port is not None:
-        try:
-            server, _ = start_http_server(
-                observability.metrics_port, observability.metrics_host, node.metrics.registry
-            )
-        except OSError as error:
-            raise ConfigurationError(f"CHIMERA_OBSERVABILITY__METRICS_PORT: {error}") from None
-        log.info("metrics", host=observability.metrics_host, port=server.server_port)
+    host, port = observability.metrics_host, observability.metrics_port
+    lasting.scraped(node.metrics.registry, host, port, "CHIMERA_OBSERVABILITY__METRICS_PORT")
     await node.start()
     gc.freeze()  # what lives now lives for ever; records come and go by the thousand
     gc.set_threshold(GC_AFTER, 20, 100)

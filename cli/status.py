@@ -45,8 +45,8 @@ def _shown(state: "stack_state.StackState") -> str:
         own = f"process {state.postgres_pid}" if state.postgres_pid else "your own server"
         lines.append(f"  Postgres  {state.postgres}  {own}")
     processes = [("node", node) for node in state.nodes]
-    if state.warehouse is not None:
-        processes.append(("warehouse", state.warehouse))
+    beside = (("sequencer", state.sequencer), ("warehouse", state.warehouse))
+    processes += [(name, one) for name, one in beside if one is not None]
     for name, one in processes:
         restarts = f", started again {one.restarts} times" if one.restarts else ""
         told = "ready" if one.ready else "not ready"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chimera.schemas.settings import Settings
 
 SETTING = "CHIMERA_AUDIT__KEY"
+METRICS_PORT = "CHIMERA_AUDIT__METRICS_PORT"
 START_AGAIN = 70
 SWITCH_S = 0.0005  # an answer of the broker waits so long while leaves are made, not Python's 5 ms
 
@@ -22,6 +23,9 @@ def sequencer(
     bootstrap: str | None = typer.Option(None, help="Kafka's host:port; wins over the setting."),
     ready_file: Path | None = typer.Option(
         None, help="Written once it goes on from the last leaf."
+    ),
+    key_if_none: bool = typer.Option(
+        False, "--key-if-none", help="Make the log's key first, unless there is one."
     ),
     make_key: bool = typer.Option(
         False, "--make-key", help="Make the log's key, show its public half, and end."
@@ -36,7 +40,11 @@ def sequencer(
         if make_key:
             typer.echo(_make_key(settings))
             return
+        if key_if_none:
+            require_key(settings)
         opened = _opened(settings, bootstrap)
+        host = settings.observability.metrics_host
+        lasting.scraped(opened.metrics.registry, host, settings.audit.metrics_port, METRICS_PORT)
         import uvloop
 
         uvloop.run(_serve(opened, ready_file))

@@ -78,7 +78,7 @@ class Stack:
         self._registry = _registry(settings) if settings.stack.registry else None
         self._count = nodes
         self._nodes: list[Supervised] = []
-        self._beside: list[Supervised] = []  # what reads what nodes write
+        self._sequencer: Supervised | None = None
         self._lock: int | None = None
         self._written: StackState | None = None
 
@@ -136,9 +136,8 @@ class Stack:
         require_key(self.settings)
         ready_file = self.folder / "sequencer.ready"
         command = self._beside_command("sequencer", self.bootstrap, ready_file)
-        sequencer = Supervised(command, ready_file, name="sequencer")
-        sequencer.start()
-        self._beside.append(sequencer)
+        self._sequencer = Supervised(command, ready_file, name="sequencer")
+        self._sequencer.start()
 
     def watch(self, until: Callable[[], bool]) -> None:
         """Keep everything running until `until()`.
@@ -152,15 +151,16 @@ class Stack:
                 self._kafka.start()
             if self._registry is not None:
                 self._registry.watch()
-            for one in (*self._nodes, *self._beside):
-                one.watch()
+            for one in (*self._nodes, self._sequencer):
+                if one is not None:
+                    one.watch()
             self._watch_warehouse()
             self._write()
             time.sleep(_WATCH_EVERY_S)
 
     def stop(self) -> None:
         """End the nodes, then the servers; everything is gone when it returns."""
-        beside = [*self._beside, *([self._warehouse] if self._warehouse is not None else [])]
+        beside = [one for one in (self._sequencer, self._warehouse) if one is not None]
         for running in (self._nodes, beside):  # in this order: what they wrote is taken up
             for one in running:
                 one.ask_to_stop()
@@ -181,7 +181,8 @@ class Stack:
         nodes = tuple(node.state for node in self._nodes)
         warehouse = self._warehouse.state if self._warehouse is not None else None
         is_settled = warehouse is None or warehouse.ready or self._has_failed
-        beside = [one.state for one in self._beside]
+        sequencer = self._sequencer.state if self._sequencer is not None else None
+        read = () if sequencer is None else (sequencer,)
         kafka, registry = self._kafka, self._registry
         serve = (kafka is None or kafka.running) and (registry is None or registry.running)
         return StackState(
@@ -191,8 +192,9 @@ class Stack:
             postgres=registry.place if registry is not None else None,
             postgres_pid=registry.pid if registry is not None else None,
             nodes=nodes,
+            sequencer=sequencer,
             warehouse=warehouse,
-            ready=serve and all(one.ready for one in (*nodes, *beside)) and is_settled,
+            ready=serve and all(one.ready for one in (*nodes, *read)) and is_settled,
         )
 
     def _watch_warehouse(self) -> None:
