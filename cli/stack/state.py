@@ -47,8 +47,8 @@ def read(folder: Path) -> StackState | None:
         return None
     found = json.loads(_file(folder).read_text("utf-8"))
     nodes = tuple(NodeState(**node) for node in found.pop("nodes"))
-    beside = {name: _one(found.pop(name)) for name in ("sequencer", "warehouse")}
-    return StackState(nodes=nodes, **beside, **found)
+    sequencer, warehouse = (_one(found.pop(name)) for name in ("sequencer", "warehouse"))
+    return StackState(nodes=nodes, sequencer=sequencer, warehouse=warehouse, **found)
 
 
 def _one(told: dict[str, Any] | None) -> NodeState | None:
