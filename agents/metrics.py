@@ -1,81 +1,43 @@
 """What a node counts, for Prometheus. Names end in their unit; labels are few and bounded.
 
-What it counts of requests stands here; of models, `model_metrics.py`, of shadows, `shadow_metrics.py`.
+Of requests and executors it stands here; of lanes, `lanes/lane_metrics.py`; of models and shadows,
+`following/model_metrics.py` and `shadow_metrics.py`. `tests/integration/test_node.py` reads it.
 """
 
 from functools import partial
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from chimera.agents.following.model_metrics import ModelMetrics
 from chimera.agents.following.shadow_metrics import ShadowMetrics
+from chimera.agents.lanes.lane_metrics import SECONDS, LaneMetrics
 
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_BATCH = ["model", "version", "tier"]
 
 
 class Metrics:
     """One set of metrics on a registry of its own, so that two nodes can live in one test."""
 
-    def __init__(self) -> None:  # one table: a line or two for each metric
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
         counter = partial(Counter, registry=self.registry)
-        gauge = partial(Gauge, registry=self.registry)
-        histogram = partial(Histogram, registry=self.registry, buckets=_SECONDS)
+        histogram = partial(Histogram, registry=self.registry)
         self.requests = counter("chimera_requests", "Requests that entered a window", ["topic"])
-        self.outcomes = counter("chimera_outcomes", "Requests decided and visible", ["code"])
         self.batch_size = histogram(
-            "chimera_batch_size",
-            "Requests computed together",
-            ["model", "version", "tier"],
-            buckets=_SIZES,
+            "chimera_batch_size", "Requests computed together", _BATCH, buckets=_SIZES
         )
         self.compute_seconds = histogram(
-            "chimera_compute_seconds",
-            "One batch in its backend",
-            ["model", "version", "tier"],
+            "chimera_compute_seconds", "One batch in its backend", _BATCH, buckets=SECONDS
         )
         self.queue_seconds = histogram(
             "chimera_queue_seconds",
             "From a lane's window to the batch's start, oldest of each batch",
+            buckets=SECONDS,
         )
-        self.total_seconds = histogram(
-            "chimera_total_seconds",
-            "From the broker's append to the committed outcome, oldest of each transaction",
-        )
-        self.transaction_seconds = histogram(
-            "chimera_transaction_seconds",
-            "One commit of a lane",
-        )
-        self.transaction_stage_seconds = histogram(
-            "chimera_transaction_stage_seconds",
-            "Its stages: produce, offsets, end",
-            ["stage"],
-        )
-        self.window_records = gauge(
-            "chimera_window_records",
-            "Records read and not committed",
-            ["topic", "partition"],
-        )
-        self.deferred_records = gauge(
-            "chimera_deferred_records",
-            "Records that no executor may compute now: paused, or no tier of their model works",
-            ["topic", "partition"],
-        )
-        self.lag_records = gauge(
-            "chimera_consumer_lag_records",
-            "Records on the broker that are not committed",
-            ["topic", "partition"],
-        )
-        self.halted = gauge(
-            "chimera_lane_halted",
-            "1 while a lane waits for a command to resume",
-            ["topic", "partition"],
-        )
-        self.fences = counter("chimera_fences", "Lanes whose producer was fenced")
-        self.holes = counter("chimera_holes", "Runs that did not continue their lane")
         self.executor_restarts = counter(
             "chimera_executor_restarts", "Executors replaced", ["reason"]
         )
+        self.lanes = LaneMetrics(self.registry)
         self.models = ModelMetrics(self.registry)
         self.shadows = ShadowMetrics(self.registry)

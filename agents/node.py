@@ -80,7 +80,7 @@ class Node:
         }
         self._client = AIOKafkaClient(**self._arguments)
         self._attempts = Attempts(self.catalogue.attempts.name, self._arguments)
-        self._stages = Stages(self.metrics, failpoints.from_environment())
+        self._stages = Stages(self.metrics.lanes, failpoints.from_environment())
         self.pool = Pool(settings, self, births=births)
         self.metrics.models.budget_bytes.set(settings.serving.model_memory_bytes or 0)
         self._following = self._new_following() if settings.serving.follow else None
@@ -100,7 +100,7 @@ class Node:
             self.catalogue,
             self.pool,
             self,
-            self.metrics,
+            self.metrics.lanes,
             self._stages.visit,
             Journals(settings, self.catalogue).new if settings.journal.enabled else None,
         )
@@ -203,12 +203,13 @@ class Node:
         self._news.measure(self.pool.executors, self.pool.paused)
         consumer = self._consumer
         self.metrics.shadows.show_off(self.pool.dropped_shadows)
+        of_lanes = self.metrics.lanes
         for tp, lane in self._lanes.items():
-            self.metrics.window_records.labels(*tp).set(len(lane))
-            self.metrics.deferred_records.labels(*tp).set(lane.deferred)
+            of_lanes.window_records.labels(*tp).set(len(lane))
+            of_lanes.deferred_records.labels(*tp).set(lane.deferred)
             end = consumer.end_of(tp)
             if end is not None and lane.position is not None:
-                self.metrics.lag_records.labels(*tp).set(max(0, end - lane.position))
+                of_lanes.lag_records.labels(*tp).set(max(0, end - lane.position))
         self.metrics.models.hold(self.pool.executors, self.pool.holdings.take_evicted())
 
     # Lanes.
@@ -274,7 +275,7 @@ class Node:
             lambda: self._committing.new(where),
             Composer(self.catalogue, tp.partition, self.settings.commit.compression),
             settings=self.settings,
-            metrics=self.metrics,
+            metrics=self.metrics.lanes,
             fatal=self.fatal,
             forget_deaths=lambda offsets: self._forget_deaths(lane, offsets),
             take_errors=self._news.take_errors,

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from chimera.agents.journaling.journal import Journal
 from chimera.agents.lanes.cases import Cases
-from chimera.agents.metrics import Metrics
+from chimera.agents.lanes.lane_metrics import LaneMetrics
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import Block, Work
 from chimera.topics.catalogue import Catalogue
@@ -49,6 +49,6 @@ class Shared:
     catalogue: Catalogue
     executors: Executors
     flow: Flow
-    metrics: Metrics
+    metrics: LaneMetrics
     step: Callable[[str], None]
     new_journal: Callable[[str, int, Cases], Journal] | None = None  # None: none is written

@@ -17,14 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import machine, model
+from benchmarks import machine, model, reports
 from benchmarks.broker import Broker
 from benchmarks.contenders import Command, Contender, Place, node
-from benchmarks.environments import ROOT
 from benchmarks.published import Published
 from benchmarks.sitting import Sitting, summary
 from benchmarks.trial import Trial
@@ -132,21 +130,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=300_000, help="of a trial")
-    parser.add_argument("--json", type=Path, help="a file for the report")
-    parser.add_argument(
-        "--save", action="store_true", help="keep it as docs/results/dispatching.json"
-    )
+    reports.add_options(parser, "dispatching")
     given = parser.parse_args()
     found = run(given.rounds, given.requests, Console(stderr=True, style="dim", highlight=False))
-    found["command"] = (
-        f"python -m benchmarks.dispatching --save --rounds {given.rounds}"
-        f" --requests {given.requests}"
-    )
-    encoded = orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n"
-    if given.json:
-        given.json.write_bytes(encoded)
-    if given.save:
-        (ROOT / "docs" / "results" / "dispatching.json").write_bytes(encoded)
+    options = f"--rounds {given.rounds} --requests {given.requests}"
+    reports.write(found, "dispatching", options, given)
     show(found, Console())
 
 

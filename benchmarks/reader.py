@@ -165,7 +165,8 @@ class Reader:
     ) -> dict[str, Any]:
         """Read along; latencies of the ids that were due after the warm-up.
 
-        `keep`: a file for the times that each id was received at, NaN where it never was.
+        `keep`: a file for the times that each id's result was received and appended at: two rows,
+        NaN where it never was.
         """
         consumer = self._consumer({"fetch.wait.max.ms": 100, "fetch.min.bytes": 1})
         consumer.assign(
@@ -197,7 +198,7 @@ class Reader:
         used = (time.process_time() - cpu) / max(time.monotonic() - since, 1e-9)
         consumer.close()
         if keep is not None:
-            np.save(keep, received)
+            np.save(keep, np.stack((received, appended)))
         due = start + np.arange(wanted) / rate
         measured = slice(int(warmup_s * rate), None)
         return {

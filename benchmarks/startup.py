@@ -1,6 +1,6 @@
 """How soon a restarted node answers, on the tier that it serves with: ONNX Runtime's, and native code.
 
-    python -m benchmarks.startup [--save] [--rounds 5]
+    python -m benchmarks.startup [--rounds 5] [--json FILE] [--save]
 
 A request waits in Kafka while no node runs; time goes from the node's `exec` to its result under
 `read_committed`. The node follows `models.state`, and what it serves lies there from an earlier run,
@@ -29,8 +29,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import reports
 from benchmarks.broker import QUIET, Broker
-from benchmarks.environments import ROOT
 from benchmarks.machine import describe, headline
 from benchmarks.tiers import ALLOWED, write_digits
 from chimera.cli.kafka.server import EmbeddedKafka
@@ -264,16 +264,13 @@ def show(report: Report, console: Console) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--save", action="store_true", help="keep it as docs/results/startup.json")
+    reports.add_options(parser, "startup")
     parser.add_argument("--rounds", type=int, default=5, help="restarts of each tier")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="chimera-startup-") as folder, EmbeddedKafka() as kafka:
         report = run(Place(kafka.bootstrap, Path(folder)), given.rounds, Console(stderr=True))
-    report["command"] = f"python -m benchmarks.startup --save --rounds {given.rounds}"
+    reports.write(report, "startup", f"--rounds {given.rounds}", given)
     show(report, Console())
-    if given.save:
-        path = ROOT / "docs" / "results" / "startup.json"
-        path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 if __name__ == "__main__":

@@ -125,6 +125,11 @@ class TrainingSettings(Section):
         description="fsspec URL prefixes below which the data and the configurations lie that"
         " triggers may name, as file:///data/; empty: synthetic rows alone",
     )
+    mlflow_uri: str | None = Field(
+        default=None,
+        description="MLflow's tracking URI, which runs are told to as well; needs the extra mlflow."
+        " Credentials are in MLflow's own variables. Unset: to none",
+    )
 
 
 class TrainerSettings(Section):

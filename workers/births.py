@@ -48,13 +48,13 @@ class Births:
         """So many are going to be needed, as far as anybody can tell. Raises OSError."""
         self._ahead += (bear(entry) for _ in range(count))
 
-    def of(self, entry: Sequence[str]) -> Birth:
+    def of(self, entry: Sequence[str], niceness: int = 0) -> Birth:
         """One that was born ahead, else a new one. Raises OSError."""
         for one in self._ahead:
             if one.entry == tuple(entry) and one.process.poll() is None:
                 self._ahead.remove(one)
                 return one
-        return bear(entry)
+        return bear(entry, niceness)
 
     def end(self) -> None:
         """Those that nobody asked for."""
@@ -62,14 +62,14 @@ class Births:
             self._ahead.pop().end()
 
 
-def bear(entry: Sequence[str]) -> Birth:
-    """Start a process; it waits for its configuration. Raises OSError."""
+def bear(entry: Sequence[str], niceness: int = 0) -> Birth:
+    """Start a process that starts so nicely; it waits for its configuration. Raises OSError."""
     board = Board.create()
     ours, theirs = socket.socketpair()
     try:
         with theirs:
             enlarge(ours)
-            numbers = (theirs.fileno(), board.fileno, os.getpid())
+            numbers = (theirs.fileno(), board.fileno, os.getpid(), niceness)
             process = subprocess.Popen(
                 [*entry, *map(str, numbers)],
                 env=inheritable() | QUIET,

@@ -3,10 +3,11 @@
     configured ── models loaded ── Started ── loop: take frames, decode, queue, run the next batch
 
 It has one thread, and no Kafka client (of aiokafka only the parser of records), no event loop, no
-torch. It is started by `workers/handle.py` with a
-socket and a board, and ends when the node closes the socket or dies. Ctrl-C and SIGTERM are for the
-node to act on. What it cannot survive (a crash, a hang, memory) is the node's to notice; the board
-says who was at work. `tests/workers/test_pool.py` and `test_executor_deaths.py` run it.
+torch. `workers/births.py` starts it with a socket and a board, and it ends when the node closes the
+socket or dies. Beside another that answers it starts in a thread that gives way (`aside`). Ctrl-C
+and SIGTERM are for the node to act on. What it cannot survive (a crash, a hang, memory) is the
+node's to notice; the board says who was at work. `tests/workers/test_pool.py` and
+`test_executor_deaths.py` run it.
 """
 
 import ctypes
@@ -29,8 +30,9 @@ from chimera.schemas.errors import (
     ChimeraError,
     ConfigurationError,
 )
-from chimera.schemas.work import Started
+from chimera.schemas.work import Loaded, Started
 from chimera.workers import frames
+from chimera.workers.aside import aside
 from chimera.workers.backends.protocol import DeviceLost, Loader
 from chimera.workers.batching import Policy
 from chimera.workers.claims import Claims
@@ -68,7 +70,7 @@ def main(
     """
     started_ns = time.monotonic_ns()
     gc.disable()  # until it has started: libraries and models are there to stay
-    link_fileno, board_fileno, node_pid = map(int, arguments)
+    link_fileno, board_fileno, node_pid, niceness = map(int, arguments)
     _end_with(node_pid)
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
@@ -77,9 +79,9 @@ def main(
     board = Board(board_fileno)
     with Link(socket.socket(fileno=link_fileno)) as link:
         board.beat()
-        prepare()
+        aside(prepare, niceness)
         try:
-            _start(link, board, make_loader, started_ns).serve()
+            _start(link, board, make_loader, started_ns, niceness).serve()
         except Closed:
             return 0
         except DeviceLost as error:
@@ -94,7 +96,32 @@ def main(
     return 0
 
 
-def _start(link: Link, board: Board, make_loader: MakeLoader, started_ns: int) -> Loop:
+def _start(
+    link: Link, board: Board, make_loader: MakeLoader, started_ns: int, niceness: int
+) -> Loop:
+    configuration = _configured(link, board)
+    slot = configuration.slot
+    if configuration.threads > 1:
+        niceness = 0  # libraries start their own threads then, which would stay as nice
+    make = partial(_make_loop, configuration, link, board, make_loader)
+    try:
+        loop, loaded = aside(make, niceness)
+    except ConfigurationError as error:
+        failed = Started(slot, os.getpid(), 0, failed=f"executor {slot}: {error}")
+        link.send(frames.frame(Kind.STARTED, msgspec.json.encode(failed)))
+        raise
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_AFTER, 20, 100)
+    gc.enable()
+    start_ms = (time.monotonic_ns() - started_ns) // 1_000_000
+    report = Started(slot, os.getpid(), start_ms, loaded)
+    link.send(frames.frame(Kind.STARTED, msgspec.json.encode(report)))
+    return loop
+
+
+def _configured(link: Link, board: Board) -> Configuration:
+    """What the node says, once it does; the process is as it says."""
     configured = None
     while configured is None:
         board.beat()
@@ -108,25 +135,24 @@ def _start(link: Link, board: Board, make_loader: MakeLoader, started_ns: int) -
         resource.setrlimit(
             resource.RLIMIT_AS, (configuration.memory_bytes, configuration.memory_bytes)
         )
-    slot = configuration.slot
-    try:
-        loader = make_loader(configuration.device, configuration.threads, configuration.definitions)
-        claims = Claims(
-            configuration.claim_prefixes,
-            configuration.max_claim_bytes,
-            configuration.claim_timeout_ms / 1000,
-        )
-    except ConfigurationError as error:
-        failed = Started(slot, os.getpid(), 0, failed=f"executor {slot}: {error}")
-        link.send(frames.frame(Kind.STARTED, msgspec.json.encode(failed)))
-        raise
-    default = Policy(configuration.max_batch_size, configuration.max_queue_delay_us)
+    return configuration
+
+
+def _make_loop(
+    configuration: Configuration, link: Link, board: Board, make_loader: MakeLoader
+) -> tuple[Loop, tuple[Loaded, ...]]:
+    """The loop, its models loaded and warm, and what to tell of each."""
+    loader = make_loader(configuration.device, configuration.threads, configuration.definitions)
+    claims = Claims(
+        configuration.claim_prefixes,
+        configuration.max_claim_bytes,
+        configuration.claim_timeout_ms / 1000,
+    )
     orders = configuration.orders
-    found = find_placed(orders.placements) if orders else find(Path(configuration.models_dir))
     repertoire, loaded = load(
-        found,
+        find_placed(orders.placements) if orders else find(Path(configuration.models_dir)),
         loader,
-        default,
+        Policy(configuration.max_batch_size, configuration.max_queue_delay_us),
         board,
         configuration.left_out,
         configuration.dispatch,
@@ -137,17 +163,9 @@ def _start(link: Link, board: Board, make_loader: MakeLoader, started_ns: int) -
     computation = Computation(board, configuration.max_result_bytes)
     ledger = None
     if configuration.tenant_keys_dir is not None:
-        ledger = Ledger(slot, TenantKeys(Path(configuration.tenant_keys_dir)))
+        ledger = Ledger(configuration.slot, TenantKeys(Path(configuration.tenant_keys_dir)))
     settling = Settling(claims, link.wake)
-    loop = Loop(link, board, repertoire, computation, settling, configuration, ledger)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_AFTER, 20, 100)
-    gc.enable()
-    start_ms = (time.monotonic_ns() - started_ns) // 1_000_000
-    report = Started(slot, os.getpid(), start_ms, loaded)
-    link.send(frames.frame(Kind.STARTED, msgspec.json.encode(report)))
-    return loop
+    return Loop(link, board, repertoire, computation, settling, configuration, ledger), loaded
 
 
 def _end_with(node_pid: int) -> None:
@@ -197,10 +215,11 @@ def _onnx_loader(device: str, threads: int, definitions: tuple[str, ...]) -> Loa
     return OnnxLoader(device, threads, definitions)
 
 
+def run(arguments: list[str]) -> int:
+    """An executor without torch; see `main`."""
+    return main(arguments, _onnx_loader, _import_libraries)
+
+
 def _import_libraries() -> None:
     """While the node finds out what to load."""
     importlib.import_module("chimera.workers.backends.loaders")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:], _onnx_loader, _import_libraries))

@@ -12,8 +12,9 @@ from chimera.schemas.placements import Orders, Placement
 from chimera.schemas.tiers import BY_NAME
 from chimera.workers.dispatching.tier_order import Measured, order
 
-ONNX = (sys.executable, "-P", "-m", "chimera.workers.executor")
-TORCH = (sys.executable, "-P", "-m", "chimera.workers.torch_executor")
+_START = (sys.executable, "-P", "-m", "chimera.workers.start")
+ONNX = (*_START, "chimera.workers.executor")
+TORCH = (*_START, "chimera.workers.torch_executor")
 
 
 def entry(orders: Orders | None, device: str) -> Sequence[str]:

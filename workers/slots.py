@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import structlog
 
 from chimera.schemas.work import Started
+from chimera.workers.aside import BESIDE
 from chimera.workers.births import Births
 from chimera.workers.configuration import Configuration
 from chimera.workers.deaths import RETIRED
@@ -82,7 +83,7 @@ class Slot:
         superseded: asyncio.Event | None = None,
     ) -> Handle | None:
         """Start a successor; None: it did not get as far as that, also since it was superseded."""
-        handle = await self._spawn(configuration)
+        handle = await self._spawn(configuration, BESIDE if self.current else 0)
         if handle is None:
             return None
         ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(handle.ended.wait())]
@@ -111,9 +112,9 @@ class Slot:
         if self.current is not None:
             self.current.kill(RETIRED)
 
-    async def _spawn(self, configuration: Configuration) -> Handle | None:
+    async def _spawn(self, configuration: Configuration, niceness: int = 0) -> Handle | None:
         try:
-            birth = self._births.of(self._entry(configuration))
+            birth = self._births.of(self._entry(configuration), niceness)
         except OSError as error:
             log.error("executor_not_spawned", slot=self.name, reason=str(error))
             self._failures += 1

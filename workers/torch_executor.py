@@ -5,8 +5,6 @@ only while a version that it holds is fastest in a torch tier, or verified in no
 `tests/workers/test_torch_executor.py` runs it.
 """
 
-import sys
-
 from chimera.workers import executor
 from chimera.workers.backends.protocol import Loader
 
@@ -17,5 +15,6 @@ def _torch_loader(device: str, threads: int, definitions: tuple[str, ...]) -> Lo
     return TorchLoader(device, threads, definitions)
 
 
-if __name__ == "__main__":
-    raise SystemExit(executor.main(sys.argv[1:], _torch_loader))
+def run(arguments: list[str]) -> int:
+    """An executor with torch; see `executor.main`."""
+    return executor.main(arguments, _torch_loader)

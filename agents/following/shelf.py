@@ -1,12 +1,14 @@
 """A state's versions, laid out on this machine: brought once, then known.
 
-Bringing blocks, so it is done in a thread. What was laid out, its signature checked, is known again
-by its digest and its tiers, so that nobody waits for a disk to go back to it. A shadow that cannot
-be had is left out. `tests/agents/test_following.py`; with real files `tests/stores/test_layout.py`.
+Bringing blocks, and takes a processor, so it is done in a thread that gives way. What was laid out,
+its signature checked, is known again by its digest and its tiers, so that nobody waits for a disk to
+go back to it. A shadow that cannot be had is left out. `tests/agents/test_following.py`; with real
+files `tests/stores/test_layout.py`.
 """
 
 import asyncio
 from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,6 +17,7 @@ from chimera.agents.following.roster import Served, Wanted, versions
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.model_state import ModelState, ShadowVersion, Tiers
 from chimera.schemas.placements import Placement
+from chimera.workers.aside import aside
 
 if TYPE_CHECKING:
     from chimera.stores.layout import Layout
@@ -36,7 +39,7 @@ class Shelf:
             ModelRefused: nobody trusted vouches for it, or a tier that is none.
             ArtifactMissing, ArtifactDamaged, ArtifactsUnavailable. OSError: the disk failed.
         """
-        return Served(state, await asyncio.to_thread(self._place, state))
+        return Served(state, await asyncio.to_thread(aside, partial(self._place, state)))
 
     def known(self, state: ModelState, among: Collection[Placement]) -> Served:
         """The same without bringing anything: its versions that are known, and are `among` these."""

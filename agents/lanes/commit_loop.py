@@ -19,6 +19,7 @@ import structlog
 
 from chimera.agents.lanes.committers import Committer
 from chimera.agents.lanes.lane import Lane
+from chimera.agents.lanes.lane_metrics import LaneMetrics
 from chimera.agents.lanes.outcomes import (
     Composer,
     Entry,
@@ -29,7 +30,6 @@ from chimera.agents.lanes.outcomes import (
     count_of,
     end_of,
 )
-from chimera.agents.metrics import Metrics
 from chimera.schemas.errors import ChimeraError
 from chimera.schemas.settings import Settings
 from chimera.topics.producers import Fenced
@@ -63,7 +63,7 @@ class CommitLoop:
         compose: Composer,
         *,
         settings: Settings,
-        metrics: Metrics,
+        metrics: LaneMetrics,
         fatal: Callable[[str], None],
         forget_deaths: Callable[[list[int]], None],
         take_errors: Callable[[list[Error]], None],

@@ -94,21 +94,28 @@ class Run:
     def block(self, lane: int, least_records: int, *, search: bool) -> Block | None:
         """The run as a block of that lane; None if it has to be read here, or is too small.
 
-        Headers on its last record tell that others have some, too, as a producer's records mostly
-        do; `search`: look for a deadline everywhere, at 0.3 us a record.
+        `search`: also where its lane has to look for deadlines, at 0.3 us a record.
         """
         raw = self._raw
         if (
             self.count < least_records
             or self._records is not None
-            or self._is_compressed
-            or raw[-1] != 0  # the number of its last record's headers, or the last byte of one
-            or (search and _DEADLINE in bytes(raw))
+            or self._may_show_headers(search=search)
         ):
             return None
         return Block(
             lane, self.topic, self.partition, self.offset, self.next, self.count, self.first_ms, raw
         )
+
+    def _may_show_headers(self, *, search: bool) -> bool:
+        """Headers of the last record tell that others have some, as a producer's mostly do.
+
+        What is compressed shows none, to whoever does not unpack it.
+        """
+        if self._is_compressed:
+            return search
+        last = self._raw[-1]  # the number of its last record's headers, or the last byte of one
+        return last != 0 or (search and _DEADLINE in bytes(self._raw))
 
 
 class Fetched:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from chimera.agents.metrics import Metrics
+from chimera.agents.lanes.lane_metrics import LaneMetrics
 
 _STAGE_ENDS = {
     "after_produce": "produce",
@@ -15,7 +15,7 @@ _STAGE_ENDS = {
 class Stages:
     """Gives each producer a clock of its own; all visit the same fail-points."""
 
-    def __init__(self, metrics: Metrics, visit: Callable[[str], None]) -> None:
+    def __init__(self, metrics: LaneMetrics, visit: Callable[[str], None]) -> None:
         self.visit = visit
         self._seconds = metrics.transaction_stage_seconds
 

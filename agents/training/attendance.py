@@ -108,6 +108,7 @@ class Attendance:
             threads=self._config.loop.threads or of.threads,
             memory_bytes=of.memory_bytes,
             tell_s=of.tell_s,
+            mlflow_uri=training.mlflow_uri,
         )
 
     def _runs_dir(self) -> Path:

@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from chimera.agents.journaling.journal import Journal
 from chimera.agents.lanes.cases import Cases
 from chimera.agents.lanes.fetched import Fetched, Run
 from chimera.agents.lanes.lane import Lane
+from chimera.agents.lanes.lane_metrics import LaneMetrics
 from chimera.agents.lanes.outcomes import end_of
-from chimera.agents.metrics import Metrics
 from chimera.agents.shared import Shared
 from chimera.schemas.batches import Encoded, encode
 from chimera.schemas.errors import REQUEST_ERRORS, RequestError
@@ -89,7 +90,7 @@ class Bench:
             catalogue(self.settings),
             self.executors,
             self.flow,
-            Metrics(),
+            LaneMetrics(CollectorRegistry()),
             self.steps.append,
             None if keys_dir is None else self._new_journal,
         )

@@ -14,6 +14,9 @@ from chimera.topics.producers import Committed, Fenced, Produced
 from tests.agents.lanes import Bench, Kafka
 
 QUICK = Settings(kafka=KafkaSettings(heartbeat_interval_ms=20))
+PATIENT = Settings(
+    kafka=KafkaSettings(heartbeat_interval_ms=20_000)
+)  # waits that long for a revocation
 
 
 @dataclass
@@ -23,6 +26,7 @@ class Transactions:
     opened: int = 0
     fenced: set[int] = field(default_factory=set[int])
     committed: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    refused: int = 0
 
     def new(self) -> Committer:
         return OneProducer(self)
@@ -40,6 +44,7 @@ class OneProducer:
 
     async def commit(self, produced: Sequence[Produced], next_offset: int) -> None:
         if self.number in self.broker.fenced:
+            self.broker.refused += 1
             raise Fenced("somebody opened the same id")
         self.broker.committed.append((self.number, next_offset))
 
@@ -63,6 +68,7 @@ def loop_of(
     broker: Transactions,
     fatal: list[str],
     *positions: int,
+    settings: Settings = QUICK,
     take_errors: Callable[[list[Error]], None] = lambda _: None,
 ) -> CommitLoop:
     return CommitLoop(
@@ -70,12 +76,18 @@ def loop_of(
         opened_at(*positions),
         broker.new,
         Composer(bench.shared.catalogue, 0),
-        settings=QUICK,
+        settings=settings,
         metrics=bench.shared.metrics,
         fatal=fatal.append,
         forget_deaths=lambda _: None,
         take_errors=take_errors,
     )
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110  # nothing announces it
+            await asyncio.sleep(0.001)
 
 
 def test_loop_fences_back_and_goes_on_from_what_is_committed() -> None:
@@ -84,9 +96,9 @@ def test_loop_fences_back_and_goes_on_from_what_is_committed() -> None:
     async def run() -> None:
         task = asyncio.create_task(loop_of(bench, broker, fatal, 2, 2).run())
         bench.put(Kafka(2), Kafka(3), start=0)
-        await asyncio.sleep(0.01)
+        await until(lambda: bench.lane.position is not None)
         bench.answer(2, 3)
-        await asyncio.sleep(0.1)
+        await until(lambda: broker.committed)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -99,14 +111,14 @@ def test_loop_commits_nothing_for_a_lane_that_was_revoked_while_it_was_fenced() 
     bench, broker, fatal = Bench(), Transactions(fenced={1}), list[str]()
 
     async def run() -> None:
-        loop = loop_of(bench, broker, fatal, 0, 0)
+        loop = loop_of(bench, broker, fatal, 0, 0, settings=PATIENT)
         task = asyncio.create_task(loop.run())
         bench.put(Kafka(0), Kafka(1))
-        await asyncio.sleep(0.01)
+        await until(lambda: bench.lane.position is not None)
         bench.answer(0, 1)
-        await asyncio.sleep(0.01)
+        await until(lambda: broker.refused)
         await loop.finish(1.0)
-        await asyncio.wait_for(task, 1.0)
+        await asyncio.wait_for(task, 10.0)
 
     asyncio.run(run())
     assert (broker.opened, broker.committed, fatal) == (1, [], [])
@@ -118,16 +130,15 @@ def test_loop_reads_again_what_only_seemed_lost() -> None:
     async def run() -> None:
         task = asyncio.create_task(loop_of(bench, broker, fatal, 0, 1).run())
         bench.put(Kafka(0))
-        await asyncio.sleep(0.01)
+        await until(lambda: bench.lane.position is not None)
         for _ in range(4):  # runs that were on their way when the lane looked for what is missing
             bench.put(Kafka(5), start=5)
         assert bench.lane.lost is not None
         bench.answer(0)
-        await asyncio.sleep(0.05)
-        assert bench.lane.lost is None and not bench.flow.paused
+        await until(lambda: bench.lane.lost is None and not bench.flow.paused)
         bench.put(Kafka(1), Kafka(5), start=1)
         bench.answer(1, 5)
-        await asyncio.sleep(0.05)
+        await until(lambda: len(broker.committed) == 2)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -142,11 +153,11 @@ def test_loop_halts_when_the_log_has_lost_requests() -> None:
     async def run() -> None:
         task = asyncio.create_task(loop_of(bench, broker, fatal, 0, 5).run())
         bench.put(Kafka(0))
-        await asyncio.sleep(0.01)
+        await until(lambda: bench.lane.position is not None)
         for _ in range(4):
             bench.put(Kafka(5), start=5)
         bench.answer(0)
-        await asyncio.wait_for(task, 1.0)
+        await asyncio.wait_for(task, 10.0)
 
     asyncio.run(run())
     assert (broker.committed, fatal) == ([(1, 1)], [])
@@ -167,16 +178,14 @@ def test_loop_tells_errors_once_they_are_committed_and_no_failure_that_is_tried_
         loop = loop_of(bench, broker, fatal, 0, take_errors=take)
         task = asyncio.create_task(loop.run())
         bench.put(*map(Kafka, range(4)))
-        await asyncio.sleep(0.01)
+        await until(lambda: bench.lane.position is not None)
         bench.answer(0)
         bench.fail(1, SchemaInvalid)
         bench.fail(2, ModelFailed, "none")  # for a retry topic
         bench.answer(3)
-        async with asyncio.timeout(5):
-            while not told:  # noqa: ASYNC110  # nothing announces it
-                await asyncio.sleep(0.01)
+        await until(lambda: told)
         await loop.finish(1.0)
-        await asyncio.wait_for(task, 1.0)
+        await asyncio.wait_for(task, 10.0)
 
     asyncio.run(run())
     assert told == [("schema_invalid", "1", True, 1)]

@@ -110,7 +110,7 @@ def test_run_of_many_plain_records_can_go_on_unread() -> None:
     "raw",
     [
         batch(0, MANY - 1),
-        batch(0, MANY, compression="snappy"),
+        batch(0, MANY, compression="snappy", head=b"\2" + headers.header(headers.DEADLINE, b"1")),
         batch(0, 40, head=b"\2" + headers.header(headers.DEADLINE, b"1")) + batch(40, 40),
         batch(0, 40) + batch(40, 40, head=b"\2" + headers.header("any", b"1")),
     ],
@@ -120,6 +120,13 @@ def test_run_that_its_lane_has_to_read_is_no_block(raw: bytes) -> None:
     (run,) = runs(Fetched("requests", 0, 0, raw))
     assert run.block(LANE, MANY, search=True) is None
     assert len(run.records) == run.count
+
+
+def test_compressed_run_goes_on_unread_while_its_lane_looks_for_no_deadline() -> None:
+    (run,) = runs(Fetched("requests", 0, 0, batch(0, MANY, compression="zstd")))
+    block = run.block(LANE, MANY, search=False)
+    assert block is not None and len(stored.parse(block.raw)) == MANY
+    assert run.block(LANE, MANY, search=True) is None
 
 
 def test_run_that_begins_inside_a_batch_is_no_block() -> None:

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.conn import AIOKafkaConnection
 from confluent_kafka import admin as confluent_admin
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.schemas.errors import KafkaUnavailable
@@ -30,20 +36,30 @@ from chimera.topics.catalogue import catalogue
 USER, PASSWORD = "alice", "correct horse"
 HOST = "127.0.0.1"
 LARGE = bytes(range(256)) * 3_000  # comes in many pieces
-PROTOCOLS = ("SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MUTUAL = "MUTUAL"  # asks for the client's certificate, too
+LISTENERS = {
+    "SSL": "SSL",
+    "SASL_PLAINTEXT": "SASL_PLAINTEXT",
+    "SASL_SSL": "SASL_SSL",
+    MUTUAL: "SSL",
+}
 
 confluent: Any = confluent_admin  # it re-exports its names without saying so
 
 
 @dataclass(frozen=True)
 class Secured:
-    """A broker's address for each protocol, and the authority that signed its certificate."""
+    """A broker's address for each listener, and the authority that signed its certificate."""
 
     addresses: dict[str, str]
     authority: Path
+    client: Path  # a certificate that the broker trusts; its key lies beside it
 
-    def settings(self, protocol: str, **more: Any) -> KafkaSettings:
-        known: dict[str, Any] = {"bootstrap": self.addresses[protocol]}
+    def settings(self, listener: str, **more: Any) -> KafkaSettings:
+        protocol = LISTENERS[listener]
+        known: dict[str, Any] = {"bootstrap": self.addresses[listener]}
+        if listener == MUTUAL:
+            known |= {"ssl_certfile": self.client, "ssl_keyfile": key_of(self.client)}
         if protocol.startswith("SASL"):
             known |= {"sasl_username": USER, "sasl_password": PASSWORD}
         if protocol.endswith("SSL"):
@@ -54,9 +70,9 @@ class Secured:
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     folder = tmp_path_factory.mktemp("secured")
-    authority = certificate(folder)
-    plain, controller, *ports = free_ports(2 + len(PROTOCOLS))
-    addresses = {name: f"{HOST}:{port}" for name, port in zip(PROTOCOLS, ports, strict=True)}
+    authority, client = certificate(folder), own_certificate(folder / "client.pem")
+    plain, controller, *ports = free_ports(2 + len(LISTENERS))
+    addresses = {name: f"{HOST}:{port}" for name, port in zip(LISTENERS, ports, strict=True)}
     open_to_clients = {"PLAINTEXT": f"{HOST}:{plain}", **addresses}
     advertised = ",".join(f"{name}://{address}" for name, address in open_to_clients.items())
     extra = {
@@ -64,12 +80,18 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         "advertised.listeners": advertised,
         "controller.quorum.voters": f"1@{HOST}:{controller}",
         "listener.security.protocol.map": ",".join(
-            ("CONTROLLER:PLAINTEXT", *(f"{name}:{name}" for name in open_to_clients))
+            (
+                "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+                *(f"{name}:{protocol}" for name, protocol in LISTENERS.items()),
+            )
         ),
         "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
         "ssl.keystore.location": str(folder / "broker.p12"),
         "ssl.keystore.password": "changeit",
         "ssl.keystore.type": "PKCS12",
+        "listener.name.mutual.ssl.client.auth": "required",
+        "listener.name.mutual.ssl.truststore.location": str(client),
+        "listener.name.mutual.ssl.truststore.type": "PEM",
     }
     security = "org.apache.kafka.common.security"
     for listener in ("sasl_plaintext", "sasl_ssl"):
@@ -83,7 +105,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
             )
     with EmbeddedKafka(folder / "kafka", plain, extra, is_brief=True) as broker:
         add_user(broker.bootstrap)
-        yield Secured(addresses, authority)
+        yield Secured(addresses, authority, client)
 
 
 def certificate(folder: Path) -> Path:
@@ -97,6 +119,27 @@ def certificate(folder: Path) -> Path:
     ):
         subprocess.run([keytool, *arguments, *store], check=True, capture_output=True)
     return authority
+
+
+def own_certificate(path: Path) -> Path:
+    """A client's, signed by itself; its key goes beside it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, path.stem)])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(signed.public_bytes(Encoding.PEM))
+    unlocked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    key_of(path).write_bytes(unlocked)
+    return path
+
+
+def key_of(certificate: Path) -> Path:
+    return certificate.with_suffix(".key")
 
 
 def free_ports(count: int) -> list[int]:
@@ -128,6 +171,7 @@ async def differences(kafka: KafkaSettings) -> int:
         ("SASL_PLAINTEXT", "PLAIN"),
         ("SASL_PLAINTEXT", "SCRAM-SHA-256"),
         ("SASL_SSL", "SCRAM-SHA-512"),
+        (MUTUAL, None),
     ],
 )
 def test_client_is_let_in(secured: Secured, protocol: str, mechanism: str | None) -> None:
@@ -180,3 +224,13 @@ def test_client_with_a_wrong_password_or_authority_is_not(
 ) -> None:
     with pytest.raises(KafkaUnavailable, match="no broker answers at"):
         asyncio.run(differences(secured.settings(protocol, **wrong)))
+
+
+def test_client_without_a_certificate_or_with_a_strangers_is_not(
+    secured: Secured, tmp_path: Path
+) -> None:
+    stranger = own_certificate(tmp_path / "stranger.pem")
+    for certfile, keyfile in ((None, None), (stranger, key_of(stranger))):
+        kafka = secured.settings(MUTUAL, ssl_certfile=certfile, ssl_keyfile=keyfile)
+        with pytest.raises(KafkaUnavailable, match="no broker answers at"):
+            asyncio.run(differences(kafka))

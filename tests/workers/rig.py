@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from chimera.schemas import headers
-from chimera.schemas.batches import encode
+from chimera.schemas.batches import Compression, encode
 from chimera.schemas.errors import REQUEST_ERRORS
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.placements import Orders
@@ -106,11 +106,12 @@ def block(
     *,
     keys: Sequence[bytes | None] = (),
     encoded: bytes = b"",
+    compression: Compression = "none",
 ) -> Block:
     """Values as one batch of a partition; `encoded`: a header that each record has."""
     count = len(values)
     tails = [headers.tail(value, bool(encoded), encoded) for value in values]
-    sent = encode(keys or [b"k%d" % at for at in range(count)], tails)
+    sent = encode(keys or [b"k%d" % at for at in range(count)], tails, compression)
     raw = start.to_bytes(8, "big") + sent.sent_by(-1, -1, -1, transactional=False)[8:]
     return Block(
         lane, TOPIC, lane, start, start + count, count, 0, raw, entered_ns=time.monotonic_ns()

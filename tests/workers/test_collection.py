@@ -7,7 +7,7 @@ import pytest
 from aiokafka.record.memory_records import MemoryRecords
 
 from chimera.schemas import headers
-from chimera.schemas.batches import ENVELOPE_BYTES
+from chimera.schemas.batches import ENVELOPE_BYTES, Compression
 from chimera.schemas.work import BatchStory
 from chimera.workers.collection import HELD_BYTES, Collection, read
 from tests.workers.rig import block, request
@@ -20,13 +20,16 @@ def tail(number: int) -> bytes:
     return headers.tail(b"result %d" % number, 1, headers.header("h", b"x"))
 
 
-def test_block_is_read_into_a_work() -> None:
-    values = [request((at, 1)) for at in range(3)]
-    found = read(block(values, start=7, keys=[b"a", None, b"c"]), LIMIT)
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
+def test_block_is_read_into_a_work(compression: Compression) -> None:
+    values = [request((at, 1), id="long" * 200) for at in range(3)]
+    given = block(values, start=7, keys=[b"a", None, b"c"], compression=compression)
+    found = read(given, LIMIT)
     assert found is not None
     work, collection = found
     assert list(work.offsets) == [7, 8, 9]
     assert work.values == values
+    assert (len(given.raw) < sum(map(len, values))) is (compression != "none")
     assert (work.heads, work.deadlines, work.extras) == ([-1] * 3, [0] * 3, {})
     assert collection.left == 3
 
