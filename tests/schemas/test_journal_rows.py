@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chimera.schemas.columns import constant, numbers
+from chimera.schemas.columns import Numbers, constant, numbers
 from chimera.schemas.errors import Malformed
 from chimera.schemas.journal_rows import (
     COMMITMENT_BYTES,
@@ -30,13 +30,17 @@ def test_rows_come_back(rows: Rows) -> None:
     assert first_of(raw) == int(rows.offsets[0])
 
 
+def numbers_of(column: Numbers) -> list[int]:
+    return [int(number) for number in column.tolist()]
+
+
 def each(rows: Rows) -> list[object]:
     """Row by row, without numbers of tables; those of no commitment are all zeros."""
     count, size = len(rows), COMMITMENT_BYTES
     given, answer = rows.input_commitments, rows.output_commitments
     columns = (
-        [rows.groups[at] for at in rows.group],
-        [rows.outcomes[at] for at in rows.outcome],
+        [rows.groups[at] for at in numbers_of(rows.group)],
+        [rows.outcomes[at] for at in numbers_of(rows.outcome)],
         rows.offsets.tolist(),
         rows.appended_ms.tolist(),
         rows.input_bytes.tolist(),
