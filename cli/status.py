@@ -45,10 +45,12 @@ def _shown(state: "stack_state.StackState") -> str:
         own = f"process {state.postgres_pid}" if state.postgres_pid else "your own server"
         lines.append(f"  Postgres  {state.postgres}  {own}")
     processes = [("node", node) for node in state.nodes]
-    if state.warehouse is not None:
-        processes.append(("warehouse", state.warehouse))
-    if state.trainer is not None:
-        processes.append(("trainer", state.trainer))
+    beside = {
+        "sequencer": state.sequencer,
+        "warehouse": state.warehouse,
+        "trainer": state.trainer,
+    }
+    processes += [(name, one) for name, one in beside.items() if one is not None]
     for name, one in processes:
         restarts = f", started again {one.restarts} times" if one.restarts else ""
         told = "ready" if one.ready else "not ready"

@@ -53,7 +53,7 @@ class AuditSettings(Section):
         description="how often leaves are compared with the offsets that lanes committed",
     )
     batch_leaves: int = Field(
-        default=20_000, ge=1, description="leaves of one transaction, about; they wait in memory"
+        default=50_000, ge=1, description="leaves of one transaction, about; they wait in memory"
     )
     poll_ms: int = Field(
         default=200, ge=1, description="how long it waits for news before it looks at the clock"
@@ -61,6 +61,13 @@ class AuditSettings(Section):
     witnesses: tuple[str, ...] = Field(
         default=(),
         description="`<public key (C2SP vkey)> <URL>` of each witness that is asked to cosign",
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="Prometheus port of the sequencer, on CHIMERA_OBSERVABILITY__METRICS_HOST; 0: a"
+        " free one; unset: none",
     )
     witness_timeout_ms: int = Field(
         default=5_000, ge=1, description="one question to a witness; checkpoints wait for it"

@@ -106,6 +106,26 @@ class Texts(Sequence[bytes]):
         return self._all
 
 
+def join_numbers(columns: Sequence[Numbers]) -> Numbers:
+    """One behind the other; equal constants stay one."""
+    first, count = int(columns[0][0]), sum(map(len, columns))
+    if all(column.strides == (0,) and int(column[0]) == first for column in columns):
+        return constant(first, count)
+    return np.concatenate(columns)
+
+
+def join_texts(columns: Sequence[Sequence[bytes]], counts: Sequence[int]) -> Sequence[bytes]:
+    """One behind the other; a column without texts stands for so many empty ones."""
+    if not any(columns):
+        return ()
+    if all(isinstance(column, Texts) for column in columns):
+        found = [column for column in columns if isinstance(column, Texts)]
+        lengths = join_numbers([column.lengths for column in found])
+        return Texts(lengths, b"".join(column.joined for column in found))
+    each = zip(columns, counts, strict=True)
+    return [text for column, count in each for text in column or [b""] * count]
+
+
 class Columns:
     """Reads columns one after the other; each must have been packed with `count` values."""
 

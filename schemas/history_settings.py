@@ -34,10 +34,11 @@ class ClickHouseSettings(Section):
         description="data of the embedded engine; one process owns it",
     )
     batch_rows: int = Field(
-        default=50_000,
+        default=200_000,
         ge=1,
         le=500_000,
-        description="rows of one INSERT, about; more are fewer and larger parts",
+        description="rows of one INSERT, about, in some 300 bytes of memory each; more are fewer and"
+        " larger parts, which are merged less often",
     )
     batch_bytes: int = Field(
         default=33_554_432, ge=1, description="of the journal's segments that one INSERT takes"

@@ -15,12 +15,21 @@ snappy's; zstd makes it 2, for ten times its time (`python -m benchmarks.journal
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 
 import cramjam
 import msgspec
 import numpy as np
 
-from chimera.schemas.columns import Columns, Numbers, constant, pack_numbers, pack_texts
+from chimera.schemas.columns import (
+    Columns,
+    Numbers,
+    constant,
+    join_numbers,
+    join_texts,
+    pack_numbers,
+    pack_texts,
+)
 from chimera.schemas.errors import Malformed
 
 PART_VERSION = 1
@@ -156,6 +165,50 @@ def read_part(raw: bytes) -> Rows:
     _require_known(found.group, len(found.groups), "groups")
     _require_known(found.outcome, len(found.outcomes), "outcomes")
     return found
+
+
+def join(parts: Sequence[Rows]) -> Rows:
+    """The rows of several parts as one, at least one part; where some parts have commitments, the others have none.
+
+    Tables are put behind each other: what two of them hold stands twice, and is the same.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    has_commitments = any(part.input_commitments for part in parts)
+    none = [
+        b"" if part.input_commitments or not has_commitments else NO_COMMITMENT for part in parts
+    ]
+    return Rows(
+        tuple(chain.from_iterable(part.groups for part in parts)),
+        tuple(chain.from_iterable(part.outcomes for part in parts)),
+        join_numbers([part.offsets for part in parts]),
+        join_numbers(_behind([part.group for part in parts], [len(one.groups) for one in parts])),
+        join_numbers(
+            _behind([part.outcome for part in parts], [len(one.outcomes) for one in parts])
+        ),
+        join_numbers([part.appended_ms for part in parts]),
+        join_numbers([part.input_bytes for part in parts]),
+        join_numbers([part.output_bytes for part in parts]),
+        join_numbers([part.slack_ms for part in parts]),
+        join_numbers([part.attempt for part in parts]),
+        join_texts([part.ids for part in parts], [len(part) for part in parts]),
+        join_texts([part.origins for part in parts], [len(part) for part in parts]),
+        b"".join(
+            part.input_commitments or one * len(part) for part, one in zip(parts, none, strict=True)
+        ),
+        b"".join(
+            part.output_commitments or one * len(part)
+            for part, one in zip(parts, none, strict=True)
+        ),
+    )
+
+
+def _behind(columns: Sequence[Numbers], sizes: Sequence[int]) -> list[Numbers]:
+    """Numbers of tables, each of which comes to stand behind those before it."""
+    starts = accumulate(sizes, initial=0)
+    return [
+        column + start if start else column for column, start in zip(columns, starts, strict=False)
+    ]
 
 
 def first_of(raw: bytes) -> int:

@@ -33,6 +33,14 @@ class CheckpointFile:
         finally:
             os.close(file)
 
+    def written_at_s(self) -> float:
+        """When a note was appended last, epoch; there is one. Raises ConfigurationError."""
+        file = self._opened()
+        try:
+            return os.fstat(file).st_mtime
+        finally:
+            os.close(file)
+
     def append(self, note: bytes) -> bool:
         """On the disk when it returns; False: a larger tree was signed already, and nothing is done.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from chimera.schemas.columns import Numbers, constant
 from chimera.schemas.journal import SegmentHead, decode_segment
-from chimera.schemas.journal_rows import NO_COMMITMENT, NO_SLACK, Group, Rows
+from chimera.schemas.journal_rows import NO_COMMITMENT, NO_SLACK, Group, Rows, join
 from chimera.stores.native_block import Chunk, Column, chosen, nullable, numbers, texts
 from chimera.stores.source import Destination, Record
 
@@ -52,13 +52,17 @@ _NUMBERS = ("batch_size", "queue_us", "compute_us", "total_us")
 
 
 def chunks(record: Record) -> list[Chunk]:
-    """The rows of one segment, part by part.
+    """The rows of one segment, its parts as one: a column costs as much for few rows as for many.
 
     Raises:
         Malformed, SchemaInvalid: it is none.
     """
     head, parts = decode_segment(record.value)
-    return [Chunk(len(rows), _columns(record, head, rows)) for rows in parts]
+    found = list(parts)
+    if not found:
+        return []
+    rows = join(found)
+    return [Chunk(len(rows), _columns(record, head, rows))]
 
 
 def _columns(record: Record, head: SegmentHead, rows: Rows) -> list[Column]:

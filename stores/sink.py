@@ -26,7 +26,7 @@ from chimera.stores.source import Destination, Record
 class Limits:
     """Any of them ends a batch."""
 
-    rows: int = 50_000  # one block: the engine cuts larger ones
+    rows: int = 200_000  # one block: the engine cuts larger ones
     bytes: int = 32 << 20
     seconds: float = 1.0
 

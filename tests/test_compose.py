@@ -29,15 +29,8 @@ LASTING = [name for name, service in SERVICES.items() if "restart" in service]
 
 
 def test_services_are_those_that_the_design_names() -> None:
-    assert set(SERVICES) == {
-        "kafka",
-        "postgres",
-        "topics",
-        "registry",
-        "node",
-        "trainer",
-        "warehouse",
-    }
+    ours = {"topics", "registry", "node", "trainer", "sequencer", "warehouse"}
+    assert set(SERVICES) == {"kafka", "postgres", *ours}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -143,10 +136,19 @@ async def answers(dsn: str) -> None:
         pass
 
 
-def test_metrics_port_is_the_one_that_is_published() -> None:
-    node = SERVICES["node"]
-    port = node["environment"]["CHIMERA_OBSERVABILITY__METRICS_PORT"]
-    assert node["ports"] == [f"127.0.0.1:{port}:{port}"]
+@pytest.mark.parametrize(("name", "setting"), [("node", "OBSERVABILITY"), ("sequencer", "AUDIT")])
+def test_metrics_port_is_the_one_that_is_published(name: str, setting: str) -> None:
+    environment = SERVICES[name]["environment"]
+    port = environment[f"CHIMERA_{setting}__METRICS_PORT"]
+    assert SERVICES[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert environment["CHIMERA_OBSERVABILITY__METRICS_HOST"] == "0.0.0.0"
+
+
+def test_what_the_sequencer_may_not_lose_is_in_its_volume() -> None:
+    environment, volumes = SERVICES["sequencer"]["environment"], SERVICES["sequencer"]["volumes"]
+    assert volumes == ["audit:/audit"]
+    for name in ("KEY_FILE", "CHECKPOINTS_FILE"):
+        assert environment[f"CHIMERA_AUDIT__{name}"].startswith("/audit/")
 
 
 def test_trainer_is_scraped_where_it_is_published_and_waits_for_others() -> None:

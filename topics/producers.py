@@ -16,6 +16,7 @@ import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiokafka import errors as kafka
@@ -35,6 +36,7 @@ FENCED = frozenset({45, 47, 48, 49, 59, 90, 120})  # the last of them: abortable
 UNKNOWN = -1_002  # ours: an error of the client itself, not one of the broker's
 NO_CONNECTION = -1_001  # ours: the request or its answer was lost on the way
 BACKOFF_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # the last one goes on
+IN_FLIGHT = 5  # batches of a partition: so many does a broker know again if they come twice
 CONNECTION_TROUBLE = (
     kafka.KafkaConnectionError,
     kafka.NodeNotReadyError,
@@ -134,43 +136,67 @@ class Producer:
                 rounds.append([])
             rounds[seen[where]].append(batch)
             seen[where] += 1
-        for together in rounds:
+        for together in rounds[:1]:  # it takes the partitions into the transaction
             await self._produce(together)
+        for at in range(1, len(rounds), IN_FLIGHT):
+            await self._produce_ahead(rounds[at : at + IN_FLIGHT])
 
     async def _produce(self, together: Sequence[Produced]) -> None:
         """One batch for each of some partitions, one request for each of their leaders."""
+        await self._deliver(self._numbered(together))
+
+    async def _produce_ahead(self, rounds: Sequence[Sequence[Produced]]) -> None:
+        """One behind the other without waiting; what was not taken goes again, each by itself.
+
+        The broker takes no batch whose predecessor it has not, so their order holds.
+        """
+        sent = [self._numbered(together) for together in rounds]
+        try:
+            async with asyncio.timeout(self._call_timeout_s):
+                tries = [_judged(partial(self._send_what_is_left, left)) for left in sent]
+                await asyncio.gather(*tries)
+        except TimeoutError:
+            raise Undecided(f"{self.name}: no answer in time: produce") from None
+        for left in sent:
+            if left:
+                await self._deliver(left)
+
+    async def _deliver(self, left: dict[Where, bytes]) -> None:
+        names = ", ".join(f"{topic}-{partition}" for topic, partition in left)
+        await self._until_done(partial(self._send_what_is_left, left), f"produce to {names}", None)
+
+    async def _send_what_is_left(self, left: dict[Where, bytes]) -> int:
+        """Takes out what was acknowledged; the error code of another, 0 for none."""
+        found = 0
+        for leader, partitions in self._by_leader(left).items():
+            if leader is None:
+                found = LEADER_NOT_AVAILABLE
+                continue
+            codes = await self._send_batches(leader, partitions)
+            for where in partitions:
+                code = codes.get(where, UNKNOWN)
+                if code in (0, DUPLICATE_SEQUENCE):
+                    del left[where]
+                elif not found or code not in RETRIABLE:
+                    found = code
+        return found
+
+    def _numbered(self, together: Sequence[Produced]) -> dict[Where, bytes]:
+        """As they are sent, with the numbers that follow what was numbered before."""
         if self._producer_id < 0:  # the broker would take it, outside of every transaction
             raise Refused(f"{self.name}: used before it was opened")
-        left = {(batch.topic, batch.partition): self._numbered(batch) for batch in together}
-
-        async def once() -> int:
-            found = 0
-            for leader, partitions in self._by_leader(left).items():
-                if leader is None:
-                    found = LEADER_NOT_AVAILABLE
-                    continue
-                codes = await self._send_batches(leader, partitions)
-                for where in partitions:
-                    code = codes.get(where, UNKNOWN)
-                    if code in (0, DUPLICATE_SEQUENCE):
-                        del left[where]
-                    elif not found or code not in RETRIABLE:
-                        found = code
-            return found
-
-        names = ", ".join(f"{topic}-{partition}" for topic, partition in left)
-        await self._until_done(once, f"produce to {names}", None)
+        found: dict[Where, bytes] = {}
         for batch in together:
             where = (batch.topic, batch.partition)
-            self._sequences[where] = self._sequences.get(where, 0) + batch.records.count
-
-    def _numbered(self, batch: Produced) -> bytes:
-        return batch.records.sent_by(
-            self._producer_id,
-            self._epoch,
-            self._sequences.get((batch.topic, batch.partition), 0),
-            transactional=self.transactional_id is not None,
-        )
+            sequence = self._sequences.get(where, 0)
+            found[where] = batch.records.sent_by(
+                self._producer_id,
+                self._epoch,
+                sequence,
+                transactional=self.transactional_id is not None,
+            )
+            self._sequences[where] = sequence + batch.records.count
+        return found
 
     def _by_leader(self, batches: Mapping[Where, bytes]) -> dict[int | None, dict[Where, bytes]]:
         found: dict[int | None, dict[Where, bytes]] = {}

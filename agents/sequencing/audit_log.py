@@ -11,7 +11,7 @@ for dead can add nothing more. `tests/integration/test_sequencer.py` kills it at
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (aiokafka ships no type information)
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -34,6 +34,7 @@ from chimera.topics.transactions import TransactionalProducer, require_features
 log = structlog.get_logger(__name__)
 
 CLIENT = "chimera-sequencer"
+FETCH_BYTES = 8 << 20  # of a partition; 1 MiB would be 12,000 leaves
 POLL_RECORDS = 512  # segments that wait in memory; each is a window of a lane
 
 
@@ -81,7 +82,9 @@ class AuditLog:
                 client, kafka.group, call_timeout_s=kafka.request_timeout_ms / 1000
             )
             self._producer = self._new_producer(client)
-            self._consumer = AIOKafkaConsumer(**self.arguments)
+            self._consumer = AIOKafkaConsumer(
+                **self.arguments, max_partition_fetch_bytes=FETCH_BYTES
+            )
             try:
                 await self._open()
                 yield self
@@ -152,6 +155,17 @@ class AuditLog:
         await self._producer.commit_all(produced, positions)
         if chunk is not None:
             self.state = chunk.state
+
+    async def lag(self) -> dict[Where, int]:
+        """Of each input, the records on the broker that have no leaves yet, as far as was heard."""
+        waiting = Counter(one.where for one in tuple(self._waiting))  # a thread takes from it
+        found: dict[Where, int] = {}
+        for part in self._parts:
+            end = self._consumer.highwater(part)
+            if end is not None:
+                behind = end - await self._consumer.position(part)
+                found[part.topic, part.partition] = max(0, behind) + waiting[part]
+        return found
 
     async def committed_by_lanes(self) -> dict[Where, int]:
         """The offset that the lanes' group has committed, where it has one."""

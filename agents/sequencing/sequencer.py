@@ -26,6 +26,7 @@ from chimera.agents.sequencing.audit_log import AuditLog
 from chimera.agents.sequencing.checkpointing import Checkpointing
 from chimera.agents.sequencing.reconciling import Reconciling, reconcile
 from chimera.agents.sequencing.sequence import Chunk, Draft, Read, State
+from chimera.agents.sequencing.sequencer_metrics import SequencerMetrics
 from chimera.agents.sequencing.witnesses import Witnesses, read_witnesses, tree_at
 from chimera.schemas.errors import KafkaUnavailable
 from chimera.schemas.settings import Settings
@@ -53,6 +54,7 @@ class Sequencer:
         Raises:
             ConfigurationError: a witness that is none.
         """
+        self.metrics = SequencerMetrics()
         self._audit = settings.audit
         self._records = AuditLog(settings, bootstrap, step)
         self._file = CheckpointFile(self._audit.checkpoints_file)
@@ -141,7 +143,16 @@ class Sequencer:
     async def _commit(self, records: AuditLog, chunk: Chunk | None) -> None:
         notes, self._unpublished = self._unpublished, []
         if notes or chunk is not None:
-            await records.commit(chunk, notes)
+            with self.metrics.transaction_seconds.time():
+                await records.commit(chunk, notes)
+        if chunk is not None:
+            self.metrics.leaves.inc(chunk.leaves)
+        self.metrics.log_leaves.set(records.state.tree.size)
+        self._show_lag(await records.lag())
+
+    def _show_lag(self, lag: Mapping[Where, int]) -> None:
+        for (topic, partition), behind in lag.items():
+            self.metrics.lag_records.labels(topic, partition).set(behind)
 
     async def _sign(self, state: State, now_s: float) -> None:
         """What a witness adds is on the disk too before it is published."""
@@ -150,6 +161,7 @@ class Sequencer:
         if cosigned != note:
             await asyncio.to_thread(self._checkpoints.keep, cosigned.encode())
         self._unpublished.append(cosigned.encode())
+        self.metrics.signed(state.tree.size, time.time())
         log.info("checkpoint_signed", leaves=state.tree.size, signatures=len(cosigned.signatures))
 
     async def _cosigned(self, note: Note) -> Note:
@@ -179,6 +191,8 @@ class Sequencer:
             if last != kept:
                 await asyncio.to_thread(self._checkpoints.keep, last)
         size = head_of(last).size if last else 0
+        if last is not None:
+            self.metrics.signed(size, await asyncio.to_thread(self._file.written_at_s))
         self._checkpoints.begin(size, time.monotonic())
 
 

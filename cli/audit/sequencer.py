@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from chimera.schemas.settings import Settings
 
 SETTING = "CHIMERA_AUDIT__KEY"
+METRICS_PORT = "CHIMERA_AUDIT__METRICS_PORT"
+SWITCH_S = 0.0005  # an answer of the broker waits so long while leaves are made, not Python's 5 ms
 
 
 def sequencer(
@@ -21,12 +23,16 @@ def sequencer(
     ready_file: Path | None = typer.Option(
         None, help="Written once it goes on from the last leaf."
     ),
+    key_if_none: bool = typer.Option(
+        False, "--key-if-none", help="Make the log's key first, unless there is one."
+    ),
     make_key: bool = typer.Option(
         False, "--make-key", help="Make the log's key, show its public half, and end."
     ),
 ) -> None:
     """Write the audit log: a leaf for each request and each action, and signed checkpoints."""
     from chimera.cli import lasting
+    from chimera.cli.exposition import expose
     from chimera.cli.refusals import told
 
     with told("sequencer"):
@@ -34,7 +40,11 @@ def sequencer(
         if make_key:
             typer.echo(_make_key(settings))
             return
+        if key_if_none:
+            require_key(settings)
         where, opened = _opened(settings, bootstrap)
+        host = settings.observability.metrics_host
+        expose(opened.metrics.registry, host, settings.audit.metrics_port, METRICS_PORT)
         import uvloop
 
         uvloop.run(_serve(settings, where, opened, ready_file))
@@ -97,6 +107,7 @@ async def _serve(
     settings: "Settings", bootstrap: str, sequencer: "Sequencer", ready_file: Path | None
 ) -> None:
     import asyncio
+    import sys
 
     from chimera.cli import lasting
     from chimera.schemas.errors import KafkaUnavailable
@@ -104,6 +115,7 @@ async def _serve(
 
     stop = asyncio.Event()
     lasting.when_told(stop.set)
+    sys.setswitchinterval(SWITCH_S)
     try:
         await lasting.tell(settings, bootstrap, "sequencer")
         await sequencer.run(stop, lambda: lasting.ready(ready_file))

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.cli.stack import locks
@@ -42,6 +42,8 @@ Command = Callable[[str, Path], Sequence[str]]
 
 NamedCommand = Callable[[str, str, Path], Sequence[str]]
 """The same of whatever runs beside the nodes, by its name."""
+
+Found = TypeVar("Found")
 
 
 class Stack:
@@ -76,7 +78,7 @@ class Stack:
         self._registry = _registry(settings) if settings.stack.registry else None
         self._count = nodes
         self._nodes: list[Supervised] = []
-        self._beside: list[Supervised] = []  # what reads what nodes write
+        self._sequencer: Supervised | None = None
         self._lock: int | None = None
         self._written: StackState | None = None
 
@@ -139,9 +141,8 @@ class Stack:
         require_key(self.settings)
         ready_file = self.folder / "sequencer.ready"
         command = self._beside_command("sequencer", self.bootstrap, ready_file)
-        sequencer = Supervised(command, ready_file, name="sequencer")
-        sequencer.start()
-        self._beside.append(sequencer)
+        self._sequencer = Supervised(command, ready_file, name="sequencer")
+        self._sequencer.start()
 
     def watch(self, until: Callable[[], bool]) -> None:
         """Keep everything running until `until()`.
@@ -155,7 +156,7 @@ class Stack:
                 self._kafka.start()
             if self._registry is not None:
                 self._registry.watch()
-            for one in (*self._nodes, *self._beside):
+            for one in (*self._nodes, *_some(self._sequencer)):
                 one.watch()
             if self._warehouse is not None:
                 self._warehouse.watch()
@@ -169,7 +170,7 @@ class Stack:
     def stop(self) -> None:
         """End the nodes, then the servers; everything is gone when it returns."""
         tell = [*self._nodes, *_processes(self._trainer)]
-        take = [*self._beside, *_processes(self._warehouse)]
+        take = [*_some(self._sequencer), *_processes(self._warehouse)]
         for running in (tell, take):  # in this order: what they wrote is taken up
             for one in running:
                 one.ask_to_stop()
@@ -189,8 +190,9 @@ class Stack:
     def state(self) -> StackState:
         nodes = tuple(node.state for node in self._nodes)
         warehouse = self._warehouse.state if self._warehouse is not None else None
+        sequencer = self._sequencer.state if self._sequencer is not None else None
         is_settled = self._warehouse is None or self._warehouse.is_settled
-        beside = [one.state for one in self._beside]
+        needed = (*nodes, *_some(sequencer))
         kafka, registry = self._kafka, self._registry
         serve = (kafka is None or kafka.running) and (registry is None or registry.running)
         return StackState(
@@ -200,9 +202,10 @@ class Stack:
             postgres=registry.place if registry is not None else None,
             postgres_pid=registry.pid if registry is not None else None,
             nodes=nodes,
+            sequencer=sequencer,
             warehouse=warehouse,
             trainer=self._trainer.state if self._trainer is not None else None,
-            ready=serve and all(one.ready for one in (*nodes, *beside)) and is_settled,
+            ready=serve and all(one.ready for one in needed) and is_settled,
         )
 
     @property
@@ -234,6 +237,10 @@ class Stack:
 
 def _processes(spare: Spare | None) -> list[Supervised]:
     return [] if spare is None else [spare.process]
+
+
+def _some(one: Found | None) -> tuple[Found, ...]:
+    return () if one is None else (one,)
 
 
 def _registry(settings: Settings) -> "StackRegistry":

@@ -9,6 +9,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from chimera.cli.stack import locks
 from chimera.schemas.errors import ConfigurationError
@@ -30,9 +31,10 @@ class StackState:
     postgres: str | None  # host:port/database of the registry; None: there is none
     postgres_pid: int | None  # None: a server of the user's own
     nodes: tuple[NodeState, ...]
+    sequencer: NodeState | None  # None: the journal is off, so there is none
     warehouse: NodeState | None  # None: the journal is off, so there is none
     trainer: NodeState | None  # None: there is none, or not yet
-    ready: bool  # the servers serve, topics are in order, each node and the warehouse is ready
+    ready: bool  # the servers serve, topics are in order, all of these but the trainer are ready
 
     def write(self, folder: Path) -> None:
         scratch = _file(folder).with_suffix(".new")
@@ -46,11 +48,12 @@ def read(folder: Path) -> StackState | None:
         return None
     found = json.loads(_file(folder).read_text("utf-8"))
     nodes = tuple(NodeState(**node) for node in found.pop("nodes"))
-    warehouse, trainer = (
-        None if told is None else NodeState(**told)
-        for told in (found.pop("warehouse"), found.pop("trainer"))
-    )
-    return StackState(nodes=nodes, warehouse=warehouse, trainer=trainer, **found)
+    beside = {name: _one(found.pop(name)) for name in ("sequencer", "warehouse", "trainer")}
+    return StackState(nodes=nodes, **beside, **found)
+
+
+def _one(told: dict[str, Any] | None) -> NodeState | None:
+    return None if told is None else NodeState(**told)
 
 
 def lock_file(folder: Path) -> Path:

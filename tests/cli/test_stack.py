@@ -268,6 +268,8 @@ def test_stack_starts_a_killed_warehouse_again_and_keeps_its_nodes(
         assert (after.warehouse.restarts, after.nodes) == (1, before.nodes)
         shown = chimera(tmp_path, "status").stdout
         assert f"warehouse process {after.warehouse.pid}  ready, started again 1" in shown
+        assert after.sequencer is not None
+        assert f"sequencer process {after.sequencer.pid}  ready" in shown
     assert not psutil.pid_exists(after.warehouse.pid)
 
 

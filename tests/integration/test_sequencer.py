@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from chimera.cli.main import app
+from chimera.cli.stack.ports import HOST, free_port
 from chimera.schemas.settings import Settings
 from chimera.schemas.transparency import policy_file
 from chimera.stores.checkpoint_file import head_of
@@ -43,6 +46,18 @@ def variables(settings: Settings, folder: Path) -> dict[str, str]:
     }
 
 
+def scraped(port: int, *lines: str) -> str:
+    """The metrics, once they have these lines."""
+    until_s = time.monotonic() + WITHIN_S
+    while True:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=WITHIN_S) as answer:
+            shown = str(answer.read().decode())
+        if all(line in shown for line in lines):
+            return shown
+        assert time.monotonic() < until_s, shown
+        time.sleep(0.05)
+
+
 def test_requests_become_leaves_once_through_kills(kafka: str, prefix: str, tmp_path: Path) -> None:
     killed = survive(settings_of(kafka, prefix, tmp_path), tmp_path, kills=10, seed=7)
     assert killed.total() == 10
@@ -73,10 +88,20 @@ def test_sequencer_as_a_process_signs_what_is_left_when_it_is_told_to_stop(
         killed = run(CHIMERA_CRASH_AT="after_commit:1")
         await asyncio.to_thread(killed.communicate)
         assert killed.returncode == -signal.SIGKILL
-        running = run("--ready-file", str(ready))
+        port = free_port()
+        running = run("--ready-file", str(ready), CHIMERA_AUDIT__METRICS_PORT=str(port))
         while not ready.exists():  # the process writes it
             assert running.poll() is None
             await asyncio.sleep(0.05)
+        lane = f'partition="1",topic="{place.topics.journal.name}"'
+        shown = await asyncio.to_thread(
+            scraped,
+            port,
+            f"chimera_audit_log_leaves {SPAN}.0",
+            f"chimera_checkpoint_leaves {SPAN}.0",
+            f"chimera_sequencer_lag_records{{{lane}}} 0.0",
+        )
+        assert "chimera_checkpoint_age_seconds nan" not in shown.lower()
         running.send_signal(signal.SIGTERM)
         await asyncio.to_thread(running.communicate)
         assert running.returncode == 0

@@ -13,6 +13,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError
 
 from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.schemas import headers
@@ -27,6 +28,7 @@ from chimera.topics.producers import (
 )
 from chimera.topics.transactions import TransactionalProducer, features, require_features
 
+PRODUCE = 0  # the request's key
 TAIL = headers.tail(b"value", 1, headers.headers([("name", b"text")]))
 
 
@@ -70,6 +72,28 @@ class Stand:
             return keys
         finally:
             await consumer.stop()
+
+
+class Losing:
+    """A client on a bad line: its third batch never arrives, the answer to its fifth is lost."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.batches = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def send(self, node: int, request: Any, **more: Any) -> Any:
+        is_batch = request.prepare({}).API_KEY == PRODUCE
+        self.batches += is_batch
+        number = self.batches if is_batch else 0
+        if number == 3:
+            raise KafkaConnectionError
+        answer = await self._client.send(node, request, **more)
+        if number == 5:
+            raise KafkaConnectionError
+        return answer
 
 
 @asynccontextmanager
@@ -120,6 +144,27 @@ def test_transaction_of_several_batches_and_partitions_keeps_their_order(
             await producer.commit(at.produced(b"last"), at.topic, 0, Committed(2))
             assert await at.visible() == [*keys, b"last"]
             assert await at.visible(1) == [b"other"]
+            await producer.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("count", [6, 20])
+def test_batches_that_follow_a_lost_one_go_again_in_their_order(
+    kafka: str, prefix: str, count: int
+) -> None:
+    async def run() -> None:
+        async with stand(kafka, prefix) as at:
+            at.client = Losing(at.client)
+            producer = at.producer()
+            await producer.open()
+            keys = [b"%d" % number for number in range(count)]
+            await producer.commit(
+                [one for key in keys for one in at.produced(key)], at.topic, 0, Committed(1)
+            )
+            assert at.client.batches > count
+            await producer.commit(at.produced(b"last"), at.topic, 0, Committed(2))
+            assert await at.visible() == [*keys, b"last"]
             await producer.close()
 
     asyncio.run(run())

@@ -2,18 +2,21 @@ import struct
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chimera.schemas.columns import constant, numbers
+from chimera.schemas.columns import Numbers, constant, numbers
 from chimera.schemas.errors import Malformed
 from chimera.schemas.journal_rows import (
+    COMMITMENT_BYTES,
+    NO_COMMITMENT,
     NO_SLACK,
     OK,
     PART_ROWS,
     TEXT_BYTES,
     Rows,
     first_of,
+    join,
     read_part,
     write_part,
 )
@@ -25,6 +28,44 @@ def test_rows_come_back(rows: Rows) -> None:
     raw = write_part(rows)
     assert same(read_part(raw), rows)
     assert first_of(raw) == int(rows.offsets[0])
+
+
+def numbers_of(column: Numbers) -> list[int]:
+    return [int(number) for number in column.tolist()]
+
+
+def each(rows: Rows) -> list[object]:
+    """Row by row, without numbers of tables; those of no commitment are all zeros."""
+    count, size = len(rows), COMMITMENT_BYTES
+    given, answer = rows.input_commitments, rows.output_commitments
+    columns = (
+        [rows.groups[at] for at in numbers_of(rows.group)],
+        [rows.outcomes[at] for at in numbers_of(rows.outcome)],
+        rows.offsets.tolist(),
+        rows.appended_ms.tolist(),
+        rows.input_bytes.tolist(),
+        rows.output_bytes.tolist(),
+        rows.slack_ms.tolist(),
+        rows.attempt.tolist(),
+        list(rows.ids) or [b""] * count,
+        list(rows.origins) or [b""] * count,
+        [given[at * size : at * size + size] or NO_COMMITMENT for at in range(count)],
+        [answer[at * size : at * size + size] or NO_COMMITMENT for at in range(count)],
+    )
+    return list(zip(*columns, strict=True))
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.tuples(some_rows(max_size=4), st.booleans(), st.booleans()), min_size=1, max_size=3)
+)
+def test_parts_joined_have_the_rows_of_each(drawn: list[tuple[Rows, bool, bool]]) -> None:
+    parts: list[Rows] = []
+    for made, has_origins, is_constant in drawn:
+        rows = made if has_origins else replace(made, origins=())
+        attempt = constant(3, len(rows)) if is_constant else rows.attempt
+        parts.append(read_part(write_part(replace(rows, attempt=attempt))))
+    assert each(join(parts)) == [row for part in parts for row in each(part)]
 
 
 def test_row_of_a_plain_request_takes_a_few_bytes() -> None:
