@@ -76,10 +76,10 @@ def main() -> None:
 
 
 def _bodies() -> list[bytes]:
-    return [encode_leaf(_leaf(number)) for number in range(LEAVES)]
+    return [encode_leaf(leaf(number)) for number in range(LEAVES)]
 
 
-def _leaf(number: int) -> RequestServed:
+def leaf(number: int) -> RequestServed:
     return RequestServed(
         at_ms=1_763_717_416_000 + number,
         tenant="acme",

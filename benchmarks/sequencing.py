@@ -3,6 +3,7 @@
     sequencer   a backlog of the journal becomes leaves: a process of its own on a real broker
     stages      processor time of each step of a leaf, one core, no Kafka
     verifier    a million leaves from memory, with a checkpoint for each thousand; and one proof
+    clickhouse  the same out of ClickHouse, over HTTP (`proofs`)
 
 The journal has commitments and windows of 4,096 requests, as the spine writes them under load. The
 spine's figure is that of docs/results/throughput.json unless another one is given: compare ratios
@@ -27,6 +28,7 @@ from typing import Any
 import orjson
 import psutil
 
+from benchmarks import proofs
 from benchmarks.audit import CHECKPOINT_EVERY, ORIGIN
 from benchmarks.environments import ROOT
 from benchmarks.sitting import Report, Sitting
@@ -72,6 +74,8 @@ def run(sitting: Sitting, requests: int, spine_rps: float | None) -> Report:
     sitting.say("stages")
     stages = _stages()
     sitting.say(f"{VERIFIED:,} leaves are verified")
+    verified = _verified()
+    sitting.say(f"{VERIFIED:,} leaves are proved and verified from ClickHouse")
     head = sitting.head("audit")
     return head | {
         "requests": requests,
@@ -79,7 +83,8 @@ def run(sitting: Sitting, requests: int, spine_rps: float | None) -> Report:
         "spine_rps": known,
         "to_spine": found["leaves_s"] / known,
         "stages_us": stages,
-        **_verified(),
+        **verified,
+        "clickhouse": proofs.run(Path(tempfile.mkdtemp(dir=sitting.work)), VERIFIED),
     }
 
 

@@ -146,6 +146,11 @@ def _audit(report: Report, console: Console) -> None:
         table.add_row(f"  {name}, us", f"{cost_us:.2f}")
     table.add_row("1,000,000 leaves verified, s", f"{report['verify_s']:.2f}")
     table.add_row("one inclusion proof of them, ms", f"{report['proof_ms']:.1f}")
+    if "clickhouse" in report:
+        found = report["clickhouse"]
+        milliseconds = (f"{name} {value:.1f}" for name, value in found["proof_ms"].items())
+        table.add_row("one proof from ClickHouse, ms", ", ".join(milliseconds))
+        table.add_row("verified from ClickHouse, s", f"{found['verify_s']:.2f}")
     console.print(table)
 
 

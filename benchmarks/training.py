@@ -6,14 +6,16 @@
     processes    rows per second of two processes under torchrun over twice those of one
     memory       resident, while a data set of ten times the limit is prepared and trained on
 
-Times of loop and loaders are processor time of one thread, medians of rounds in turns, so that others
-on the machine count less. `tests/benchmarks/test_training.py` runs some of it, small.
+Times of loop and loaders are processor time of one thread, in turns, so that others on the machine
+count less: an update of ours, a bare one; all loaders, once a round. `tests/benchmarks/test_training.py` runs some of it, small.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportPrivateImportUsage=false, reportMissingTypeStubs=false
 # (torch's functions are typed in part, pyarrow ships no type information)
 
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -107,66 +109,61 @@ def order(rows: int, hidden: tuple[int, ...] = HIDDEN, **loop: Any) -> TrainingC
 
 
 def loop(folder: Path, sizes: Sizes) -> Report:
-    """Processor time of an update, ours and bare, in turns."""
+    """Processor time of an update, ours and bare, in turns: after each of ours comes a bare one."""
     wanted = order(sizes.loop_rows)
-    ours: list[float] = []
-    bare: list[float] = []
-    for number in range(sizes.rounds + 1):
-        found = _ours(wanted, Where(runs=folder, run_id=f"{number}", allowed=ALLOWED))
-        rows = preparation.opened(folder / f"{number}" / "data").train
-        beside = _bare(wanted, rows)
-        if number:  # the first round warms up
-            ours.append(found)
-            bare.append(beside)
-    updates = -(-sizes.loop_rows * 4 // 5 // wanted.loop.batch_size)
-    pairs = [(one / other - 1) * 100 for one, other in zip(ours, bare, strict=True)]
+    preparation.prepare(wanted, folder / "data")
+    rounds = [_round(folder, f"{number}", wanted) for number in range(sizes.rounds)]
+    ours, bare = ([float(np.mean(one[at])) * 1e6 for one in rounds] for at in (0, 1))
+    shares = [(one / other - 1) * 100 for one, other in zip(ours, bare, strict=True)]
     return {
-        "updates": updates,
+        "updates": len(rounds[0][0]),
         "ours_us": summary(ours),
         "bare_us": summary(bare),
-        "overhead_pct": round(median(pairs), 2),
+        "overhead_pct": round(median(shares), 2),
+        "overheads_pct": [round(one, 2) for one in shares],
     }
 
 
-def _ours(wanted: TrainingConfig, where: Where) -> float:
-    """Microseconds of an update in `train`, its lines in metrics.jsonl among them."""
-    clock: list[float] = []
+def _round(folder: Path, run_id: str, wanted: TrainingConfig) -> tuple[list[float], list[float]]:
+    """Seconds of each update of a run, and of the bare ones that its listener has done."""
+    shutil.copytree(folder / "data", folder / run_id / "data", copy_function=os.link)
+    bare = _bare(wanted, preparation.opened(folder / "data").train)
+    ours, beside, since = list[float](), list[float](), 0.0
 
     def hear(line: dict[str, Any]) -> None:
-        if line["kind"] == "step":
-            clock.append(time.process_time())
+        nonlocal since
+        if line["kind"] != "step":
+            return
+        at = time.process_time()
+        next(bare)
+        ours.append(at - since)
+        since = time.process_time()
+        beside.append(since - at)
 
+    where = Where(runs=folder, run_id=run_id, allowed=ALLOWED)
     train(wanted, where, listeners=(hear,))
-    return _per_update(clock)
+    return ours[WARM_UP:], beside[WARM_UP:]
 
 
-def _bare(wanted: TrainingConfig, rows: preparation.Rows) -> float:
+def _bare(wanted: TrainingConfig, rows: preparation.Rows) -> Iterator[float]:
     """The same mathematics as anybody writes it: shuffle, index, forward, backward, clip, step."""
     torch.manual_seed(0)
     module = Mlp(FEATURES, HIDDEN, 1, dropout=0.0)
     module.train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
     size = wanted.loop.batch_size
-    clock: list[float] = []
-    losses: list[float] = []
+    all_features, all_target = np.asarray(rows.features), np.asarray(rows.target)
     order = np.random.default_rng(0).permutation(len(rows))
     for start in range(0, len(rows), size):
         chosen = order[start : start + size]
-        features = torch.from_numpy(rows.features[chosen])
-        target = torch.from_numpy(rows.target[chosen])
+        features = torch.from_numpy(all_features[chosen])
+        target = torch.from_numpy(all_target[chosen])
         loss = mse_loss(module.logits(features).squeeze(-1), target)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
-        losses.append(loss.item())
-        clock.append(time.process_time())
-    return _per_update(clock)
-
-
-def _per_update(clock: list[float]) -> float:
-    span = clock[-1] - clock[WARM_UP]
-    return span / (len(clock) - 1 - WARM_UP) * 1e6
+        yield loss.item()
 
 
 def loaders(folder: Path, sizes: Sizes) -> Report:

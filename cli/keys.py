@@ -1,6 +1,6 @@
 """`chimera keys`: the pair that signs models here, whose signatures are believed, tenants' keys."""
 
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Annotated, Never
 
 import typer
 
@@ -15,15 +15,20 @@ app = typer.Typer(
 @app.command()
 def init() -> None:
     """Make a pair (Ed25519). One that is there is never overwritten."""
-    from chimera.schemas.errors import ChimeraError
+    from chimera.cli.recording import own_act, recorded
+    from chimera.cli.refusals import told
+    from chimera.schemas.control_actions import key_created
+    from chimera.schemas.settings import load
+    from chimera.schemas.signing import new_key
     from chimera.stores import keys
 
-    settings = _settings()
-    try:
-        key = keys.create(settings)
-    except ChimeraError as error:
-        _fail(str(error))
-    typer.echo(f"key {key.public.key_id}")
+    with told("keys"):
+        whole, key = load(), new_key()
+        settings = whole.keys
+        name, file = key.public.key_id, settings.signing_file
+        with recorded(whole, key_created(own_act(), "models", name, str(file))):
+            keys.write_key(file, key, key.public.text)
+    typer.echo(f"key {name}")
     typer.echo(f"private: {settings.signing_file}, which nobody else may read: keep a copy safe")
     typer.echo(f"public:  {keys.public_file(settings)}, for CHIMERA_KEYS__TRUSTED of others")
 
@@ -53,15 +58,46 @@ def tenant(name: str) -> None:
 
     Whoever destroys it erases what they stand for. One that is there is never overwritten.
     """
-    from chimera.schemas.errors import ChimeraError
+    from chimera.cli.recording import own_act, recorded
+    from chimera.cli.refusals import told
+    from chimera.schemas.control_actions import key_created
     from chimera.schemas.settings import load
     from chimera.stores import keys
 
-    try:
-        path = keys.create_tenant_key(load().journal.keys_dir, name)
-    except ChimeraError as error:
-        _fail(str(error))
+    with told("keys"):
+        settings = load()
+        path = keys.tenant_file(settings.journal.keys_dir, name)
+        act = own_act()._replace(tenant=name)
+        with recorded(settings, key_created(act, "commitments", name, str(path))):
+            keys.create_tenant_key(settings.journal.keys_dir, name)
     typer.echo(f"{path}: nodes must have the same one; keep a copy as safe as requests are")
+
+
+@app.command()
+def destroy(
+    name: str,
+    reason: Annotated[str, typer.Option(help="For the audit log.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Destroy a tenant's key: nobody can tell any more which requests and results it committed to.
+
+    The log stays whole. Copies on other nodes, and your safe one, are yours to destroy.
+    """
+    from chimera.cli.recording import own_act, recorded
+    from chimera.cli.refusals import told
+    from chimera.schemas.control_actions import key_destroyed
+    from chimera.schemas.settings import load
+    from chimera.stores import keys
+
+    with told("keys"):
+        settings = load()
+        path = keys.tenant_file(settings.journal.keys_dir, name)
+        if not yes:
+            typer.confirm(f"{path} cannot be brought back; destroy it?", abort=True)
+        act = own_act(reason)._replace(tenant=name)
+        with recorded(settings, key_destroyed(act, "commitments", name, str(path))):
+            keys.destroy_tenant_key(settings.journal.keys_dir, name)
+    typer.echo(f"{path} is destroyed; copies elsewhere are not")
 
 
 def _settings() -> "KeysSettings":

@@ -28,6 +28,18 @@ def begin(ready_file: Path | None) -> "Settings":
     return settings
 
 
+async def tell(settings: "Settings", bootstrap: str, role: str) -> None:
+    """To the audit log, that a process of this role begins, if its settings are new.
+
+    Raises:
+        KafkaUnavailable: no broker takes it. ConfigurationError: a topic is missing.
+    """
+    from chimera.agents import starting
+    from chimera.cli.models.actor import actor
+
+    await starting.begin(settings, bootstrap, role, actor())
+
+
 def when_told(stop: Callable[[], object]) -> None:
     """`stop` is called in this thread's loop when somebody ends the process."""
     import asyncio

@@ -7,6 +7,7 @@ from chimera.cli.asking import infer
 from chimera.cli.audit import app as audit
 from chimera.cli.audit import sequencer, witness
 from chimera.cli.checkup import doctor
+from chimera.cli.dlq import app as dlq
 from chimera.cli.ingesting import ingest
 from chimera.cli.models import app as models
 from chimera.cli.offsets import app as offsets
@@ -37,6 +38,7 @@ app.command()(settings.settings)
 app.command()(sequencer.sequencer)
 app.command()(witness.witness)
 app.add_typer(offsets.app, name="offsets")
+app.add_typer(dlq.app, name="dlq")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
 app.add_typer(models.app, name="models")

@@ -42,28 +42,19 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     import structlog
 
     births = _births(settings)
-    from prometheus_client import start_http_server
-
     from chimera.agents.node import Node
     from chimera.cli import lasting
+    from chimera.cli.exposition import expose
     from chimera.cli.stack.stack import find_bootstrap
-    from chimera.schemas.errors import ConfigurationError
 
     where = bootstrap or find_bootstrap(settings)
     node = Node(settings, where, births)
     stop = asyncio.Event()
     lasting.when_told(stop.set)
-    observability = settings.observability
+    host, port = settings.observability.metrics_host, settings.observability.metrics_port
+    expose(node.metrics.registry, host, port, "CHIMERA_OBSERVABILITY__METRICS_PORT")
     log = structlog.get_logger("chimera.node")
-    if observability.metrics_port is not None:
-        try:
-            server, _ = start_http_server(
-                observability.metrics_port, observability.metrics_host, node.metrics.registry
-            )
-        except OSError as error:
-            raise ConfigurationError(f"CHIMERA_OBSERVABILITY__METRICS_PORT: {error}") from None
-        log.info("metrics", host=observability.metrics_host, port=server.server_port)
-    await node.start()
+    await asyncio.gather(node.start(), lasting.tell(settings, where, "node"))
     gc.freeze()  # what lives now lives for ever; records come and go by the thousand
     gc.set_threshold(GC_AFTER, 20, 100)
     gc.enable()

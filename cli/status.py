@@ -47,6 +47,8 @@ def _shown(state: "stack_state.StackState") -> str:
     processes = [("node", node) for node in state.nodes]
     if state.warehouse is not None:
         processes.append(("warehouse", state.warehouse))
+    if state.trainer is not None:
+        processes.append(("trainer", state.trainer))
     for name, one in processes:
         restarts = f", started again {one.restarts} times" if one.restarts else ""
         told = "ready" if one.ready else "not ready"

@@ -21,7 +21,7 @@ def up(
     nodes: Annotated[int, typer.Option(min=0, help="How many nodes; 0: the servers alone.")] = 1,
 ) -> None:
     """Start Kafka and Postgres (unless the settings name them), put topics and tables in order,
-    run a node; and, while the journal is on, the warehouse.
+    run a node and a training agent; and, while the journal is on, the warehouse.
 
     Ctrl-C ends all of it; a second one at once.
     """
@@ -128,6 +128,8 @@ def _ready(settings: "Settings", state: "StackState") -> str:
     if state.warehouse is not None and settings.clickhouse.dsn is None:
         of = settings.clickhouse
         lines.append(f"  SQL  http://{of.http_host}:{of.http_port}, or `chimera sql`")
+    if settings.stack.trainer and state.postgres is not None and state.nodes:
+        lines.append(f"  training  `chimera train submit`; runs in {settings.training.dir}")
     port = settings.observability.metrics_port
     if port:
         lines.append(f"  metrics  http://{settings.observability.metrics_host}:{port}/metrics")

@@ -25,6 +25,11 @@ class AuditSettings(Section):
         default=None,
         description="the private key itself, as PEM; wins over the file; never logged",
     )
+    outbox_dir: Path | None = Field(
+        default=None,
+        description="events of this machine that Kafka has not got yet, as of keys made while it was"
+        " away; unset: `outbox` beside key_file",
+    )
     checkpoints_file: Path = Field(
         default=Path(".chimera/audit/checkpoints.txt"),
         description="each checkpoint, appended before anybody else sees it; best out of reach of who"
@@ -60,6 +65,11 @@ class AuditSettings(Section):
     witness_timeout_ms: int = Field(
         default=5_000, ge=1, description="one question to a witness; checkpoints wait for it"
     )
+
+    @property
+    def outbox(self) -> Path:
+        """The folder, wherever it comes from."""
+        return self.outbox_dir or self.key_file.parent / "outbox"
 
 
 class WitnessSettings(Section):

@@ -27,7 +27,8 @@
     ├── EvidenceRefused         of the audit log, not to be believed: says why
     │   ├── EvidenceMalformed   no note, key, checkpoint, proof or policy: says where
     │   ├── EvidenceUntrusted   not signed by a trusted key, or by too few witnesses
-    │   └── ProofInvalid        hashes that do not lead to the root
+    │   ├── ProofInvalid        hashes that do not lead to the root
+    │   └── EvidenceAltered     a row that is not what was signed: says which leaf
     ├── ClickHouseUnavailable   it does not answer, or not now; trying later may help
     ├── ClickHouseRefused       a statement that it does not take, now or later
     ├── HistoryConflict         what a table holds is not what its sink remembers: it stops
@@ -161,6 +162,14 @@ class EvidenceUntrusted(EvidenceRefused):
 
 class ProofInvalid(EvidenceRefused):
     """Hashes that do not lead to the root that they should prove."""
+
+
+class EvidenceAltered(EvidenceRefused):
+    """A row of the log that is not what was signed; the message says what was done to it."""
+
+    def __init__(self, index: int, message: str) -> None:
+        self.index = index  # the first leaf that is meant
+        super().__init__(message)
 
 
 class ClickHouseUnavailable(ChimeraError):

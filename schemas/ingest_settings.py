@@ -27,3 +27,9 @@ class IngestSettings(Section):
         ge=1,
         description="records that one commit covers; inputs of all its labels are in memory",
     )
+    commit_bytes: int = Field(
+        default=268_435_456,
+        ge=1,
+        description="bytes of tensors in one commit, data of claim checks among them, beyond which"
+        " the next label goes into another",
+    )

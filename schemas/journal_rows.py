@@ -54,6 +54,7 @@ class Group(msgspec.Struct, frozen=True, array_like=True):
     queue_us: int = 0
     compute_us: int = 0
     total_us: int = 0  # from the lane's window to the answer
+    commitment_key: str = ""  # its id, hexadecimal; empty: none, or a release that did not say
 
 
 class Table(msgspec.Struct, frozen=True, array_like=True):

@@ -125,6 +125,11 @@ class TrainingSettings(Section):
         description="fsspec URL prefixes below which the data and the configurations lie that"
         " triggers may name, as file:///data/; empty: synthetic rows alone",
     )
+    mlflow_uri: str | None = Field(
+        default=None,
+        description="MLflow's tracking URI, which runs are told to as well; needs the extra mlflow."
+        " Credentials are in MLflow's own variables. Unset: to none",
+    )
 
 
 class TrainerSettings(Section):
@@ -151,6 +156,21 @@ class TrainerSettings(Section):
         default=250,
         ge=1,
         description="how often the agent that leads looks for triggers, and for what is to be told",
+    )
+    judge_ms: int = Field(
+        default=1_000,
+        ge=1,
+        description="how often the agent that leads looks for training policies that are due",
+    )
+    replay_since_s: int = Field(
+        default=3_600,
+        ge=1,
+        description="a replay before a promotion is of the requests of so long",
+    )
+    replay_requests: int = Field(
+        default=10_000,
+        ge=1,
+        description="and of no more than so many; the oldest of each partition",
     )
     nice: int = Field(
         default=10,
@@ -187,6 +207,13 @@ class TrainerSettings(Section):
         ge=1,
         description="a run whose trainers die or hang so often in a row without a new checkpoint"
         " has failed",
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="an agent's Prometheus port on CHIMERA_OBSERVABILITY__METRICS_HOST; 0: a free one;"
+        " unset: none",
     )
 
 

@@ -1,6 +1,6 @@
 """What an executor tells the journal of one request whose lane has read it, beside the answer.
 
-    note   fixed fields, then both commitments, or none, then the id
+    note   fixed fields, then both commitments and which key made them, or none, then the id
 
 A block's requests need none: their rows are finished when they leave the executor.
 `tests/schemas/test_notes.py`.
@@ -9,6 +9,7 @@ A block's requests need none: their rows are finished when they leave the execut
 import struct
 from typing import NamedTuple
 
+from chimera.schemas.commitments import KEY_ID_BYTES
 from chimera.schemas.errors import Malformed
 from chimera.schemas.journal_rows import COMMITMENT_BYTES, TEXT_BYTES
 
@@ -24,6 +25,7 @@ class Note(NamedTuple):
     id: bytes = b""
     input_commitment: bytes = b""
     output_commitment: bytes = b""
+    commitment_key: bytes = b""  # its id
 
 
 def write_note(note: Note) -> bytes:
@@ -31,7 +33,8 @@ def write_note(note: Note) -> bytes:
     head = _HEAD.pack(
         min(note.queue_us, _MAX_US), min(note.total_us, _MAX_US), bool(note.input_commitment)
     )
-    return b"".join((head, note.input_commitment, note.output_commitment, note.id[:TEXT_BYTES]))
+    committed = note.input_commitment + note.output_commitment + note.commitment_key
+    return b"".join((head, committed, note.id[:TEXT_BYTES]))
 
 
 def read_note(raw: bytes) -> Note:
@@ -42,7 +45,8 @@ def read_note(raw: bytes) -> Note:
     queue_us, total_us, is_committed = _HEAD.unpack_from(raw)
     if not is_committed:
         return Note(queue_us, total_us, raw[start:])
-    middle, end = start + COMMITMENT_BYTES, start + 2 * COMMITMENT_BYTES
+    middle, key = start + COMMITMENT_BYTES, start + 2 * COMMITMENT_BYTES
+    end = key + KEY_ID_BYTES
     if len(raw) < end:
         raise Malformed(f"note: {len(raw)} bytes")
-    return Note(queue_us, total_us, raw[end:], raw[start:middle], raw[middle:end])
+    return Note(queue_us, total_us, raw[end:], raw[start:middle], raw[middle:key], raw[key:end])

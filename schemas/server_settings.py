@@ -118,6 +118,11 @@ class StackSettings(Section):
         description="whether `chimera up` also starts the model registry's Postgres, or sees that "
         "the one of CHIMERA_POSTGRES__DSN can be used",
     )
+    trainer: bool = Field(
+        default=True,
+        description="whether `chimera up` also runs a training agent, where there are a registry and"
+        " a node; it starts once the nodes serve",
+    )
 
 
 class ObservabilitySettings(Section):

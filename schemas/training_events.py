@@ -6,7 +6,8 @@
     checkpoint    it can go on from here              interrupted   its trainer ended; it goes on
     drift         its data are not those of before
     finished, failed, cancelled                       how it ended; one of them, once
-    registered, compiled, promoted, withheld          what became of the version that it made
+    registered, compiled, replayed, promoted, withheld    what became of the version that it made
+    policy_set, policy_removed, fired                 runs that are ordered again and again
 
 Told through the registry's outbox, in the order of each run's transactions; each stands here once.
 `tests/schemas/test_training_events.py`.
@@ -17,8 +18,9 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from chimera.schemas.model_names import Actor, Count, Milliseconds, Name, Reason, Sha256
+from chimera.schemas.replay_report import Verdict
 from chimera.schemas.training_manifest import Drift, TrainingManifest
-from chimera.schemas.training_triggers import Cause, Priority
+from chimera.schemas.training_triggers import Cause, Interval, Priority, TrainModel
 from chimera.schemas.versioned import Form
 
 EVENT_VERSION = 1
@@ -27,7 +29,7 @@ MAX_REASON = 4_096
 Attempt = Annotated[int, msgspec.Meta(ge=1)]
 FailureCode = Literal["refused", "aborted", "out_of_memory", "crashed", "hung", "died"]
 Until = Literal["registered", "compiled", "promoted"]
-Step = Literal["pack", "register", "compile", "promote"]
+Step = Literal["pack", "register", "compile", "replay", "promote"]
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
@@ -152,6 +154,18 @@ class VersionCompiled(_RunEvent, frozen=True, kw_only=True, tag="compiled"):
     version: Name
 
 
+class VersionReplayed(_RunEvent, frozen=True, kw_only=True, tag="replayed"):
+    """Recorded requests were run through it, since its model's policy asks for that; the report rests."""
+
+    version: Name
+    verdict: Verdict
+    reason: Reason
+    requests: Count  # that were replayed
+    disagreed: Count  # of them: another answer, or an error where there was none
+    since_ms: Milliseconds
+    until_ms: Milliseconds
+
+
 class VersionPromoted(_RunEvent, frozen=True, kw_only=True, tag="promoted"):
     """It gets all of its model's requests."""
 
@@ -164,6 +178,32 @@ class VersionWithheld(_RunEvent, frozen=True, kw_only=True, tag="withheld"):
 
     step: Step
     error: Reason
+
+
+class _PolicyEvent(_Event, frozen=True, kw_only=True):
+    policy: Name
+    model: Name
+    trigger_id: Name
+    actor: Actor
+
+
+class PolicySet(_PolicyEvent, frozen=True, kw_only=True, tag="policy_set"):
+    """By this trigger, over the one before of its name."""
+
+    cause: Literal["drift", "schedule"]
+    interval_s: Interval
+
+
+class PolicyRemoved(_PolicyEvent, frozen=True, kw_only=True, tag="policy_removed"):
+    """By this trigger."""
+
+
+class PolicyFired(_PolicyEvent, frozen=True, kw_only=True, tag="fired"):
+    """It has ordered a run: the trigger of that id became visible together with this event."""
+
+    cause: Literal["drift", "schedule"]
+    occasion: str  # the time that it was due, or the run that found the drift
+    order: TrainModel
 
 
 Event = (
@@ -180,8 +220,12 @@ Event = (
     | RunCancelled
     | VersionRegistered
     | VersionCompiled
+    | VersionReplayed
     | VersionPromoted
     | VersionWithheld
+    | PolicySet
+    | PolicyRemoved
+    | PolicyFired
 )
 EVENTS: tuple[type[Event], ...] = get_args(Event)
 ENDS = (RunFinished, RunFailed, RunCancelled)

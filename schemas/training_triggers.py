@@ -1,8 +1,10 @@
 """`training.triggers`: what people, and programs for them, want of training.
 
-    train    a run of a configuration, which stands here or lies at a URL
-    cancel   a run ends, or does not begin
-    resume   a run that failed or was cancelled goes on; one that was withheld is released again
+    train           a run of a configuration, which stands here or lies at a URL
+    cancel          a run ends, or does not begin
+    resume          a run that failed or was cancelled goes on; one that was withheld is released again
+    set_policy      runs are ordered by the clock, or when data have drifted
+    remove_policy   and are not any more
 
 Each names who wants it, and has an id: its answer on `training.events` bears the same, and a trigger
 that comes twice is done once. Who may is the registry's to say (`training_rights`); nothing here
@@ -22,10 +24,11 @@ from chimera.schemas.versioned import Form
 
 TRIGGER_VERSION = 1
 DEFAULT_PRIORITY = 5
-MAX_MODEL = 90  # characters of a model's name in a run's id
+MAX_MODEL = 90  # characters of a model's name in a run's id, and of a policy's in a trigger's
 
 Cause = Literal["manual", "drift", "schedule"]
 Priority = Annotated[int, msgspec.Meta(ge=0, le=9)]  # 1 is the highest; 0: the default
+Interval = Annotated[int, msgspec.Meta(ge=60, le=366 * 86_400)]  # seconds
 
 
 class ConfigReference(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,18 +45,23 @@ class _Trigger(msgspec.Struct, frozen=True, kw_only=True, tag_field="action"):
     v: int = TRIGGER_VERSION
 
 
-class TrainModel(_Trigger, frozen=True, kw_only=True, tag="train"):
-    """Order a run."""
+class _Order(_Trigger, frozen=True, kw_only=True):
+    """Which run."""
 
     config: TrainingConfig | None = None
     reference: ConfigReference | None = None  # one of the two
     priority: Priority = 0
     promote: bool = False  # whatever the configuration's release says
-    reason: Cause = "manual"
 
     def __post_init__(self) -> None:
         if (self.config is None) == (self.reference is None):
             raise ValueError("either config or reference, not both and not none")
+
+
+class TrainModel(_Order, frozen=True, kw_only=True, tag="train"):
+    """Order a run."""
+
+    reason: Cause = "manual"
 
 
 class CancelRun(_Trigger, frozen=True, kw_only=True, tag="cancel"):
@@ -68,7 +76,24 @@ class ResumeRun(_Trigger, frozen=True, kw_only=True, tag="resume"):
     run_id: Name
 
 
-Trigger = TrainModel | CancelRun | ResumeRun
+class SetPolicy(_Order, frozen=True, kw_only=True, tag="set_policy"):
+    """Order runs again and again, in the name of who sets it; over the policy of that name before.
+
+    By the clock the first one is due an interval from now; on drift, as soon as a run of the model finds some.
+    """
+
+    policy: Name
+    cause: Literal["drift", "schedule"]
+    interval_s: Interval  # by the clock: from one to the next; on drift: at least
+
+
+class RemovePolicy(_Trigger, frozen=True, kw_only=True, tag="remove_policy"):
+    """It orders no more; runs that it has ordered go on."""
+
+    policy: Name
+
+
+Trigger = TrainModel | CancelRun | ResumeRun | SetPolicy | RemovePolicy
 TRIGGERS: tuple[type[Trigger], ...] = get_args(Trigger)
 
 
@@ -95,6 +120,12 @@ def reasons(value: bytes, error: RequestError) -> tuple[str, ...]:
     if kind is None or head.v != TRIGGER_VERSION:
         return (str(error),)
     return tuple(faults(msgspec.json.decode(value), kind)) or (str(error),)
+
+
+def firing_id(tenant: str, setting_id: str, policy: str, occasion: str) -> str:
+    """The id of the trigger that a policy fires on an occasion; a policy that is set anew has others."""
+    digest = hashlib.sha256(f"{tenant}/{setting_id}/{occasion}".encode()).hexdigest()
+    return f"{policy[:MAX_MODEL]}-{digest[:16]}"
 
 
 def run_id_of(tenant: str, trigger_id: str, model: str) -> str:

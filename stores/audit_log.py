@@ -1,29 +1,34 @@
-"""`audit_log`: a row for each leaf of `audit.log`: its index, its bytes as they are, and both hashes.
+"""`audit_log`: a row for each leaf of `audit.log`: its index, its bytes as they are, and its hashes.
 
 The index stands in the record's header. Nothing is judged here: what is in the topic is in the table,
 a hole or a repeated index too, and whoever verifies names it. A row's chain hash goes on from the row
-before it, so one sink writes the table, and looks up where it ended. The engine itself takes from
-the bytes what people look for: kind, tenant, request id. `tests/stores/test_audit_log.py`.
+before it, so one sink writes the table, and looks up where it ended. Beside a leaf that ends subtrees
+are their roots (`subtrees`), joined, for who proves; none behind a hole or a repeat. The engine itself
+takes from the bytes what people look for: kind, tenant, request id. `tests/stores/test_audit_log.py`.
 """
 
+import struct
 from collections.abc import Sequence
 
-from chimera.schemas.columns import constant
-from chimera.schemas.errors import Malformed
+from chimera.schemas.errors import EvidenceAltered, Malformed
 from chimera.schemas.transparency import chain
 from chimera.schemas.transparency.log_records import LOG_INDEX
 from chimera.schemas.transparency.merkle import leaf_hash
+from chimera.schemas.transparency.subtrees import Subtrees
+from chimera.stores.audit_table import AuditTable
 from chimera.stores.clickhouse import DATABASE, ClickHouse
-from chimera.stores.native_block import Chunk, numbers, texts
+from chimera.stores.native_block import Chunk, text
 from chimera.stores.source import Destination, Record
 
 TABLE = "audit_log"
+_U32, _U64, _I64 = struct.Struct("<I"), struct.Struct("<Q"), struct.Struct("<q")
 _MS = "DateTime64(3, 'UTC')"
 COLUMNS = (
     ("log_index", "UInt64"),
     ("body", "String"),
     ("leaf_hash", "FixedString(32)"),
     ("chain_hash", "FixedString(32)"),
+    ("subtrees", "String"),
     ("appended_at", _MS),
     ("log_partition", "UInt32"),
     ("log_offset", "Int64"),
@@ -31,10 +36,11 @@ COLUMNS = (
 
 
 class Leaves:
-    """What is known between rows: where the chain has come to."""
+    """What is known between rows: where the chain has come to, and the tree."""
 
     def __init__(self) -> None:
         self._previous = chain.START
+        self._tree: Subtrees | None = Subtrees()
 
     def begin(self, clickhouse: ClickHouse) -> None:
         """After the table's last row. Raises ClickHouseUnavailable."""
@@ -42,6 +48,10 @@ class Leaves:
             f"SELECT hex(chain_hash) FROM {DATABASE}.{TABLE} ORDER BY log_offset DESC LIMIT 1"
         )
         self._previous = bytes.fromhex(found[0][0]) if found else chain.START
+        try:
+            self._tree = AuditTable(clickhouse).tree()
+        except EvidenceAltered:
+            self._tree = None  # who verifies names the row
 
     def chunks(self, record: Record) -> Sequence[Chunk]:
         """One row.
@@ -49,22 +59,26 @@ class Leaves:
         Raises:
             Malformed: no index, so it has no place.
         """
-        leaf = leaf_hash(record.value)
+        index, leaf = _index(record), leaf_hash(record.value)
         self._previous = chain.link(self._previous, leaf)
-        return [
-            Chunk(
-                1,
-                [
-                    numbers("UInt64", constant(_index(record), 1)),
-                    texts([record.value]),
-                    (leaf,),
-                    (self._previous,),
-                    numbers(_MS, constant(record.at_ms, 1)),
-                    numbers("UInt32", constant(record.partition, 1)),
-                    numbers("Int64", constant(record.offset, 1)),
-                ],
-            )
-        ]
+        placed = (
+            _U64.pack(index),
+            text(record.value),
+            leaf,
+            self._previous,
+            text(self._ended(index, leaf)),
+            _I64.pack(record.at_ms),
+            _U32.pack(record.partition),
+            _I64.pack(record.offset),
+        )
+        return [Chunk(1, [(one,) for one in placed])]
+
+    def _ended(self, index: int, leaf: bytes) -> bytes:
+        """The roots of the subtrees that end with a leaf."""
+        if self._tree is None or self._tree.size != index:
+            self._tree = None
+            return b""
+        return b"".join(self._tree.append(leaf))
 
 
 def destination() -> Destination:

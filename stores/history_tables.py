@@ -61,6 +61,10 @@ ORDER BY log_index
 {_REMEMBERS}
 """
 
+AUDIT_SUBTREES = f"""
+ALTER TABLE {DATABASE}.audit_log ADD COLUMN IF NOT EXISTS subtrees String CODEC(ZSTD) AFTER chain_hash
+"""
+
 AUDIT_CHECKPOINTS = f"""
 CREATE TABLE IF NOT EXISTS {DATABASE}.audit_checkpoints
 (

@@ -8,7 +8,7 @@ key may have anything believed, so one that others may write is refused too.
 
 import os
 import secrets
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,26 +75,27 @@ def trusted(settings: KeysSettings) -> Trusted:
 
 
 def create(settings: KeysSettings) -> SigningKey:
-    """Make the pair that signs models: `create_key` of the settings."""
-    return create_key(settings.signing_file, lambda key: key.public.text)
+    """Make the pair that signs models, and write it: `write_key` of the settings."""
+    key = new_key()
+    write_key(settings.signing_file, key, key.public.text)
+    return key
 
 
-def create_key(file: Path, public_text: Callable[[SigningKey], str]) -> SigningKey:
-    """Make a pair and write both halves, the public one as it says; what is there already stays.
+def write_key(file: Path, key: SigningKey, public_text: str) -> None:
+    """Write both halves of a new pair, the public one as it says; what is there already stays.
 
     Raises:
         ConfigurationError: there is a key already, or it cannot be written.
     """
     path = file.expanduser()
-    public, key = path.with_suffix(".pub"), new_key()
+    public = path.with_suffix(".pub")
     with _made_once(
         path, "there is a key already; it is never overwritten: move both files away first"
     ):
         if public.exists():
             raise FileExistsError
         _write_new(path, key.pem(), 0o600)
-        _write_new(public, f"{public_text(key)}\n".encode(), 0o644)
-    return key
+        _write_new(public, f"{public_text}\n".encode(), 0o644)
 
 
 def create_tenant_key(folder: Path, tenant: str) -> Path:
@@ -103,14 +104,49 @@ def create_tenant_key(folder: Path, tenant: str) -> Path:
     Raises:
         ConfigurationError: the tenant has a key, is no name, or the file cannot be written.
     """
-    if not is_name(tenant):
-        raise ConfigurationError(f"{tenant!r} is no tenant's name: letters, digits, . _ -")
-    path = folder.expanduser() / f"{tenant}.key"
+    path = tenant_file(folder, tenant)
     with _made_once(
         path, "the tenant has a key; another would let nobody check what it committed to"
     ):
         _write_new(path, secrets.token_bytes(KEY_BYTES), 0o600)
     return path
+
+
+def destroy_tenant_key(folder: Path, tenant: str) -> Path:
+    """Overwrite it and take it away: what it committed to is erased. Copies elsewhere are others'.
+
+    Raises:
+        ConfigurationError: the tenant has no key here, or it cannot be removed.
+    """
+    path = tenant_file(folder, tenant)
+    try:
+        with path.open("r+b") as file:
+            file.write(bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+        _sync(path.parent)
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: the tenant has no key here") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be removed: {error.strerror}") from None
+    return path
+
+
+def tenant_file(folder: Path, tenant: str) -> Path:
+    """Raises ConfigurationError: that is no name."""
+    if not is_name(tenant):
+        raise ConfigurationError(f"{tenant!r} is no tenant's name: letters, digits, . _ -")
+    return folder.expanduser() / f"{tenant}.key"
+
+
+def _sync(folder: Path) -> None:
+    """What was removed from it stays so."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 @contextmanager

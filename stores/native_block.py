@@ -76,9 +76,9 @@ def nullable(kind: str, values: Numbers, null: int) -> Streams:
     return is_null.astype("<u1").tobytes(), found
 
 
-def same(text: str, rows: int) -> Streams:
+def same(value: str, rows: int) -> Streams:
     """The same text in all rows."""
-    return (_text(text.encode()) * rows,)
+    return (text(value.encode()) * rows,)
 
 
 def texts(values: Sequence[bytes]) -> Streams:
@@ -89,7 +89,7 @@ def texts(values: Sequence[bytes]) -> Streams:
             return (bytes(len(values)),)
         if int(lengths.max()) < 0x80:
             return (_interleaved(lengths, values.joined),)
-    return (b"".join(map(_text, values)),)
+    return (b"".join(map(text, values)),)
 
 
 def chosen(values: Sequence[str], index: Numbers) -> Choice:
@@ -101,7 +101,7 @@ def block(columns: Sequence[tuple[str, str]], chunks: Sequence[Chunk]) -> bytes:
     """One block of all chunks; `columns` are names and types, in the chunks' order."""
     parts = [unsigned_varint(len(columns)), unsigned_varint(sum(chunk.rows for chunk in chunks))]
     for at, (name, kind) in enumerate(columns):
-        parts += [_text(name.encode()), _text(kind.encode())]
+        parts += [text(name.encode()), text(kind.encode())]
         column = [chunk.columns[at] for chunk in chunks]
         choices = [one for one in column if isinstance(one, Choice)]
         if choices:
@@ -124,7 +124,7 @@ def _dictionary(choices: Iterable[Choice]) -> list[bytes]:
             pieces.append(np.array(here, np.int64)[places])
     width, dtype = next((code, name) for limit, code, name in _WIDTHS if len(known) <= limit)
     rows = sum(map(len, pieces))
-    keys = b"".join(_text(value.encode()) for value in known)
+    keys = b"".join(text(value.encode()) for value in known)
     numbered = np.concatenate([piece.astype(dtype) for piece in pieces]).tobytes()
     head = _DICTIONARY.pack(_VERSION, _OWN_KEYS | width, len(known))
     return [head, keys, rows.to_bytes(8, "little"), numbered]
@@ -141,5 +141,6 @@ def _interleaved(lengths: Numbers, joined: bytes) -> bytes:
     return out.tobytes()
 
 
-def _text(value: bytes) -> bytes:
+def text(value: bytes) -> bytes:
+    """One value of a column of texts."""
     return unsigned_varint(len(value)) + value

@@ -169,6 +169,12 @@ class Commit:
     def __init__(self) -> None:
         self.samples: list[Sample] = []
         self.rejected: list[Rejected] = []
+        self.size_bytes = 0  # of the samples' tensors
+
+    def add(self, samples: Iterable[Sample]) -> None:
+        for sample in samples:
+            self.samples.append(sample)
+            self.size_bytes += sum(getattr(one, "nbytes", 0) for one in sample.row.values())
 
 
 def _name(partition: int, found: Iterable[Sample | Rejected]) -> str:

@@ -121,6 +121,7 @@ MIGRATIONS = (
     Migration(3, "training_log", (history_tables.TRAINING_LOG,)),
     Migration(4, "audit_log", (history_tables.AUDIT_LOG, history_tables.AUDIT_CHECKPOINTS)),
     Migration(5, "views", warehouse_views.statements()),
+    Migration(6, "audit_subtrees", (history_tables.AUDIT_SUBTREES,)),
 )
 
 

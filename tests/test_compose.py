@@ -29,7 +29,15 @@ LASTING = [name for name, service in SERVICES.items() if "restart" in service]
 
 
 def test_services_are_those_that_the_design_names() -> None:
-    assert set(SERVICES) == {"kafka", "postgres", "topics", "registry", "node", "warehouse"}
+    assert set(SERVICES) == {
+        "kafka",
+        "postgres",
+        "topics",
+        "registry",
+        "node",
+        "trainer",
+        "warehouse",
+    }
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -139,6 +147,13 @@ def test_metrics_port_is_the_one_that_is_published() -> None:
     node = SERVICES["node"]
     port = node["environment"]["CHIMERA_OBSERVABILITY__METRICS_PORT"]
     assert node["ports"] == [f"127.0.0.1:{port}:{port}"]
+
+
+def test_trainer_is_scraped_where_it_is_published_and_waits_for_others() -> None:
+    trainer = SERVICES["trainer"]
+    port = trainer["environment"]["CHIMERA_TRAINER__METRICS_PORT"]
+    assert trainer["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert trainer["cpu_shares"] < 1_024
 
 
 def test_warehouse_is_published_where_it_listens_and_asks_for_a_password() -> None:

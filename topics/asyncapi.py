@@ -67,6 +67,7 @@ def _carried(catalogue: Catalogue) -> dict[str, tuple[Message, ...]]:
         catalogue.audit_log.name: messages.LEAVES,
         catalogue.audit_checkpoints.name: (messages.CHECKPOINT,),
         catalogue.training_samples.name: (messages.TRAINING_SAMPLE,),
+        catalogue.settings_state.name: (messages.SETTINGS_STATE,),
     }
     return {topic.name: known.get(topic.name, (messages.RESERVED,)) for topic in catalogue}
 
@@ -143,7 +144,7 @@ def _operations(catalogue: Catalogue, carried: dict[str, tuple[Message, ...]]) -
         "receiveModelState": operation("receive", state, "serve what it says"),
         "receiveModelObserved": operation("receive", observed, "judge versions under watch"),
         "receiveTrigger": operation(
-            "receive", catalogue.training_triggers, "train, cancel, resume", answered
+            "receive", catalogue.training_triggers, "train, cancel, resume, policies", answered
         ),
         "receiveJournalSegment": operation("receive", catalogue.journal, "make leaves, and rows"),
         "receiveAuditEvent": operation("receive", catalogue.audit_events, "make it a leaf"),
@@ -160,6 +161,8 @@ def _operations(catalogue: Catalogue, carried: dict[str, tuple[Message, ...]]) -
         "sendRefusedTrigger": (catalogue.training_dead_letters, "a copy for operators"),
         "sendLeaf": (catalogue.audit_log, "the log, in sequence"),
         "sendCheckpoint": (catalogue.audit_checkpoints, "its head, signed"),
+        "sendAuditEvent": (catalogue.audit_events, "what was done to what serves"),
+        "sendSettings": (catalogue.settings_state, "what a process began with, if it was new"),
     }
     found |= {name: operation("send", topic, text) for name, (topic, text) in sent.items()}
     for topic in catalogue.retries:

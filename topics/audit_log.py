@@ -9,7 +9,7 @@ when reading begins is what is read. `tests/integration/test_audit_from_kafka.py
 # (aiokafka ships no type information)
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, TypeVar
 
@@ -17,8 +17,11 @@ import msgspec
 from aiokafka.errors import KafkaError
 
 from chimera.schemas.errors import KafkaUnavailable
+from chimera.schemas.transparency import checkpoints, notes
 from chimera.schemas.transparency.leaves import RequestServed, decode_leaf
-from chimera.schemas.transparency.log_records import Indexed
+from chimera.schemas.transparency.log_records import Indexed, rows
+from chimera.schemas.transparency.proving import prove_leaf
+from chimera.schemas.transparency.row import Row
 from chimera.topics import log_reader
 from chimera.topics.catalogue import Catalogue
 from chimera.topics.log_reader import LogReader
@@ -29,12 +32,12 @@ T = TypeVar("T")
 class AuditLog:
     """A `LeafSource`; from `opened`."""
 
-    def __init__(self, runner: asyncio.Runner, log: LogReader, checkpoints: LogReader) -> None:
-        self._runner, self._log, self._checkpoints = runner, log, checkpoints
+    def __init__(self, runner: asyncio.Runner, log: LogReader, heads: LogReader) -> None:
+        self._runner, self._log, self._heads = runner, log, heads
 
-    def leaves(self, start: int, end: int) -> Iterator[Indexed]:
+    def rows(self, size: int) -> Iterator[Row]:
         """Raises EvidenceMalformed: a record does not say its place; while reading."""
-        return self._each(self._log.leaves(start, end))
+        return rows(self._each(self._log.leaves(0, size)))
 
     def find(self, request_id: str) -> list[Indexed]:
         """All that are committed now, by a scan."""
@@ -42,9 +45,19 @@ class AuditLog:
         candidates = (one for one in self._each(self._log.leaves()) if named in one.body)
         return [one for one in candidates if _is_of(one.body, request_id)]
 
+    def path(self, index: int, size: int) -> Sequence[bytes]:
+        """From the first leaf to the last; it holds a path of hashes. Raises EvidenceMalformed."""
+        bodies = (one.body for one in self._each(self._log.leaves(0, size)))
+        return prove_leaf(bodies, index, size)[1]
+
     def checkpoints(self) -> list[bytes]:
-        """The notes, in the order of their publication."""
-        return list(self._each(self._checkpoints.values()))
+        return list(self._each(self._heads.values()))
+
+    def covering(self, index: int) -> Iterator[bytes]:
+        """Raises EvidenceMalformed: something on the topic is no checkpoint."""
+        for note in self.checkpoints():
+            if checkpoints.decode(notes.decode(note).text).size > index:
+                yield note
 
     def _each(self, batches: AsyncGenerator[list[T]]) -> Iterator[T]:
         async def following() -> list[T] | None:
@@ -70,10 +83,10 @@ def opened(arguments: Mapping[str, Any], topics: Catalogue) -> Generator[AuditLo
 
     async def open_both() -> tuple[LogReader, LogReader]:
         names = (topics.audit_log.name, topics.audit_checkpoints.name)
-        log, checkpoints = [
+        log, heads = [
             await stack.enter_async_context(log_reader.reading(arguments, name)) for name in names
         ]
-        return log, checkpoints
+        return log, heads
 
     with asyncio.Runner() as runner:
         try:

@@ -80,6 +80,7 @@ class Catalogue:
     audit_events: Topic
     audit_log: Topic
     audit_checkpoints: Topic
+    settings_state: Topic
 
     def __iter__(self) -> Iterator[Topic]:
         for field in fields(self):
@@ -249,7 +250,7 @@ def _of_training(row: _Rows, lanes: int) -> dict[str, Any]:
         "training_triggers": row(
             "training.triggers",
             "the model's name",
-            "train, cancel, resume",
+            "train, cancel, resume, and policies that order runs",
             days=30,
             dead_letters=untrained,
         ),
@@ -257,7 +258,7 @@ def _of_training(row: _Rows, lanes: int) -> dict[str, Any]:
         "training_events": row(
             "training.events",
             "the run's id, or the trigger's",
-            "what became of triggers; a run's progress, its manifest, and its version's way",
+            "what became of triggers and policies; a run's progress, its manifest, its version's way",
             days=90,
         ),
         "training_samples": row(
@@ -282,6 +283,12 @@ def _of_audit(row: _Rows, settings: Settings) -> dict[str, Any]:
         ),
         "audit_log": row("audit.log", "none", "one leaf of the Merkle log, in sequence"),
         "audit_checkpoints": row("audit.checkpoints", "the log's origin", "a signed tree head"),
+        "settings_state": row(
+            "settings.state",
+            "<role>@<host>",
+            "the settings that a process began with, if they were new; never a secret",
+            cleanup="compact",
+        ),
     }
 
 

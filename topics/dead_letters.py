@@ -26,7 +26,7 @@ VALUE_SHA256 = "chimera-orig-value-sha256"
 
 Headers = Sequence[tuple[str, bytes | None]]
 
-_STORY = (
+_TOLD = (
     names.ORIG_TOPIC,
     names.ORIG_PARTITION,
     names.ORIG_OFFSET,
@@ -35,8 +35,23 @@ _STORY = (
     names.ERROR_CODE,
     names.ERROR_MESSAGE,
     names.FIRST_FAILURE,
-    names.NOT_BEFORE,
 )
+_STORY = (*_TOLD, names.NOT_BEFORE)
+_MIRRORED = tuple(
+    CONNECT + name
+    for name in (
+        "topic",
+        "partition",
+        "offset",
+        "connector.name",
+        "task.id",
+        "stage",
+        "class.name",
+        "exception.class.name",
+        "exception.message",
+    )
+)
+_LEFT_OUT = (VALUE_BYTES, VALUE_SHA256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +124,23 @@ def dead_letter(original: Copy, origin: Origin, failure: Failure, limit_bytes: i
     return bare if bare.size_bytes <= limit_bytes else Copy(None, None, [*ours])
 
 
+def open_letter(
+    headers: Headers,
+) -> tuple[list[tuple[str, bytes | None]], Origin, Failure, bool]:
+    """A dead letter's headers as the original's and its story; False: its value was left out.
+
+    Raises:
+        SchemaInvalid: we did not write this record.
+    """
+    ended = tuple(name for name, _ in headers)
+    is_whole = ended[-len(_LEFT_OUT) :] != _LEFT_OUT
+    ours = (*_TOLD, *_MIRRORED) if is_whole else (*_TOLD, *_MIRRORED, *_LEFT_OUT)
+    if ended[-len(ours) :] != ours:
+        raise SchemaInvalid("no dead letter of Chimera's: its headers end in another way")
+    story = dict(headers[-len(ours) :])
+    return list(headers[: -len(ours)]), _origin(story), _failure(story), is_whole
+
+
 def split(headers: Headers) -> tuple[list[tuple[str, bytes | None]], Story]:
     """A retry record's headers as the original's and its story.
 
@@ -123,19 +155,8 @@ def split(headers: Headers) -> tuple[list[tuple[str, bytes | None]], Story]:
         else:
             original.append((name, value))
     original.reverse()
-    origin = Origin(
-        _string(story, names.ORIG_TOPIC),
-        _number(story, names.ORIG_PARTITION),
-        _number(story, names.ORIG_OFFSET),
-        _number(story, names.ORIG_TIMESTAMP),
-    )
-    failure = Failure(
-        _string(story, names.ERROR_CODE),
-        _string(story, names.ERROR_MESSAGE),
-        _number(story, names.ATTEMPT),
-        _number(story, names.FIRST_FAILURE),
-    )
-    return original, Story(origin, failure, _number(story, names.NOT_BEFORE))
+    not_before_ms = _number(story, names.NOT_BEFORE)
+    return original, Story(_origin(story), _failure(story), not_before_ms)
 
 
 def envelope_bytes(key: bytes | None, headers: Headers) -> int:
@@ -155,6 +176,24 @@ def truncated(text: str, limit_bytes: int) -> bytes:
     return encoded[: limit_bytes - len(mark)].decode("utf-8", "ignore").encode() + mark
 
 
+def _origin(story: dict[str, bytes | None]) -> Origin:
+    return Origin(
+        _string(story, names.ORIG_TOPIC),
+        _number(story, names.ORIG_PARTITION),
+        _number(story, names.ORIG_OFFSET),
+        _number(story, names.ORIG_TIMESTAMP),
+    )
+
+
+def _failure(story: dict[str, bytes | None]) -> Failure:
+    return Failure(
+        _string(story, names.ERROR_CODE),
+        _string(story, names.ERROR_MESSAGE),
+        _number(story, names.ATTEMPT),
+        _number(story, names.FIRST_FAILURE),
+    )
+
+
 def _told(origin: Origin, failure: Failure) -> list[tuple[str, bytes]]:
     return [
         (names.ORIG_TOPIC, origin.topic.encode()),
@@ -170,18 +209,19 @@ def _told(origin: Origin, failure: Failure) -> list[tuple[str, bytes]]:
 
 def _mirrored(origin: Origin, failure: Failure) -> list[tuple[str, bytes]]:
     error = BY_CODE[failure.code]
-    mirror = {
-        "topic": origin.topic,
-        "partition": str(origin.partition),
-        "offset": str(origin.offset),
-        "connector.name": "chimera",
-        "task.id": str(origin.partition),
-        "stage": "TASK_PUT",
-        "class.name": "chimera",
-        "exception.class.name": f"{error.__module__}.{error.__qualname__}",
-        "exception.message": failure.message,
-    }
-    return [(CONNECT + name, truncated(text, MESSAGE_BYTES)) for name, text in mirror.items()]
+    mirror = (
+        origin.topic,
+        str(origin.partition),
+        str(origin.offset),
+        "chimera",
+        str(origin.partition),
+        "TASK_PUT",
+        "chimera",
+        f"{error.__module__}.{error.__qualname__}",
+        failure.message,
+    )
+    found = zip(_MIRRORED, mirror, strict=True)
+    return [(name, truncated(text, MESSAGE_BYTES)) for name, text in found]
 
 
 def _string(story: dict[str, bytes | None], name: str) -> str:

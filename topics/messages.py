@@ -13,6 +13,7 @@ import msgspec
 
 from chimera.schemas import claims
 from chimera.schemas import headers as names
+from chimera.schemas.effective_settings import SettingsInForce
 from chimera.schemas.errors import BY_CODE
 from chimera.schemas.internal import Attempt
 from chimera.schemas.model_commands import COMMANDS
@@ -135,6 +136,7 @@ SCHEMAS: dict[str, Schema] = {
             *TRIGGERS,
             *TRAINED,
             TrainingSample,
+            SettingsInForce,
         ),
         ref_template="#/components/schemas/{name}",
     )[1],
@@ -304,6 +306,7 @@ CHECKPOINT = Message(
     payload=_TEXT,
 )
 TRAINING_SAMPLE = _record(TrainingSample, "what was right, told afterwards")
+SETTINGS_STATE = _record(SettingsInForce)
 RESERVED = Message(
     name="Reserved", summary="nothing is written here yet", content_type="application/octet-stream"
 )

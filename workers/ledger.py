@@ -10,6 +10,8 @@ No object is made for a row: it is a place in lists, and its commitments if its 
 from collections.abc import Sequence
 from typing import TypeVar
 
+from msgspec import structs
+
 from chimera.schemas.columns import Numbers, constant, numbers
 from chimera.schemas.commitments import Commitments
 from chimera.schemas.journal import framed
@@ -41,6 +43,8 @@ class Pages:
         self, indexes: Sequence[int], group: Group, ids: Sequence[bytes], values: Sequence[bytes]
     ) -> None:
         """Some of them have their results; `indexes` are places in the block."""
+        if self._commitments is not None:
+            group = structs.replace(group, commitment_key=self._commitments.key_id.hex())
         self._groups.append(group)
         put(self._ids, indexes, ids)
         put(self._output_bytes, indexes, list(map(len, values)))
@@ -50,11 +54,12 @@ class Pages:
     def note(self, index: int, number: int) -> bytes:
         """The note of one, of the `number`th group: the block is answered one by one after all."""
         group = self._groups[number]
-        given = answer = b""
+        note = Note(group.queue_us, group.total_us, self._ids[index])
         if self._commitments is not None:
             given = self._commitments.of(self._work.values[index])
             answer = self._output_commitments[index]
-        return write_note(Note(group.queue_us, group.total_us, self._ids[index], given, answer))
+            note = Note(*note[:3], given, answer, self._commitments.key_id)
+        return write_note(note)
 
     def parts(self, group_of: Sequence[int]) -> bytes:
         """All rows, framed, when all have their results; `group_of` each: its group's number."""
@@ -126,6 +131,7 @@ class Ledger:
                 note = note._replace(
                     input_commitment=commitments.of(work.values[index]),
                     output_commitment=commitments.of(value),
+                    commitment_key=commitments.key_id,
                 )
             found.append(write_note(note))
         return found

@@ -26,13 +26,14 @@ from chimera.schemas.model_events import Event, encode_event
 from chimera.schemas.model_names import key
 from chimera.schemas.settings import Settings
 from chimera.stores.registry.deployments import EVENTS, STATE
+from chimera.stores.registry.outbox import AUDIT
 from chimera.stores.registry.records import OutboxRecord
 from chimera.topics import admin, clients
 from chimera.topics.catalogue import catalogue
 from chimera.topics.producers import Committed, Produced
 from chimera.topics.transactions import TransactionalProducer, require_features
 
-PARTITION = 0  # the only one
+PARTITION = 0  # the only one; of `audit.events` the one that the controller writes
 CLIENT = "chimera-controller"
 
 
@@ -67,7 +68,7 @@ class CommandLog:
         topics = self.topics
         async with admin.connected(self._settings.kafka, self._bootstrap, CLIENT) as client:
             models = (topics.model_commands, topics.model_events, topics.model_state)
-            needed = [one.name for one in (*models, topics.model_observed)]
+            needed = [one.name for one in (*models, topics.model_observed, topics.audit_events)]
             ids = await admin.topic_ids(client, needed)
             if missing := sorted(set(needed) - set(ids)):
                 raise KafkaUnavailable(f"no topic {missing[0]}: `chimera topics sync --apply`")
@@ -99,7 +100,10 @@ class CommandLog:
         await self._producer.open()
         topics, where = self.topics, self._where
         self.said = await said.read(
-            self.consumer_arguments, topics.model_events.name, topics.model_state.name
+            self.consumer_arguments,
+            topics.model_events.name,
+            topics.model_state.name,
+            topics.audit_events.name,
         )
         committed = await self._producer.committed(*where)
         await self._consumer.start()
@@ -141,6 +145,7 @@ class CommandLog:
         produced = [
             *_batches(topics.model_events.name, told),
             *_batches(topics.model_state.name, _records(rows, STATE)),
+            *_batches(topics.audit_events.name, _records(rows, AUDIT)),
         ]
         await self._producer.commit(produced, *self._where, self._next)
 

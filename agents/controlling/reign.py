@@ -118,6 +118,8 @@ class Reign:
             said.answer(event)
             if isinstance(event, CommandAnswered):
                 _log_answer(event)
+        for action in news.actions:
+            said.record(action)
         for state in news.states:
             said.tell(state)
             await self._judging.look_at(state.tenant, state.model)

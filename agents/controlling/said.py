@@ -1,4 +1,4 @@
-"""What was made visible before: answers to commands, judgements, and the newest state of each model.
+"""What was made visible before: answers to commands, judgements, audit events, models' newest states.
 
 Read when a controller has fenced its predecessor, so nothing can be added behind its back. A command
 that comes twice, or whose offset was lost, is not answered twice; a row of the outbox that was sent
@@ -17,7 +17,8 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from chimera.schemas.errors import RequestError
+from chimera.schemas.control_actions import OF_THE_REGISTRY
+from chimera.schemas.errors import RequestError, SchemaInvalid
 from chimera.schemas.model_events import (
     CommandAnswered,
     Event,
@@ -26,7 +27,9 @@ from chimera.schemas.model_events import (
     decode_event,
 )
 from chimera.schemas.model_state import ModelState, decode_state
+from chimera.schemas.transparency.leaves import ActionTaken, decode_leaf
 from chimera.stores.registry.deployments import EVENTS, STATE
+from chimera.stores.registry.outbox import AUDIT
 from chimera.stores.registry.records import OutboxRecord
 
 log = structlog.get_logger(__name__)
@@ -41,6 +44,7 @@ class Said:
     def __init__(self) -> None:
         self._answered: set[tuple[str, str]] = set()
         self._judged: set[str] = set()
+        self._recorded: set[str] = set()
         self._revisions: dict[tuple[str, str], int] = {}
 
     def is_answered(self, tenant: str, command_id: str) -> bool:
@@ -53,6 +57,13 @@ class Said:
     def is_judged(self, event: Event) -> bool:
         """Whether this event of a judgement is on `models.events`."""
         return event.event_id in self._judged
+
+    def is_recorded(self, action: ActionTaken) -> bool:
+        """Whether this event is on `audit.events`."""
+        return action.event_id in self._recorded
+
+    def record(self, action: ActionTaken) -> None:
+        self._recorded.add(action.event_id)
 
     def answer(self, event: Event) -> None:
         if isinstance(event, CommandAnswered) and event.command_id is not None:
@@ -72,10 +83,11 @@ class News:
     rows: list[OutboxRecord] = field(default_factory=list[OutboxRecord])
     states: list[ModelState] = field(default_factory=list[ModelState])
     events: list[Event] = field(default_factory=list[Event])
+    actions: list[ActionTaken] = field(default_factory=list[ActionTaken])
 
 
 def sift(rows: Iterable[OutboxRecord], said: Said) -> News:
-    """What is new of these rows; one that is neither a state nor an event never is."""
+    """What is new of these rows; one that is nothing of these never is."""
     news = News()
     for row in rows:
         try:
@@ -87,6 +99,10 @@ def sift(rows: Iterable[OutboxRecord], said: Said) -> News:
                 event = decode_event(row.value)
                 is_new = not said.is_judged(event)
                 news.events += [event] if is_new else []
+            elif row.topic == AUDIT:
+                action = decode_action(row.value)
+                is_new = not said.is_recorded(action)
+                news.actions += [action] if is_new else []
             else:
                 log.error("outbox_row_refused", id=row.id, topic=row.topic, reason="nobody's topic")
                 continue
@@ -100,8 +116,21 @@ def sift(rows: Iterable[OutboxRecord], said: Said) -> News:
     return news
 
 
-async def read(consumer_arguments: Mapping[str, Any], events: str, state: str) -> Said:
-    """All that the two topics hold now; what cannot be read was not written by a controller."""
+def decode_action(value: bytes) -> ActionTaken:
+    """Raises Malformed, SchemaInvalid: it is no action."""
+    leaf = decode_leaf(value)
+    if not isinstance(leaf, ActionTaken):
+        raise SchemaInvalid("it is no action")
+    return leaf
+
+
+async def read(
+    consumer_arguments: Mapping[str, Any], events: str, state: str, audit_events: str
+) -> Said:
+    """All that the topics hold now, of the last one what a controller has written there.
+
+    What cannot be read was not written by a controller.
+    """
     said = Said()
     consumer = AIOKafkaConsumer(**consumer_arguments, fetch_max_wait_ms=EMPTY_WAIT_MS)
     await consumer.start()
@@ -114,6 +143,13 @@ async def read(consumer_arguments: Mapping[str, Any], events: str, state: str) -
         async for value in _values(consumer, TopicPartition(state, 0)):
             try:
                 said.tell(decode_state(value))
+            except RequestError:
+                continue
+        async for value in _values(consumer, TopicPartition(audit_events, 0)):
+            try:
+                action = decode_action(value)
+                if action.action in OF_THE_REGISTRY:
+                    said.record(action)
             except RequestError:
                 continue
     finally:

@@ -9,6 +9,8 @@ response does; a request that will be tried again on a retry topic has none yet.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from msgspec import structs
+
 from chimera.agents.lanes.outcomes import Error, Later, Outcome
 from chimera.schemas import headers as names
 from chimera.schemas.columns import numbers
@@ -76,6 +78,8 @@ def row_of(
         if error.model != group.model:
             group = Group(tenant, error.model)
         note = _committed(note._replace(id=(error.id or "").encode()), record, value, tenant, keys)
+    if note.commitment_key:
+        group = structs.replace(group, commitment_key=note.commitment_key.hex())
     return Row(
         record.offset,
         group,
@@ -122,10 +126,11 @@ def part_of(rows: Sequence[Row]) -> bytes:
 def _committed(note: Note, record: Stored, value: bytes, tenant: str, keys: TenantKeys) -> Note:
     commitments = keys.of(tenant)
     if commitments is None:
-        return note._replace(input_commitment=b"", output_commitment=b"")
+        return note._replace(input_commitment=b"", output_commitment=b"", commitment_key=b"")
     return note._replace(
         input_commitment=commitments.of(record.value or b""),
         output_commitment=commitments.of(value) if value else b"",
+        commitment_key=commitments.key_id,
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from chimera.agents.training.attendance import Office
 from chimera.agents.training.desk import Desk
+from chimera.agents.training.metrics import TrainerMetrics
 from chimera.agents.training.packing import Packing
 from chimera.agents.training.runner import Runner
 from chimera.agents.training.telling import Telling
@@ -40,9 +41,12 @@ class TrainingAgent:
         """
         telling = Telling(f"trainer-{platform.node()}-{os.getpid()}")
         self._stopping, self._closing = asyncio.Event(), asyncio.Event()
-        office = Office(settings, database, telling, Packing(settings), self._stopping, step)
+        self.metrics = TrainerMetrics()
+        packing = Packing(settings)
+        office = Office(settings, database, telling, packing, self.metrics, self._stopping, step)
         self._runner = Runner(office)
         self._desk = Desk(settings, bootstrap, database, telling, self._runner.wake, step)
+        self.metrics.leads.set_function(self._desk.leads.is_set)
 
     @property
     def leads(self) -> asyncio.Event:

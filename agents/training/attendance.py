@@ -21,6 +21,7 @@ import msgspec
 import structlog
 
 from chimera.agents.training import process, releasing
+from chimera.agents.training.metrics import TrainerMetrics
 from chimera.agents.training.packing import Packing
 from chimera.agents.training.process import TrainerProcess
 from chimera.agents.training.telling import Telling, tell
@@ -43,7 +44,7 @@ from chimera.schemas.training_events import (
     encode_event,
 )
 from chimera.stores.postgres import Database
-from chimera.stores.registry import training_runs
+from chimera.stores.registry import training_policies, training_runs
 from chimera.stores.registry.records import Tenant
 from chimera.stores.registry.training_runs import Ending, TrainingRun
 from chimera.workers.training.lines import Evaluated, Failed, Finished, Line, Order, Saved, Stepped
@@ -69,6 +70,7 @@ class Office:
     database: Database
     telling: Telling
     packing: Packing
+    metrics: TrainerMetrics
     stopping: asyncio.Event
     step: Callable[[str], None]  # called by name at each stage
 
@@ -108,6 +110,7 @@ class Attendance:
             threads=self._config.loop.threads or of.threads,
             memory_bytes=of.memory_bytes,
             tell_s=of.tell_s,
+            mlflow_uri=training.mlflow_uri,
         )
 
     def _runs_dir(self) -> Path:
@@ -147,6 +150,7 @@ class Attendance:
                 await tell(connection, self._tenant, *told)
         except (TimeoutError, PostgresUnavailable):
             raise _Over(self._lost) from None
+        self._office.metrics.renewed((self._run.run_id, self._run.attempt))
         self._office.step("after_beat")
         if cancelled_by:
             self._run = msgspec.structs.replace(self._run, cancelled_by=cancelled_by)
@@ -255,6 +259,7 @@ class Attendance:
         await self._give_back("agent_stopped", "its agent was told to stop", self._fruitless)
 
     async def _lost(self) -> None:
+        self._office.metrics.ended("lost")
         log.warning("lease_lost", run_id=self._run.run_id, attempt=self._run.attempt)
 
     def _failure(self, code: str, error: str) -> RunFailed:
@@ -271,8 +276,11 @@ class Attendance:
             attempt=self._run.attempt,
         )
         async with self._office.database.tenant(self._tenant.id) as connection:
-            if await training_runs.give_back(connection, self._run, fruitless):
-                await tell(connection, self._tenant, told)
+            if not await training_runs.give_back(connection, self._run, fruitless):
+                await self._lost()
+                return
+            await tell(connection, self._tenant, told)
+        self._office.metrics.ended("interrupted")
 
     async def _write(self, ending: Ending, told: Sequence[Event], digest: str = "") -> None:
         """All of an end, or nothing where the lease is lost."""
@@ -282,5 +290,9 @@ class Attendance:
                 await self._lost()
                 return
             await tell(connection, self._tenant, *told)
+            is_drift = any(isinstance(one, DriftFound) for one in told)
+            if is_drift and self._run.reason != "drift":  # else it has learnt from these data
+                await training_policies.alert(connection, self._run.model, self._run.run_id)
             if ending.stage is not None:
                 await releasing.send(connection, self._tenant, self._run, ending.stage, digest)
+        self._office.metrics.ended(ending.state)

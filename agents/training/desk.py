@@ -1,4 +1,4 @@
-"""The desk: whoever leads takes triggers, hears what controllers answer, and publishes what is told.
+"""The desk: whoever leads takes triggers, hears controllers, fires policies, and publishes what is told.
 
     waits ── leads (a lock of Postgres) ── fences ── poll ── taken in the registry ──┐
       ▴                                               ▴                              │
@@ -22,6 +22,8 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from chimera.agents.training.intake import Intake
+from chimera.agents.training.policies import Policies
+from chimera.agents.training.rehearsing import Rehearsing
 from chimera.agents.training.releasing import Releasing
 from chimera.agents.training.telling import Telling
 from chimera.agents.training.trigger_log import BATCH, Record, Told, TriggerLog
@@ -63,8 +65,11 @@ class Desk:
         self._wake, self._step = wake, step
         topics = self._new_log().topics
         self._triggers = topics.training_triggers.name
-        self._intake = Intake(settings, database, telling, topics.training_dead_letters)
+        self._policies = Policies(database, telling, settings.trainer.judge_ms / 1000)
+        dead = topics.training_dead_letters
+        self._intake = Intake(settings, database, telling, self._policies, dead)
         self._releasing = Releasing(database, telling)
+        self._rehearsing = Rehearsing(settings, bootstrap, database, telling, step)
         self._outbox = Outbox(database, OF_TRAINING)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -86,15 +91,20 @@ class Desk:
         async with (
             leading(self._database, TRAINING_LOCK) as still,
             self._new_log().opened() as records,
+            asyncio.TaskGroup() as tasks,
         ):
+            rehearsing = tasks.create_task(self._rehearsing.run(), name="rehearsing")
             self.leads.set()
             log.info("desk_leads", transactional_id=records.transactional_id)
             while not stopping.is_set():
                 found = await records.poll()
-                await still()
+                now = await still()
                 for _, of_topic in groupby(found, lambda one: one.topic):
                     await self._take(records, list(of_topic))
+                if await self._policies.judge(now):
+                    self._step("after_firing")
                 await self._publish(records, Told(), None)
+            rehearsing.cancel()
             await self._publish(records, Told(), None)
 
     def _new_log(self) -> TriggerLog:

@@ -3,13 +3,15 @@
     read ── tenant ── rights ── order ── one transaction {job, answer, queued}     accepted
       └───────┴────────┴─────────┴────── dead letter, answer with every reason     refused
 
-Taking a trigger again changes nothing and tells nothing. `tests/agents/training/test_desk.py`.
+Taking a trigger again changes nothing and tells nothing. What sets or removes a policy is checked like
+any order, and done by `policies`. `tests/agents/training/test_desk.py`.
 """
 
 import msgspec
 import structlog
 
 from chimera.agents.training.orders import Orders
+from chimera.agents.training.policies import Policies
 from chimera.agents.training.telling import Telling, key_of, tell
 from chimera.agents.training.trigger_log import PARTITION, Record, Told
 from chimera.schemas.errors import RequestError, SchemaInvalid, TrainingRefused, Unauthorised
@@ -28,7 +30,9 @@ from chimera.schemas.training_rights import POLICY, TrainingRights, rights_of
 from chimera.schemas.training_triggers import (
     DEFAULT_PRIORITY,
     CancelRun,
+    RemovePolicy,
     ResumeRun,
+    SetPolicy,
     TrainModel,
     Trigger,
     decode_trigger,
@@ -67,11 +71,18 @@ class _Traces(msgspec.Struct):
 class Intake:
     """Of one agent; `dead` is where refused triggers go."""
 
+    # What it is made of comes one by one.
     def __init__(
-        self, settings: Settings, database: Database, telling: Telling, dead: Topic
+        self,
+        settings: Settings,
+        database: Database,
+        telling: Telling,
+        policies: Policies,
+        dead: Topic,
     ) -> None:
         """Raises ConfigurationError: a prefix of the settings is none."""
         self._database, self._telling, self._dead = database, telling, dead
+        self._policies = policies
         self._orders = Orders(settings.training)
 
     async def take(self, record: Record) -> Told:
@@ -93,13 +104,19 @@ class Intake:
         if tenant is None:
             raise Declined("unauthorised", f"there is no tenant {trigger.tenant}")
         rights = await self._rights(tenant)
-        if isinstance(trigger, TrainModel):
-            await self._order(trigger, tenant, rights)
-            return
-        if lacking := rights.lacking(trigger.actor, "train"):
-            raise Declined("unauthorised", lacking)
         try:
-            await self._change(trigger, tenant, rights)
+            if isinstance(trigger, TrainModel):
+                await self._queue(trigger, tenant, await self._allowed(trigger, rights))
+                return
+            if isinstance(trigger, SetPolicy):
+                await self._policies.put(trigger, tenant, await self._allowed(trigger, rights))
+                return
+            if lacking := rights.lacking(trigger.actor, "train"):
+                raise Declined("unauthorised", lacking)
+            if isinstance(trigger, RemovePolicy):
+                await self._policies.remove(trigger, tenant)
+            else:
+                await self._change(trigger, tenant, rights)
         except TrainingRefused as error:
             raise Declined("schema_invalid", str(error)) from None
 
@@ -111,7 +128,10 @@ class Intake:
         except SchemaInvalid as error:
             raise Declined("unauthorised", str(error)) from None
 
-    async def _order(self, trigger: TrainModel, tenant: Tenant, rights: TrainingRights) -> None:
+    async def _allowed(
+        self, trigger: TrainModel | SetPolicy, rights: TrainingRights
+    ) -> TrainingConfig:
+        """What is ordered. Raises Declined: it may not be, by every reason."""
         lacking = [rights.lacking(trigger.actor, "train")]
         config: TrainingConfig | None = None
         against: list[str] = []
@@ -125,10 +145,7 @@ class Intake:
         why = [*filter(None, lacking), *against]
         if why or config is None:
             raise Declined(_code(any(lacking)), *why)
-        try:
-            await self._queue(trigger, tenant, config)
-        except TrainingRefused as error:
-            raise Declined("schema_invalid", str(error)) from None
+        return config
 
     async def _queue(self, trigger: TrainModel, tenant: Tenant, config: TrainingConfig) -> None:
         run = NewRun(
@@ -147,7 +164,7 @@ class Intake:
                 log.info("trigger_repeated", trigger_id=trigger.trigger_id, run_id=run.run_id)
                 return
             queued = self._queued(tenant, run, config)
-            await tell(connection, tenant, self._accepted(trigger, run.run_id), queued)
+            await tell(connection, tenant, self._telling.accepted(trigger, run.run_id), queued)
 
     async def _change(
         self, trigger: CancelRun | ResumeRun, tenant: Tenant, rights: TrainingRights
@@ -166,23 +183,13 @@ class Intake:
             promotes = isinstance(trigger, ResumeRun) and run.until == "promoted"
             if promotes and (lacking := rights.lacking(trigger.actor, "promote")):
                 raise Declined("unauthorised", lacking)
-            await tell(connection, tenant, self._accepted(trigger, run.run_id))
+            await tell(connection, tenant, self._telling.accepted(trigger, run.run_id))
             if run.state == "cancelled":
                 cancelled = self._telling.of(RunCancelled, tenant.name, run, actor=trigger.actor)
                 await tell(connection, tenant, cancelled)
             elif run.state == "queued":
                 config = msgspec.json.decode(run.config, type=TrainingConfig)
                 await tell(connection, tenant, self._queued(tenant, run, config))
-
-    def _accepted(self, trigger: Trigger, run_id: str) -> TriggerAnswered:
-        return self._telling.event(
-            TriggerAnswered,
-            trigger.tenant,
-            outcome="accepted",
-            action=trigger.__struct_config__.tag,
-            trigger_id=trigger.trigger_id,
-            run_id=run_id,
-        )
 
     def _queued(
         self, tenant: Tenant, run: NewRun | TrainingRun, config: TrainingConfig

@@ -23,7 +23,7 @@ from chimera.schemas.errors import (
 )
 from chimera.schemas.model_settings import TrainingSettings
 from chimera.schemas.training_config import TrainingConfig, parse
-from chimera.schemas.training_triggers import ConfigReference, TrainModel
+from chimera.schemas.training_triggers import ConfigReference, SetPolicy, TrainModel
 from chimera.stores.sources import opened
 
 ALLOWED, SOURCES = "CHIMERA_TRAINING__ALLOWED", "CHIMERA_TRAINING__SOURCES"
@@ -40,7 +40,7 @@ class Orders:
         self._allowed = settings.allowed
         self._prefixes = [urls.folder(prefix, SOURCES) for prefix in settings.sources]
 
-    async def config_of(self, trigger: TrainModel) -> TrainingConfig:
+    async def config_of(self, trigger: TrainModel | SetPolicy) -> TrainingConfig:
         """The configuration that is meant.
 
         Raises:

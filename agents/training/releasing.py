@@ -1,10 +1,11 @@
 """From a finished run to a version that serves: commands for the controller, one after the other.
 
-    register ── compile ── promote      as far as the run is to go; an answer leads to the next
+    register ── compile ──┬── promote      as far as the run is to go; an answer leads to the next
+                          └─ replay ─┘     where its model's policy asks for one (`rehearsing`)
 
 A command's id is the run's, its attempt's and the step's: one that is sent or answered twice is the same one. What
 a controller refuses is told with its reason, and the version stays where it is: a model's promotion
-policy (a replay that passed) is the controller's to hold. `tests/agents/training/test_agent.py`.
+policy is the controller's to hold. `tests/agents/training/test_agent.py`, `test_rehearsing.py`.
 """
 
 from typing import TYPE_CHECKING, Any, assert_never
@@ -13,6 +14,7 @@ import msgspec
 import structlog
 
 from chimera.agents.training.telling import Telling, tell
+from chimera.schemas.deployments import Change, takes_over
 from chimera.schemas.errors import RequestError
 from chimera.schemas.model_commands import (
     Command,
@@ -32,7 +34,7 @@ from chimera.schemas.training_events import (
     VersionWithheld,
 )
 from chimera.stores.postgres import Database
-from chimera.stores.registry import outbox, training_runs
+from chimera.stores.registry import deployments, outbox, replays, training_runs
 from chimera.stores.registry.outbox import COMMANDS
 from chimera.stores.registry.records import Tenant, Version
 from chimera.stores.registry.tenants import Tenants
@@ -97,6 +99,8 @@ class Releasing:
                 await tell(connection, tenant, withheld)
                 return
             after = next_stage(run.until, run.stage)
+            if after == "promote" and await _lacks_replay(connection, tenant, run):
+                after = "replay"
             await training_runs.advance(connection, run.run_id, run.stage, after)
             await tell(connection, tenant, await self._done(connection, tenant, run, answer))
             await send(connection, tenant, run, after)
@@ -126,6 +130,16 @@ def next_stage(until: str, stage: Stage) -> Stage:
     return steps[steps.index(stage) + 1]
 
 
+async def _lacks_replay(connection: "Connection", tenant: Tenant, run: TrainingRun) -> bool:
+    """Whether a promotion would be refused for want of one."""
+    change = Change("promote", run.actor, version=run.run_id)
+    live = await deployments.live(connection, tenant.id, run.model)
+    if not takes_over(live, change, run.run_id):
+        return False
+    found = await version(connection, run.model, run.run_id)
+    return bool(await replays.lacks(connection, found))
+
+
 def command_id(run: TrainingRun, stage: Stage) -> str:
     return f"{run.run_id}.{run.attempt}.{stage}"
 
@@ -133,8 +147,8 @@ def command_id(run: TrainingRun, stage: Stage) -> str:
 async def send(
     connection: "Connection", tenant: Tenant, run: TrainingRun, stage: Stage, digest: str = ""
 ) -> None:
-    """The command of a step, through the outbox; nothing follows where all is done."""
-    if stage in ("released", "withheld"):
+    """The command of a step, through the outbox, if it has one."""
+    if stage in ("replay", "released", "withheld"):
         return
     command = _command(tenant, run, stage, digest)
     where = key(tenant.name, run.model)
@@ -158,7 +172,7 @@ def _command(tenant: Tenant, run: TrainingRun, stage: Stage, digest: str) -> Com
             return CompileModel(**common, tiers=release.tiers)
         case "promote":
             return PromoteModel(**common, watch=release.watch)
-        case "released" | "withheld":
+        case "replay" | "released" | "withheld":
             raise AssertionError(f"there is no command to {stage}")
         case _:
             assert_never(stage)

@@ -1,10 +1,11 @@
 """Takes runs that wait, one for each place on a device, and attends to them until they are over.
 
 The first of all tenants' queues goes first, by priority and then by time. Any number of agents share the
-queue: a claim is one statement. `tests/agents/training/test_agent.py`.
+queue: a claim is one statement. The queue is looked at, and its length told, also while no place is free. `tests/agents/training/test_agent.py`.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -15,7 +16,7 @@ from chimera.schemas.training_events import RunStarted
 from chimera.stores.registry import training_runs
 from chimera.stores.registry.records import Tenant
 from chimera.stores.registry.tenants import Tenants
-from chimera.stores.registry.training_runs import TrainingRun
+from chimera.stores.registry.training_runs import TrainingRun, Waiting
 
 log = structlog.get_logger(__name__)
 
@@ -47,20 +48,33 @@ class Runner:
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:
         try:
-            while self._free and (claimed := await self._claim(self._free[-1])):
+            while waiting := await self._waiting():
+                if not self._free or not (claimed := await self._claim(waiting, self._free[-1])):
+                    break
                 device = self._free.pop()
                 tasks.create_task(self._attend(device, *claimed), name=claimed[1].run_id)
         except ChimeraError as error:
             log.warning("queue_not_read", reason=str(error))
+        except Exception:  # the boundary: what is under way goes on, and the queue is read again
+            log.exception("queue_not_read")
 
-    async def _claim(self, device: str) -> tuple[Tenant, TrainingRun] | None:
-        database, of = self._office.database, self._office.settings.trainer
-        waiting: list[tuple[tuple[object, ...], Tenant]] = []
+    async def _waiting(self) -> list[Tenant]:
+        """Tenants with runs that wait, in the order of the first of each."""
+        database = self._office.database
+        found: list[tuple[Waiting, Tenant]] = []
         for tenant in await Tenants(database).all():
             async with database.tenant(tenant.id) as connection:
-                if first := await training_runs.first_waiting(connection):
-                    waiting.append(((*first, tenant.name), tenant))
-        for _, tenant in sorted(waiting, key=lambda one: one[0]):
+                if waiting := await training_runs.waiting(connection):
+                    found.append((waiting, tenant))
+        self._office.metrics.queued.set(sum(waiting.runs for waiting, _ in found))
+        found.sort(key=lambda one: (one[0].priority, one[0].queued_at, one[1].name))
+        return [tenant for _, tenant in found]
+
+    async def _claim(
+        self, waiting: Sequence[Tenant], device: str
+    ) -> tuple[Tenant, TrainingRun] | None:
+        database, of = self._office.database, self._office.settings.trainer
+        for tenant in waiting:
             async with database.tenant(tenant.id) as connection:
                 source = self._office.telling.source
                 run = await training_runs.claim(connection, source, of.lease_s, device)
@@ -76,11 +90,15 @@ class Runner:
 
     async def _attend(self, device: str, tenant: Tenant, run: TrainingRun) -> None:
         log.info("run_claimed", run_id=run.run_id, attempt=run.attempt, device=run.device)
+        metrics = self._office.metrics
         try:
-            await Attendance(self._office, tenant, run).attend()
+            with metrics.attended((run.run_id, run.attempt)):
+                await Attendance(self._office, tenant, run).attend()
         except ChimeraError as error:  # the lease runs out, and the run is taken up again
+            metrics.ended("lost")
             log.warning("run_left", run_id=run.run_id, reason=str(error))
         except Exception:  # the boundary: one run must not end the others
+            metrics.ended("lost")
             log.exception("run_left", run_id=run.run_id)
         finally:
             self._free.append(device)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from chimera.schemas.training_events import Event, TriggerAnswered, encode_event
+from chimera.schemas.training_events import (
+    Event,
+    PolicyFired,
+    PolicyRemoved,
+    PolicySet,
+    TriggerAnswered,
+    encode_event,
+)
+from chimera.schemas.training_triggers import Trigger
 from chimera.stores.registry import outbox
 from chimera.stores.registry.outbox import TRAINING
 from chimera.stores.registry.records import Tenant
@@ -43,6 +51,17 @@ class Telling:
         """An event of a run."""
         return self.event(kind, tenant, run_id=run.run_id, model=run.model, **fields)
 
+    def accepted(self, trigger: Trigger, run_id: str | None = None) -> TriggerAnswered:
+        """The answer to a trigger; with the run that it is about, if it is about one."""
+        return self.event(
+            TriggerAnswered,
+            trigger.tenant,
+            outcome="accepted",
+            action=trigger.__struct_config__.tag,
+            trigger_id=trigger.trigger_id,
+            run_id=run_id,
+        )
+
 
 async def tell(connection: "Connection", tenant: Tenant, *events: Event) -> None:
     """With the transaction, in this order."""
@@ -51,7 +70,9 @@ async def tell(connection: "Connection", tenant: Tenant, *events: Event) -> None
 
 
 def key_of(event: Event) -> bytes:
-    """The run's id; the trigger's, where there is no run."""
+    """The run's id; the policy's name, or the trigger's id, where there is no run."""
     if isinstance(event, TriggerAnswered):
         return (event.run_id or event.trigger_id or NOBODY).encode()
+    if isinstance(event, PolicySet | PolicyRemoved | PolicyFired):
+        return event.policy.encode()
     return event.run_id.encode()

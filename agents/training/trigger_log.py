@@ -2,7 +2,8 @@
 
     opened ── fence ── what was told last ── positions ── poll ── commit ◂─┐
                                                             ▴──────────────┘
-A transaction holds dead letters, events and commands, with the position in one of the two topics. What
+A transaction holds dead letters, events and commands, with the position in one of the two topics; the
+event of a policy that fired brings its trigger along. What
 was made visible and not yet deleted from the outbox is found at the end of `training.events`: one
 publisher at a time tells at most `BATCH` rows and then deletes them. A position that does not fit its
 topic is the topic's start: reading again costs time alone. `tests/agents/training/test_desk.py`.
@@ -16,6 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 
@@ -23,7 +25,7 @@ from chimera.schemas import headers
 from chimera.schemas.batches import BATCH_BYTES, encode_all
 from chimera.schemas.errors import KafkaUnavailable, RequestError
 from chimera.schemas.settings import Settings
-from chimera.schemas.training_events import decode_event
+from chimera.schemas.training_events import PolicyFired, decode_event
 from chimera.stores.registry.outbox import TRAINING
 from chimera.stores.registry.records import OutboxRecord
 from chimera.topics import admin, clients
@@ -36,6 +38,7 @@ PARTITION = 0  # of every topic here: the only one
 BATCH = 256  # rows of the outbox that one transaction tells
 CLIENT = "chimera-training"
 EMPTY_WAIT_MS = 20
+FIRED = PolicyFired.__struct_config__.tag
 
 
 class Record(NamedTuple):
@@ -175,16 +178,31 @@ class TriggerLog:
             self._next[topic] = Committed(after.offset + 1, self._next[topic].topic_id)
         events = [(key, headers.tail(value, 0, b"")) for key, value in told.events]
         commands: list[tuple[bytes, bytes]] = []
+        triggers: list[tuple[bytes, bytes]] = []
         for row in told.rows:
             into = events if row.topic == TRAINING else commands
             into.append((row.key, headers.tail(row.value, 0, b"")))
+            if row.topic == TRAINING and (order := _order_in(row.value)):
+                triggers.append((row.key, headers.tail(order, 0, b"")))
         dead = [(one.key, _tail(one)) for one in told.dead_letters]
         produced = [
             *_batches(self.topics.training_dead_letters.name, dead),
             *_batches(self.topics.training_events.name, events),
             *_batches(self.topics.model_commands.name, commands),
+            *_batches(self.topics.training_triggers.name, triggers),
         ]
         await self._producer.commit(produced, topic, PARTITION, self._next[topic])
+
+
+class _Fired(msgspec.Struct):
+    event: str
+    order: msgspec.Raw = msgspec.Raw(b"")
+
+
+def _order_in(event: bytes) -> bytes:
+    """The trigger that goes with an event; empty: none does."""
+    found = msgspec.json.decode(event, type=_Fired)
+    return bytes(found.order) if found.event == FIRED else b""
 
 
 def _tail(copy: Copy) -> bytes:

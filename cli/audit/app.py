@@ -3,6 +3,7 @@
 import typer
 
 from chimera.cli.audit import check as audit_check
+from chimera.cli.audit import deliver as audit_deliver
 from chimera.cli.audit import export as audit_export
 from chimera.cli.audit import prove as audit_prove
 from chimera.cli.audit import verify as audit_verify
@@ -13,3 +14,4 @@ app.command()(audit_verify.verify)
 app.command()(audit_export.export)
 app.command()(audit_prove.prove)
 app.command()(audit_check.check)
+app.command()(audit_deliver.deliver)

@@ -26,7 +26,6 @@ def export(
     with told("audit export"):
         from chimera.schemas.errors import ConfigurationError
         from chimera.schemas.settings import load
-        from chimera.schemas.transparency.log_records import rows
         from chimera.stores import audit_export
         from chimera.stores.checkpoint_file import head_of
 
@@ -34,8 +33,8 @@ def export(
         if folder.exists():
             raise ConfigurationError(f"{folder}: is there already; an export is a new folder")
         believed = sources.policy_of(settings, policy)
-        with sources.kafka(settings, bootstrap) as log, waiting("leaves are written"):
+        with sources.opened(settings, "kafka", bootstrap) as log, waiting("leaves are written"):
             notes = log.checkpoints()
             size = max((head_of(note).size for note in notes), default=0)
-            audit_export.write(folder, rows(log.leaves(0, size)), notes, believed)
+            audit_export.write(folder, log.rows(size), notes, believed)
     typer.echo(f"{folder}: {size:,} leaves, {len(notes):,} checkpoints")

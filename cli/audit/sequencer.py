@@ -35,10 +35,10 @@ def sequencer(
         if make_key:
             typer.echo(_make_key(settings))
             return
-        opened = _opened(settings, bootstrap)
+        where, opened = _opened(settings, bootstrap)
         import uvloop
 
-        uvloop.run(_serve(opened, ready_file))
+        uvloop.run(_serve(settings, where, opened, ready_file))
 
 
 def require_key(settings: "Settings") -> None:
@@ -51,12 +51,17 @@ def require_key(settings: "Settings") -> None:
 
 def _make_key(settings: "Settings") -> str:
     """Its public half."""
+    from chimera.cli.recording import own_act, recorded
+    from chimera.schemas.control_actions import key_created
+    from chimera.schemas.signing import new_key
     from chimera.schemas.transparency.checkpoints import log_key
-    from chimera.stores.keys import create_key
+    from chimera.stores.keys import write_key
 
-    origin = _origin(settings)
-    key = create_key(settings.audit.key_file, lambda made: log_key(origin, made).text)
-    return log_key(origin, key).text
+    key, file = new_key(), settings.audit.key_file
+    public = log_key(_origin(settings), key).text
+    with recorded(settings, key_created(own_act(), "log", public, str(file))):
+        write_key(file, key, public)
+    return public
 
 
 def _origin(settings: "Settings") -> str:
@@ -70,8 +75,8 @@ def _origin(settings: "Settings") -> str:
     return settings.audit.origin
 
 
-def _opened(settings: "Settings", bootstrap: str | None) -> "Sequencer":
-    """Raises ConfigurationError: a setting is missing or wrong."""
+def _opened(settings: "Settings", bootstrap: str | None) -> "tuple[str, Sequencer]":
+    """With Kafka's address. Raises ConfigurationError: a setting is missing or wrong."""
     from chimera.cli.stack.state import find_bootstrap
     from chimera.schemas.errors import ConfigurationError
     from chimera.stores.keys import find_key
@@ -86,10 +91,12 @@ def _opened(settings: "Settings", bootstrap: str | None) -> "Sequencer":
     from chimera.agents.lanes import failpoints
     from chimera.agents.sequencing.sequencer import Sequencer
 
-    return Sequencer(settings, where, key, failpoints.from_environment())
+    return where, Sequencer(settings, where, key, failpoints.from_environment())
 
 
-async def _serve(sequencer: "Sequencer", ready_file: Path | None) -> None:
+async def _serve(
+    settings: "Settings", bootstrap: str, sequencer: "Sequencer", ready_file: Path | None
+) -> None:
     import asyncio
 
     from chimera.cli import lasting
@@ -99,6 +106,7 @@ async def _serve(sequencer: "Sequencer", ready_file: Path | None) -> None:
     stop = asyncio.Event()
     lasting.when_told(stop.set)
     try:
+        await lasting.tell(settings, bootstrap, "sequencer")
         await sequencer.run(stop, lambda: lasting.ready(ready_file))
     except (ProducerError, KafkaUnavailable) as error:
         typer.echo(f"chimera sequencer: {error}", err=True)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chimera.cli.audit.sources import Source
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,7 +19,7 @@ MAX_HELD_BYTES = 1 << 24
 def verify(
     export: Annotated[
         Path | None,
-        typer.Option(help="Folder with leaves/*.parquet, checkpoints.txt; else the log in Kafka."),
+        typer.Option(help="Folder with leaves/*.parquet, checkpoints.txt; else the log itself."),
     ] = None,
     policy: Annotated[
         Path | None,
@@ -27,6 +29,9 @@ def verify(
         list[Path] | None,
         typer.Option(help="Checkpoints from elsewhere: a witness's, or an earlier visit's."),
     ] = None,
+    source: Annotated[
+        Source, typer.Option(help="Without an export: Kafka's own log, or the warehouse's table.")
+    ] = "kafka",
     bootstrap: Annotated[
         str | None, typer.Option(help="Kafka's host:port; wins over the setting.")
     ] = None,
@@ -48,7 +53,7 @@ def verify(
             for note in checkpoints.split_held(audit_export.read_file(file, MAX_HELD_BYTES))
         ]
         if export is None:
-            believed, verdict = _in_kafka(policy, bootstrap, brought)
+            believed, verdict = _of_log(policy, source, bootstrap, brought)
         else:
             path = policy or export / audit_export.POLICY_FILE
             raw = audit_export.read_file(path, policy_file.MAX_POLICY_BYTES)
@@ -60,25 +65,21 @@ def verify(
     raise typer.Exit(0 if verdict.is_good else 2)
 
 
-def _in_kafka(
-    policy: Path | None, bootstrap: str | None, brought: "Sequence[bytes]"
+def _of_log(
+    policy: Path | None, source: Source, bootstrap: str | None, brought: "Sequence[bytes]"
 ) -> "tuple[Policy, Verdict]":
     """Leaves up to the largest checkpoint: those behind it are not signed yet."""
     from chimera.cli.audit import sources
     from chimera.schemas.settings import load
-    from chimera.schemas.transparency import policy_file, verification
-    from chimera.schemas.transparency.log_records import rows
+    from chimera.schemas.transparency import verification
     from chimera.stores.checkpoint_file import head_of
 
     settings = load()
-    name = str(policy or "the log's own key")
-    believed = policy_file.decode(sources.policy_of(settings, policy), name)
-    with sources.kafka(settings, bootstrap) as log:
+    believed = sources.believed(settings, policy)
+    with sources.opened(settings, source, bootstrap) as log:
         published = log.checkpoints()
         size = max((head_of(note).size for note in published), default=0)
-        return believed, verification.verify(
-            rows(log.leaves(0, size)), published, believed, brought
-        )
+        return believed, verification.verify(log.rows(size), published, believed, brought)
 
 
 def said(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
@@ -88,6 +89,9 @@ def said(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
     for span in verdict.spans:
         repeats = f", {span.repeats:,} computed again" if span.repeats else ""
         lines.append(f"  leaves {span.first:,} to {span.last:,}: {span.guarantee}{repeats}")
+    for use in verdict.keys:
+        leaves = f"{use.leaves:,} of leaves {use.first:,} to {use.last:,}"
+        lines.append(f"  commitments of {use.tenant}: key {use.key}, {leaves}")
     for one in verdict.unreconciled:
         lane = f"{one.topic}-{one.partition}, offsets {one.first_offset} to {one.end_offset}"
         counts = f"{one.missing:,} without a leaf, {one.repeated:,} leaves too many"
@@ -123,6 +127,7 @@ def _json(verdict: "Verdict", is_own_policy: bool) -> str:
         **asdict(verdict),
         "root": encode_base64(verdict.root),
         "spans": [span._asdict() for span in verdict.spans],
+        "keys": [use._asdict() for use in verdict.keys],
         "unreconciled": [msgspec.structs.asdict(one) for one in verdict.unreconciled],
     }
     believed = "the export's own" if is_own_policy else "the auditor's"

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from chimera.schemas.audit_settings import WitnessSettings
+    from chimera.schemas.settings import Settings
     from chimera.stores.witness import Witness
 
 
@@ -26,19 +27,24 @@ def witness(
     with told("witness"):
         settings = lasting.begin(None)
         if make_key:
-            _make_key(settings.witness)
+            _make_key(settings)
             return
         with _opened(settings.witness) as opened:
             asyncio.run(_serve(settings.witness, opened))
 
 
-def _make_key(settings: "WitnessSettings") -> None:
+def _make_key(settings: "Settings") -> None:
+    from chimera.cli.recording import own_act, recorded
+    from chimera.schemas.control_actions import key_created
+    from chimera.schemas.signing import new_key
     from chimera.schemas.transparency.cosignatures import witness_key
-    from chimera.stores.keys import create_key
+    from chimera.stores.keys import write_key
 
-    name = _name(settings)
-    key = create_key(settings.key_file, lambda made: witness_key(name, made).text)
-    typer.echo(witness_key(name, key).text)
+    key, file = new_key(), settings.witness.key_file
+    public = witness_key(_name(settings.witness), key).text
+    with recorded(settings, key_created(own_act(), "witness", public, str(file))):
+        write_key(file, key, public)
+    typer.echo(public)
 
 
 def _opened(settings: "WitnessSettings") -> "Witness":

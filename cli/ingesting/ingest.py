@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from chimera.schemas.settings import Settings
+    from chimera.stores.samples import Samples
 
 
 def ingest(
@@ -35,17 +36,33 @@ def ingest(
 async def _ingest(settings: "Settings", bootstrap: str, every_s: float | None) -> None:
     import asyncio
 
-    from chimera.cli.ingesting.ingestion import opened_ingestion
+    from chimera.schemas.errors import KafkaUnavailable
     from chimera.stores.samples import Samples
 
     with Samples(settings.ingest.dir) as samples:
         while True:
-            async with opened_ingestion(settings, bootstrap, samples) as ingestion:
-                await ingestion.run()
-            told = ", ".join(f"{name} {count:,}" for name, count in samples.counts().items())
-            typer.echo(f"{samples.folder}: {told or 'no labels yet'}")
-            if ingestion.missed:
-                typer.echo("retention has removed records that were not read", err=True)
+            try:
+                await _look(settings, bootstrap, samples)
+            except KafkaUnavailable as error:
+                if every_s is None:
+                    raise
+                typer.echo(f"chimera ingest: {error}; trying again in {every_s:g} s", err=True)
             if every_s is None:
                 return
             await asyncio.sleep(every_s)
+
+
+async def _look(settings: "Settings", bootstrap: str, samples: "Samples") -> None:
+    """Everything up to now."""
+    from chimera.cli.ingesting.ingestion import opened_ingestion
+
+    async with opened_ingestion(settings, bootstrap, samples) as ingestion:
+        await ingestion.run()
+    told = ", ".join(f"{name} {count:,}" for name, count in samples.counts().items())
+    typer.echo(f"{samples.folder}: {told or 'no labels yet'}")
+    if ingestion.missed:
+        typer.echo("retention has removed records that were not read", err=True)
+    if ingestion.unsettled:
+        id, why = next(iter(ingestion.unsettled.items()))
+        count = len(ingestion.unsettled)
+        typer.echo(f"{count:,} labels wait for claim checks, {id} first: {why}", err=True)

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 from chimera.agents.replaying.history import History, Span, opened
 from chimera.cli.ingesting.joining import Joining, Pair
+from chimera.schemas.errors import BackendUnavailable
 from chimera.schemas.settings import Settings
 from chimera.schemas.stored import Stored
 from chimera.stores.samples import Commit, Samples
@@ -20,6 +21,7 @@ from chimera.topics.catalogue import Topic, catalogue
 from chimera.workers.claims import Claims
 from chimera.workers.training.labelling import Asked, Given, candidate
 
+PATIENCE = 8  # claim checks that run out of time before no more are asked for
 NEAR = 512  # offsets between two wanted requests that are read over, rather than asked for anew
 
 
@@ -32,13 +34,16 @@ class Ingestion:
         self._labels = topics.training_samples.name
         self._samples, self._history = samples, history
         self._limit = settings.ingest.commit_records
+        self._limit_bytes = settings.ingest.commit_bytes
         self._window_ms = settings.ingest.window_s * 1_000
-        claims = Claims(
-            serving.claim_prefixes, serving.max_claim_bytes, serving.claim_timeout_ms / 1_000
+        timeout_s = serving.claim_timeout_ms / 1_000
+        claims = Claims(serving.claim_prefixes, serving.max_claim_bytes, timeout_s)
+        self._joining = Joining(
+            samples, self._requests, self._window_ms, claims, PATIENCE * timeout_s
         )
-        self._joining = Joining(samples, self._requests, self._window_ms, claims)
         self._newest_ms = 0
         self.missed = 0  # partitions whose log begins behind what was read of it
+        self.unsettled: dict[str, str] = {}  # by id: why its claim checks did not come; they wait
 
     async def run(self) -> None:
         """Everything that is visible now: results, then labels.
@@ -49,6 +54,7 @@ class Ingestion:
         for topic in (self._results, self._labels):
             for span in await self._history.spans(topic, 0):
                 await self._read(span)
+        await self._decide_all()
         with self._samples.commit() as commit:  # not before: older labels may have lain behind
             self._joining.forget(self._newest_ms - 2 * self._window_ms, commit)
 
@@ -62,19 +68,39 @@ class Ingestion:
             while len(records) < self._limit and not reader.is_at_end:
                 records += await reader.read()
             with self._samples.commit() as commit:
-                await self._take(span, records, commit)
+                self._add(span, records, commit)
+                are_left = await self._decide(commit)
                 self._joining.move(span.topic, span.partition, reader.position)
+            if are_left:
+                await self._decide_all()
 
-    async def _take(self, span: Span, records: list[Stored], commit: Commit) -> None:
+    def _add(self, span: Span, records: list[Stored], commit: Commit) -> None:
         if span.topic == self._results:
             self._joining.add_results(span.partition, records)
         else:
             self._joining.add_labels(span.partition, records, commit)
-        labels = self._joining.ready()
+        self._newest_ms = max([self._newest_ms, *(one.timestamp for one in records)])
+
+    async def _decide_all(self) -> None:
+        are_left = True
+        while are_left:
+            with self._samples.commit() as commit:
+                are_left = await self._decide(commit)
+
+    async def _decide(self, commit: Commit) -> bool:
+        """Labels whose requests were answered; whether some are left for another commit."""
+        labels = [one for one in self._joining.ready() if one.id not in self.unsettled]
         pairs = await self._pairs(labels)
         for label in labels:
-            self._joining.decide(label, pairs, commit)
-        self._newest_ms = max([self._newest_ms, *(one.timestamp for one in records)])
+            if commit.size_bytes >= self._limit_bytes:
+                return True
+            if label.id in self.unsettled:
+                continue  # the first label of a request goes first
+            try:
+                await self._joining.decide(label, pairs, commit)
+            except BackendUnavailable as error:
+                self.unsettled[label.id] = str(error)
+        return False
 
     async def _pairs(self, labels: Iterable[Given]) -> dict[tuple[int, int], Pair]:
         """Requests and results of labels that may count."""

@@ -6,6 +6,8 @@
 `tests/cli/ingesting/test_ingestion.py`.
 """
 
+import asyncio
+import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -35,10 +37,13 @@ class Pair(NamedTuple):
 class Joining:
     """Of one folder of samples."""
 
-    def __init__(self, samples: Samples, requests: str, window_ms: int, claims: Claims) -> None:
-        """`requests`: the topic that results speak of."""
+    def __init__(
+        self, samples: Samples, requests: str, window_ms: int, claims: Claims, patience_s: float
+    ) -> None:
+        """`requests`: the topic that results speak of; `patience_s`: for claims that do not come."""
         self._ledger = samples.ledger
         self._requests, self._window_ms, self._claims = requests, window_ms, claims
+        self._lost_s, self._patience_s = 0.0, patience_s
 
     def position(self, topic: str, partition: int) -> int:
         """The next offset to be read; 0 at first."""
@@ -88,33 +93,43 @@ class Joining:
         )
         return [Asked(row[0], row[1], row[2], bool(row[3]), row[4]) for row in found.fetchall()]
 
-    def decide(self, label: Given, pairs: dict[tuple[int, int], Pair], commit: Commit) -> None:
-        """A row of it, or a refusal; it waits no longer."""
+    async def decide(
+        self, label: Given, pairs: dict[tuple[int, int], Pair], commit: Commit
+    ) -> None:
+        """A row of it, or a refusal; it waits no longer.
+
+        Raises:
+            BackendUnavailable: the storage of a claim check does not answer; the label still waits.
+        """
+        one = labelling.candidate(label, self.asked(label.id))
+        if isinstance(one, str):
+            found: list[Sample] | Rejected = _rejected(label, one)
+        else:
+            found = await self._joined(label, pairs[one.partition, one.offset])
         self._ledger.execute(
             "DELETE FROM waiting WHERE partition = ? AND offset = ?",
             (label.partition, label.offset),
         )
-        one = labelling.candidate(label, self.asked(label.id))
-        if isinstance(one, str):
-            commit.rejected.append(Rejected(label.partition, label.offset, one, label.id))
-            return
-        pair = pairs[one.partition, one.offset]
-        found = self._joined(label, pair)
         if isinstance(found, Rejected):
             commit.rejected.append(found)
-            return
-        commit.samples += found
-        self._ledger.execute(
-            "UPDATE asked SET label = ? WHERE id = ? AND partition = ? AND offset = ?",
-            (label.label, label.id, one.partition, one.offset),
-        )
+        elif isinstance(one, Asked):
+            commit.add(found)
+            self._ledger.execute(
+                "UPDATE asked SET label = ? WHERE id = ? AND partition = ? AND offset = ?",
+                (label.label, label.id, one.partition, one.offset),
+            )
 
     def forget(self, before_ms: int, commit: Commit) -> None:
         """Requests out of the window, and labels that have waited for it."""
         old = self._ledger.execute(
-            "SELECT partition, offset, id FROM waiting WHERE at_ms < ?", (before_ms,)
-        ).fetchall()
-        commit.rejected += [Rejected(row[0], row[1], "unknown", row[2]) for row in old]
+            "SELECT partition, offset, id, id IN (SELECT id FROM asked) FROM waiting"
+            " WHERE at_ms < ?",
+            (before_ms,),
+        )
+        commit.rejected += [
+            Rejected(partition, offset, "gone" if is_known else "unknown", id)
+            for partition, offset, id, is_known in old.fetchall()
+        ]
         self._ledger.execute("DELETE FROM waiting WHERE at_ms < ?", (before_ms,))
         self._ledger.execute("DELETE FROM asked WHERE at_ms < ?", (before_ms,))
 
@@ -130,27 +145,24 @@ class Joining:
         is_error = bool(outcome.code)
         return named.id, partition, request[2], result.offset, is_error, result.timestamp
 
-    def _joined(self, label: Given, pair: Pair) -> list[Sample] | Rejected:
-        def rejected(reason: str, message: str = "") -> Rejected:
-            return Rejected(label.partition, label.offset, reason, label.id, message)
-
+    async def _joined(self, label: Given, pair: Pair) -> list[Sample] | Rejected:
         if pair.request is None or pair.result is None:
-            return rejected("gone")
+            return _rejected(label, "gone")
         reason = labelling.verdict(label, pair.request.timestamp, self._window_ms)
         if reason is not None:
-            return rejected(reason)
+            return _rejected(label, reason)
         try:
-            asked = self._request(pair.request)
+            asked = await self._request(pair.request)
         except BackendUnavailable:
-            raise  # later it may be there: nothing is committed
+            raise  # later it may be there
         except RequestError as error:
-            return rejected("gone", str(error))
+            return _rejected(label, "gone", str(error))
         try:
             return _rows(label, pair.request, asked, pair.result)
         except RequestError as error:
-            return rejected("misfit", str(error))
+            return _rejected(label, "misfit", str(error))
 
-    def _request(self, request: Stored) -> Request:
+    async def _request(self, request: Stored) -> Request:
         """With the data of its claim checks. Raises RequestError."""
         headers = dict(request.headers)
         head = int(headers.get(names.HEAD_LENGTH) or -1)
@@ -159,7 +171,22 @@ class Joining:
             for field, name in (("model", names.MODEL), ("version", names.MODEL_VERSION))
             if headers.get(name)
         }
-        return self._claims.settle(inference.decode(request.value or b"", head, extra))
+        found = inference.decode(request.value or b"", head, extra)
+        return await self._settled(found) if found.claims else found
+
+    async def _settled(self, request: Request) -> Request:
+        if self._lost_s > self._patience_s:
+            raise BackendUnavailable("the storage was not asked: others did not answer in time")
+        began_s = time.monotonic()
+        try:
+            return await asyncio.to_thread(self._claims.settle, request)
+        except BackendUnavailable:
+            self._lost_s += time.monotonic() - began_s
+            raise
+
+
+def _rejected(label: Given, reason: str, message: str = "") -> Rejected:
+    return Rejected(label.partition, label.offset, reason, label.id, message)
 
 
 def _rows(label: Given, request: Stored, asked: Request, result: Stored) -> list[Sample]:

@@ -81,9 +81,10 @@ def _run(
     import asyncio
     import time
 
+    from chimera.agents.replaying.rehearsal import Asked
     from chimera.cli import logs, refusals
     from chimera.cli.models import moments
-    from chimera.cli.models.replaying import Asked, replay
+    from chimera.cli.models.replaying import replay
     from chimera.cli.progress import counting
     from chimera.cli.stack.stack import find_bootstrap
     from chimera.schemas.settings import load

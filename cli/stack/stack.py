@@ -1,14 +1,15 @@
 """The local stack: real servers on this machine, topics in order, nodes under supervision.
 
-    up ── lock ─┬─ Kafka (embedded, or the cluster of the settings) ── topics ─┬─ nodes ── ready
+    up ── lock ─┬─ Kafka (embedded, or the cluster of the settings) ── topics ─┬─ nodes ── ready ── trainer
                 └─ Postgres (embedded, or the server of the settings) ── tables ┴─ warehouse
-    down ── nodes ── sequencer, warehouse ── Kafka ── Postgres ── unlock
+    down ── nodes, trainer ── sequencer, warehouse ── Kafka ── Postgres ── unlock
 
 Where the journal is written, a sequencer runs beside the nodes, and its key is made if there is none.
 
 Its state stands in `stack_state`, so that other commands find it. A server that dies is started
-again on its folder and port; the nodes live through that. A warehouse is there while the journal is on:
-one that ends for good ends nothing else. `tests/cli/test_stack.py` runs it.
+again on its folder and port; the nodes live through that. A warehouse is there while the journal is on,
+a training agent beside a registry once the nodes serve: what it imports would keep them. One of these two
+that ends for good ends nothing else. `tests/cli/test_stack.py` runs it.
 """
 
 import asyncio
@@ -19,20 +20,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import structlog
-
 from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.cli.stack import locks
 from chimera.cli.stack import state as stack_state
+from chimera.cli.stack.spare import Spare
 from chimera.cli.stack.state import StackState, find_bootstrap
-from chimera.cli.stack.supervised import NodeFailed, Supervised
+from chimera.cli.stack.supervised import Supervised
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.settings import Settings
 
 if TYPE_CHECKING:
     from chimera.cli.stack.registry import StackRegistry
-
-log = structlog.get_logger(__name__)
 
 __all__ = ["Stack", "find_bootstrap", "node_command", "sync_topics"]
 
@@ -61,8 +59,8 @@ class Stack:
         self.folder = settings.stack.dir.expanduser().absolute()
         self._command = command or node_command
         self._beside_command = beside or command_line
-        self._warehouse: Supervised | None = None
-        self._has_failed = False  # the warehouse, for good
+        self._warehouse: Spare | None = None
+        self._trainer: Spare | None = None
         self._kafka: EmbeddedKafka | None = None
         if settings.kafka.bootstrap is None:
             kafka = settings.kafka
@@ -124,11 +122,16 @@ class Stack:
             self._nodes.append(node)
         if self.settings.journal.enabled:
             self._start_sequencer()
-            ready_file = self.folder / "warehouse.ready"
-            command = self._beside_command("warehouse", self.bootstrap, ready_file)
-            self._warehouse = Supervised(command, ready_file, name="warehouse")
-            self._warehouse.start()
+            self._warehouse = self._spare("warehouse")
         self._write()
+
+    def _spare(self, name: str) -> Spare:
+        ready_file = self.folder / f"{name}.ready"
+        return Spare(name, self._beside_command(name, self.bootstrap, ready_file), ready_file)
+
+    @property
+    def _trains(self) -> bool:
+        return self.settings.stack.trainer and self._registry is not None and self._count > 0
 
     def _start_sequencer(self) -> None:
         from chimera.cli.audit.sequencer import require_key
@@ -154,14 +157,20 @@ class Stack:
                 self._registry.watch()
             for one in (*self._nodes, *self._beside):
                 one.watch()
-            self._watch_warehouse()
+            if self._warehouse is not None:
+                self._warehouse.watch()
+            if self._trainer is not None:
+                self._trainer.watch()
+            elif self._trains and all(node.state.ready for node in self._nodes):
+                self._trainer = self._spare("trainer")
             self._write()
             time.sleep(_WATCH_EVERY_S)
 
     def stop(self) -> None:
         """End the nodes, then the servers; everything is gone when it returns."""
-        beside = [*self._beside, *([self._warehouse] if self._warehouse is not None else [])]
-        for running in (self._nodes, beside):  # in this order: what they wrote is taken up
+        tell = [*self._nodes, *_processes(self._trainer)]
+        take = [*self._beside, *_processes(self._warehouse)]
+        for running in (tell, take):  # in this order: what they wrote is taken up
             for one in running:
                 one.ask_to_stop()
             until = time.monotonic() + NODE_STOP_WITHIN_S
@@ -180,7 +189,7 @@ class Stack:
     def state(self) -> StackState:
         nodes = tuple(node.state for node in self._nodes)
         warehouse = self._warehouse.state if self._warehouse is not None else None
-        is_settled = warehouse is None or warehouse.ready or self._has_failed
+        is_settled = self._warehouse is None or self._warehouse.is_settled
         beside = [one.state for one in self._beside]
         kafka, registry = self._kafka, self._registry
         serve = (kafka is None or kafka.running) and (registry is None or registry.running)
@@ -192,18 +201,9 @@ class Stack:
             postgres_pid=registry.pid if registry is not None else None,
             nodes=nodes,
             warehouse=warehouse,
+            trainer=self._trainer.state if self._trainer is not None else None,
             ready=serve and all(one.ready for one in (*nodes, *beside)) and is_settled,
         )
-
-    def _watch_warehouse(self) -> None:
-        """Lanes go on without it: Kafka keeps what it has not read."""
-        if self._warehouse is None or self._has_failed:
-            return
-        try:
-            self._warehouse.watch()
-        except NodeFailed as error:
-            self._has_failed = True
-            log.error("warehouse_failed", reason=str(error))
 
     @property
     def _embedded(self) -> EmbeddedKafka:
@@ -230,6 +230,10 @@ class Stack:
         if state != self._written:
             state.write(self.folder)
             self._written = state
+
+
+def _processes(spare: Spare | None) -> list[Supervised]:
+    return [] if spare is None else [spare.process]
 
 
 def _registry(settings: Settings) -> "StackRegistry":

@@ -31,6 +31,7 @@ class StackState:
     postgres_pid: int | None  # None: a server of the user's own
     nodes: tuple[NodeState, ...]
     warehouse: NodeState | None  # None: the journal is off, so there is none
+    trainer: NodeState | None  # None: there is none, or not yet
     ready: bool  # the servers serve, topics are in order, each node and the warehouse is ready
 
     def write(self, folder: Path) -> None:
@@ -45,9 +46,11 @@ def read(folder: Path) -> StackState | None:
         return None
     found = json.loads(_file(folder).read_text("utf-8"))
     nodes = tuple(NodeState(**node) for node in found.pop("nodes"))
-    told = found.pop("warehouse")
-    warehouse = None if told is None else NodeState(**told)
-    return StackState(nodes=nodes, warehouse=warehouse, **found)
+    warehouse, trainer = (
+        None if told is None else NodeState(**told)
+        for told in (found.pop("warehouse"), found.pop("trainer"))
+    )
+    return StackState(nodes=nodes, warehouse=warehouse, trainer=trainer, **found)
 
 
 def lock_file(folder: Path) -> Path:

@@ -1,18 +1,16 @@
 """`chimera train submit`, `watch`, `cancel`, `resume`, `allow`: runs of training agents.
 
-The first three publish a record on `training.triggers` and wait for its answer; rights stand in the
+`submit`, `cancel` and `resume` publish a record on `training.triggers` and wait for its answer; rights stand in the
 registry. `register(app)` adds them to `chimera train`. `tests/cli/test_train_agent.py`.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from chimera.schemas.training_events import TriggerAnswered
-
-NO_ANSWER = 2
+from chimera.cli.training import policies
+from chimera.cli.training.asking import ask
 
 RunId = Annotated[str, typer.Argument(help="Of the run.")]
 Tenant = Annotated[str, typer.Option(help="Whose run it is.")]
@@ -21,9 +19,10 @@ Bootstrap = Annotated[str | None, typer.Option(help="Kafka's host:port; wins ove
 
 
 def register(app: typer.Typer) -> None:
-    """Add all five to an app."""
+    """Add them to an app."""
     for command in (submit, watch, cancel, resume, allow):
         app.command()(command)
+    app.add_typer(policies.app, name="policies")
 
 
 def submit(
@@ -31,22 +30,55 @@ def submit(
     priority: Annotated[int, typer.Option(min=1, max=9, help="1 goes first.")] = 5,
     promote: Annotated[bool, typer.Option(help="Compile and promote what comes of it.")] = False,
     follow: Annotated[bool, typer.Option("--watch", help="Stay, and show it.")] = False,
+    every: Annotated[
+        str | None, typer.Option(help="Not now, but each 6h, 7d, ...; a policy.")
+    ] = None,
+    on: Annotated[
+        str | None, typer.Option(help="`drift`: not now, but when data have drifted; a policy.")
+    ] = None,
+    cool_down: Annotated[
+        str, typer.Option(help="With --on: from one to the next, at least.")
+    ] = "1h",
+    policy: Annotated[
+        str | None, typer.Option(help="The policy's name; unset: the model's, and its kind.")
+    ] = None,
     timeout: Timeout = 10.0,
     tenant: Tenant = "default",
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Order a run of a training agent. Exit 1: refused, 2: no answer in time."""
+    """Order a run of a training agent, now or by a policy. Exit 1: refused, 2: no answer in time."""
     from chimera.cli.refusals import told
 
+    again = _policy(every, on, cool_down)
+    if again and follow:
+        raise typer.BadParameter("there is nothing to watch yet", param_hint="--watch")
     with told("train"):
         from chimera.schemas.training_config import load
 
         wanted = load(config)
-    fields = {"config": wanted, "priority": priority, "promote": promote}
-    answer = _give("TrainModel", fields, timeout, tenant, bootstrap)
+    fields: dict[str, Any] = {"config": wanted, "priority": priority, "promote": promote}
+    if again:
+        name = policy or f"{wanted.name}-{again['cause']}"
+        ask("SetPolicy", {**fields, **again, "policy": name}, timeout, tenant, bootstrap)
+        typer.echo(f"policy {name} is set: `chimera train policies show {name}`")
+        return
+    answer = ask("TrainModel", fields, timeout, tenant, bootstrap)
     typer.echo(f"run {answer.run_id} is queued")
     if follow:
         watch(str(answer.run_id), bootstrap)
+
+
+def _policy(every: str | None, on: str | None, cool_down: str) -> dict[str, Any]:
+    """Fields of a policy; none: a run is wanted now. Raises BadParameter."""
+    from chimera.cli.models.moments import seconds
+
+    if on not in (None, "drift"):
+        raise typer.BadParameter(f"{on!r} is none of: drift", param_hint="--on")
+    if on and every:
+        raise typer.BadParameter("either --on or --every: a policy has one cause")
+    if on:
+        return {"cause": "drift", "interval_s": seconds(cool_down)}
+    return {"cause": "schedule", "interval_s": seconds(every)} if every else {}
 
 
 def watch(run_id: RunId, bootstrap: Bootstrap = None) -> None:
@@ -70,7 +102,7 @@ def cancel(
     run_id: RunId, timeout: Timeout = 10.0, tenant: Tenant = "default", bootstrap: Bootstrap = None
 ) -> None:
     """End a run, or take it out of the queue; it can be resumed. Exits as `submit`."""
-    _give("CancelRun", {"run_id": run_id}, timeout, tenant, bootstrap)
+    ask("CancelRun", {"run_id": run_id}, timeout, tenant, bootstrap)
     typer.echo(f"run {run_id} is cancelled")
 
 
@@ -78,7 +110,7 @@ def resume(
     run_id: RunId, timeout: Timeout = 10.0, tenant: Tenant = "default", bootstrap: Bootstrap = None
 ) -> None:
     """Go on with a run that failed or was cancelled. Exits as `submit`."""
-    _give("ResumeRun", {"run_id": run_id}, timeout, tenant, bootstrap)
+    ask("ResumeRun", {"run_id": run_id}, timeout, tenant, bootstrap)
     typer.echo(f"run {run_id} is queued")
 
 
@@ -105,40 +137,3 @@ def allow(
         rights = asyncio.run(change(tenant, who, wanted, own(), revoke=revoke))
     for name in ("train", "promote"):
         typer.echo(f"{name:8} {', '.join(getattr(rights, name)) or 'nobody'}")
-
-
-def _give(
-    kind: str, fields: dict[str, Any], timeout_s: float, tenant: str, bootstrap: str | None
-) -> "TriggerAnswered":
-    import asyncio
-    import uuid
-
-    from chimera.cli import refusals
-
-    with refusals.told("train"):
-        from chimera.cli.models.actor import actor
-        from chimera.cli.progress import waiting
-        from chimera.cli.stack.stack import find_bootstrap
-        from chimera.cli.training.triggering import give
-        from chimera.schemas import training_triggers
-        from chimera.schemas.settings import load
-
-        trigger = getattr(training_triggers, kind)(
-            trigger_id=uuid.uuid4().hex, tenant=tenant, actor=actor(), **fields
-        )
-        settings = load()
-        where = bootstrap or find_bootstrap(settings)
-        with waiting("waiting for the answer"):
-            answer = asyncio.run(give(settings, where, trigger, timeout_s))
-    if answer is None:
-        typer.echo(
-            f"chimera train: no answer to {trigger.trigger_id} within {timeout_s:g} s; it is done "
-            "when a training agent runs: `chimera trainer`",
-            err=True,
-        )
-        raise typer.Exit(NO_ANSWER)
-    for reason in answer.reasons:
-        typer.echo(f"chimera train: refused: {reason}", err=True)
-    if answer.outcome != "accepted":
-        raise typer.Exit(1)
-    return answer

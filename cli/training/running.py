@@ -32,6 +32,7 @@ def train(settings: Settings, asked: Asked, listener: Listener) -> TrainingManif
             device=wanted.device,
             resident_bytes=wanted.resident_bytes,
             key=key,
+            mlflow_uri=wanted.mlflow_uri,
         )
         return run.train(asked.config, where, resume=asked.resume, listeners=(listener,))
     order = gang.Order(
@@ -41,6 +42,7 @@ def train(settings: Settings, asked: Asked, listener: Listener) -> TrainingManif
         allowed=wanted.allowed,
         device=wanted.device,
         resident_bytes=wanted.resident_bytes,
+        mlflow_uri=wanted.mlflow_uri,
     )
     return gang.launch(
         order,

@@ -26,13 +26,17 @@ def trainer(
 async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path | None) -> None:
     from chimera.agents.training.agent import TrainingAgent
     from chimera.cli import lasting
+    from chimera.cli.exposition import expose
     from chimera.cli.postgres.address import find_postgres
     from chimera.cli.stack.stack import find_bootstrap
     from chimera.stores.postgres import Database
 
     where = bootstrap or find_bootstrap(settings)
+    await lasting.tell(settings, where, "trainer")
     async with Database(find_postgres(settings.postgres), settings.postgres) as database:
         agent = TrainingAgent(settings, where, database)
+        host, port = settings.observability.metrics_host, settings.trainer.metrics_port
+        expose(agent.metrics.registry, host, port, "CHIMERA_TRAINER__METRICS_PORT")
         lasting.when_told(agent.stop)
         lasting.ready(ready_file)
         await agent.run()

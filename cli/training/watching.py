@@ -31,6 +31,7 @@ from chimera.schemas.training_events import (
     VersionCompiled,
     VersionPromoted,
     VersionRegistered,
+    VersionReplayed,
     VersionWithheld,
 )
 
@@ -141,6 +142,8 @@ def line(event: Event) -> str:
             return f"registered as {event.model} {event.version}"
         case VersionCompiled():
             return f"compiled {event.model} {event.version}"
+        case VersionReplayed():
+            return f"replayed {event.requests:,} requests, {event.verdict}: {event.reason}"
         case VersionPromoted():
             return f"promoted {event.model} {event.version}, revision {event.revision}"
         case VersionWithheld():

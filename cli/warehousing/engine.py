@@ -46,8 +46,10 @@ def served(settings: "ClickHouseSettings") -> str | None:
 
 @contextmanager
 def asked(settings: "ClickHouseSettings") -> "Generator[ClickHouse]":
-    """To read from: a warehouse that serves, or else as `opened`. Raises as it."""
-    address = served(settings)
+    """To read from: a server, whose account says what may be changed, or a warehouse that serves; else
+    the engine, which changes nothing. Raises as `opened`.
+    """
+    address = served(settings) if settings.dsn is None else settings.dsn.get_secret_value()
     if address is None:
         with opened(settings) as clickhouse:
             clickhouse.read_only()

@@ -43,15 +43,18 @@ async def _serve(
 
     from chimera.agents.warehouse_metrics import WarehouseMetrics
     from chimera.cli import lasting
+    from chimera.cli.stack.stack import find_bootstrap
     from chimera.cli.warehousing import http_server
     from chimera.stores import retention, warehouse_tables
 
+    where = bootstrap or find_bootstrap(settings)
+    await lasting.tell(settings, where, "warehouse")
     await asyncio.to_thread(warehouse_tables.migrate, clickhouse)
     await asyncio.to_thread(retention.keep, clickhouse, _days(settings.clickhouse))
     stop = asyncio.Event()
     lasting.when_told(stop.set)
     metrics = WarehouseMetrics()
-    readers = list(_readers(settings, bootstrap, clickhouse, metrics))
+    readers = list(_readers(settings, where, clickhouse, metrics))
     async with http_server.serving(settings.clickhouse, metrics.registry):
         reading = asyncio.ensure_future(_read(readers, ready_file))
         told = asyncio.ensure_future(stop.wait())
@@ -88,13 +91,12 @@ async def _read(readers: "Sequence[Warehouse]", ready_file: Path | None) -> None
 
 def _readers(
     settings: "Settings",
-    bootstrap: str | None,
+    bootstrap: str,
     clickhouse: "ClickHouse",
     metrics: "WarehouseMetrics",
 ) -> "Iterator[Warehouse]":
     """One for each topic; they share a handle, whose calls take turns."""
     from chimera.agents.warehouse import Warehouse
-    from chimera.cli.stack.stack import find_bootstrap
     from chimera.stores import (
         audit_checkpoints,
         audit_log,
@@ -108,9 +110,8 @@ def _readers(
 
     topics, of = catalogue(settings), settings.clickhouse
     limits = Limits(of.batch_rows, of.batch_bytes, of.batch_ms / 1000)
-    where = bootstrap or find_bootstrap(settings)
     arguments = {
-        **clients.consumer_arguments(settings.kafka, where, "chimera-warehouse"),
+        **clients.consumer_arguments(settings.kafka, bootstrap, "chimera-warehouse"),
         "group_id": f"{settings.kafka.group}.warehouse",
     }
     for topic, log in (

@@ -22,6 +22,7 @@ from chimera.schemas.transparency.leaves import RequestServed, encode_leaf
 
 MAX_TEXT = 1_024  # characters of a leaf's text
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_KEY_ID = re.compile(r"[0-9a-f]{32}")
 _NULL = b"null"
 _CUT = ("input", "offset", "output", "request_id")  # what differs, in the order of the bytes
 
@@ -105,6 +106,7 @@ def _template(same: _Same) -> Template:
 def _leaf(same: _Same) -> RequestServed:
     """One that stands for all; what differs is anything."""
     head, group, outcome, attempt, at_ms = same
+    key = group.commitment_key
     return RequestServed(
         at_ms=at_ms,
         tenant=group.tenant[:MAX_TEXT],
@@ -120,7 +122,7 @@ def _leaf(same: _Same) -> RequestServed:
         outcome=outcome,
         input=None,
         output=None,
-        commitment_key=None,
+        commitment_key=key if _KEY_ID.fullmatch(key) else None,
         attempt=attempt,
         guarantee=head.guarantee,
     )

@@ -9,7 +9,7 @@ A million rows take a few seconds, most of them in SHA-256;
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -44,6 +44,16 @@ class Unreconciled(msgspec.Struct, frozen=True):
     index: int = 0  # of the leaf that says so
 
 
+class KeyUse(NamedTuple):
+    """Leaves whose commitments one key of a tenant made."""
+
+    tenant: str
+    key: str
+    first: int
+    last: int
+    leaves: int
+
+
 @dataclass(slots=True)
 class Scan:
     """What the rows are; `broken` is the first that does not follow."""
@@ -55,11 +65,14 @@ class Scan:
     spans: list[Span] = field(default_factory=list[Span])
     unreadable: int = 0  # rows that are no leaf of ours
     unreconciled: list[Unreconciled] = field(default_factory=list[Unreconciled])
+    keys: list[KeyUse] = field(default_factory=list[KeyUse])
 
 
 class _Request(msgspec.Struct):
     guarantee: str = ""
     attempt: int = 0
+    commitment_key: str | None = None
+    tenant: str = ""
     missing: int = 0
     repeated: int = 0
 
@@ -72,7 +85,7 @@ _UNRECONCILED = msgspec.json.Decoder(Unreconciled)
 def scan(rows: Iterable[Row], sizes: Iterable[int]) -> Scan:
     """Go over rows in the order in which they lie; roots are of the first `size` of them."""
     found, wanted = Scan(), sorted({*sizes}, reverse=True)
-    guarantees = _Guarantees(found)
+    guarantees, keys = _Guarantees(found), dict[str, list[Any]]()
     sha256, decode = hashlib.sha256, _REQUEST.decode
     waiting: list[bytes] = []
     expected, previous, previous_but_one = 0, START, START
@@ -97,6 +110,13 @@ def scan(rows: Iterable[Row], sizes: Iterable[int]) -> Scan:
             request = decode(body)
             if request.guarantee:
                 guarantees.take(index, request.guarantee, request.attempt)
+                if request.commitment_key:
+                    use = keys.get(request.commitment_key)
+                    if use is not None:
+                        use[3:] = index, use[4] + 1
+                    elif len(keys) < MAX_SPANS:
+                        use = [request.tenant, request.commitment_key, index, index, 1]
+                        keys[request.commitment_key] = use
             elif (request.missing or request.repeated) and len(found.unreconciled) < MAX_SPANS:
                 told = msgspec.structs.replace(_UNRECONCILED.decode(body), index=index)
                 found.unreconciled.append(told)
@@ -112,6 +132,7 @@ def scan(rows: Iterable[Row], sizes: Iterable[int]) -> Scan:
         found.end = index + 1
     found.tree = found.tree.extend(waiting)
     guarantees.close()
+    found.keys = [KeyUse(*use) for use in keys.values()]
     return found
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from chimera.schemas.errors import EvidenceRefused
 from chimera.schemas.transparency.policy import NONE, Opened, Policy
 from chimera.schemas.transparency.row import Row
-from chimera.schemas.transparency.scan import Scan, Span, Unreconciled, scan
+from chimera.schemas.transparency.scan import KeyUse, Scan, Span, Unreconciled, scan
 from chimera.schemas.transparency.tampering import Fault, Kind
 
 
@@ -28,6 +28,7 @@ class Verdict:
     spans: tuple[Span, ...]
     unreadable: int
     unreconciled: tuple[Unreconciled, ...]  # what the log itself says that it has not, or twice
+    keys: tuple[KeyUse, ...]  # of tenants, that made commitments
     faults: tuple[Fault, ...]
 
     @property
@@ -83,6 +84,7 @@ def verify(
         spans=tuple(seen.spans),
         unreadable=seen.unreadable,
         unreconciled=tuple(seen.unreconciled),
+        keys=tuple(seen.keys),
         faults=tuple(sorted(faults, key=lambda fault: fault.index)),
     )
 

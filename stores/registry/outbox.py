@@ -27,14 +27,15 @@ _HEADERS = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 
 
 TRAINING, COMMANDS = "training.events", "models.commands"
+AUDIT = "audit.events"
 OF_TRAINING = (TRAINING, COMMANDS)
-OF_MODELS = ("models.events", "models.state")
+OF_CONTROL = ("models.events", "models.state", AUDIT)
 
 
 class Outbox:
     """For the one publisher of some topics; it sees every tenant's records for them."""
 
-    def __init__(self, database: Database, topics: Sequence[str] = OF_MODELS) -> None:
+    def __init__(self, database: Database, topics: Sequence[str] = OF_CONTROL) -> None:
         self._database, self._topics = database, list(topics)
 
     async def pending(self, limit: int = 256) -> list[OutboxRecord]:

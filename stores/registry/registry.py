@@ -21,11 +21,13 @@ from chimera.stores.registry import (
     deployments,
     policies,
     replays,
+    training_policies,
     training_runs,
     versions,
 )
 from chimera.stores.registry.deployments import Tell
 from chimera.stores.registry.records import Artifact, Model, Policy, Replay, Version
+from chimera.stores.registry.training_policies import TrainingPolicy
 from chimera.stores.registry.training_runs import TrainingRun
 
 
@@ -123,8 +125,13 @@ class Registry:
         async with self._database.tenant(self._tenant_id) as connection:
             return await training_runs.find(connection, run_id)
 
+    async def training_policies(self) -> list[TrainingPolicy]:
+        """All that may order runs, by their names."""
+        async with self._database.tenant(self._tenant_id) as connection:
+            return await training_policies.every(connection)
+
     async def put_policy(self, name: str, body: Mapping[str, Any], *, actor: str) -> None:
-        """Write a policy down, over the one before."""
+        """Write a policy down, over the one before; the audit log is told. Raises SchemaInvalid."""
         async with self._database.tenant(self._tenant_id) as connection:
             await policies.put(connection, self._tenant_id, name, body, actor)
 

@@ -68,22 +68,26 @@ async def policy(connection: "Connection", model: str) -> PromotionPolicy:
     return PromotionPolicy() if found is None else policy_of(found.body)
 
 
+async def lacks(connection: "Connection", version: Version) -> str:
+    """What a version lacks to answer all of its model's requests, by its policy; empty: nothing."""
+    try:
+        wanted = await policy(connection, version.model)
+        if wanted.requires_replay is None:
+            return ""
+        found = await newest(connection, version, undecided=False)
+        report, age_s = (None, 0.0) if found is None else (found.report, found.age_s)
+        return lacking(wanted, report, age_s)
+    except SchemaInvalid as error:
+        return str(error)
+
+
 async def require(connection: "Connection", version: Version, action: str) -> None:
     """Let a version answer all of its model's requests only if its policy does.
 
     Raises:
         DeploymentRefused: it lacks a replay that passed; says what to do.
     """
-    try:
-        wanted = await policy(connection, version.model)
-        if wanted.requires_replay is None:
-            return
-        found = await newest(connection, version, undecided=False)
-        report, age_s = (None, 0.0) if found is None else (found.report, found.age_s)
-        why = lacking(wanted, report, age_s)
-    except SchemaInvalid as error:
-        why = str(error)
-    if why:
+    if why := await lacks(connection, version):
         raise DeploymentRefused(
             f"{action} {version.model} {version.version}: {why}; "
             f"`chimera models replay {version.model} {version.version} --since 1h`"

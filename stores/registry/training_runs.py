@@ -1,6 +1,6 @@
 """Training runs of one tenant: a queue with leases, and what came of each.
 
-    queued ── claim ── running ─┬─ finished ── register, compile, promote ── released, or withheld
+    queued ── claim ── running ─┬─ finished ── register, compile, (replay,) promote ── released, or withheld
       ▴                │        ├─ failed ────┐
       └── given back ──┴        └─ cancelled ─┴── resumed: queued again
 
@@ -11,7 +11,7 @@ tenant's transaction, as in `versions`, so that what is told of a change goes wi
 """
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 State = Literal["queued", "running", "finished", "failed", "cancelled"]
 Until = Literal["registered", "compiled", "promoted"]
-Stage = Literal["register", "compile", "promote", "released", "withheld"]
+Stage = Literal["register", "compile", "replay", "promote", "released", "withheld"]
 
 _COLUMNS = (
     "run_id, trigger_id, trigger, model, actor, reason, priority, config, until, state, attempt, "
@@ -107,6 +107,14 @@ class TrainingRun(NewRun, frozen=True, kw_only=True):
     ended_at: datetime | None
 
 
+class Waiting(NamedTuple):
+    """Runs of one tenant that wait: the first of them, and how many they are."""
+
+    priority: int
+    queued_at: datetime
+    runs: int
+
+
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt ended a run."""
 
@@ -148,13 +156,22 @@ async def newest(connection: "Connection", limit: int = 100) -> list[TrainingRun
     return [_run(row) for row in rows]
 
 
-async def first_waiting(connection: "Connection") -> tuple[int, datetime] | None:
-    """Priority and time of the run that this tenant would have next: less goes first."""
+async def waiting(connection: "Connection") -> Waiting | None:
+    """What this tenant would have next (less goes first); None: nothing."""
     row = await connection.fetchrow(
-        f"SELECT priority, queued_at FROM training_runs WHERE {_WAITS} "
+        f"SELECT priority, queued_at, count(*) OVER () FROM training_runs WHERE {_WAITS} "
         "ORDER BY priority, queued_at, run_id LIMIT 1"
     )
-    return None if row is None else (row[0], row[1])
+    return None if row is None else Waiting(*row)
+
+
+async def first_to_replay(connection: "Connection") -> TrainingRun | None:
+    """The finished run of this tenant that has waited longest for its version's replay."""
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM training_runs WHERE stage = 'replay' "
+        "ORDER BY ended_at, run_id LIMIT 1"
+    )
+    return None if row is None else _run(row)
 
 
 async def claim(

@@ -5,13 +5,16 @@ several into one.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
 
+from chimera.schemas.control_actions import version_registered
 from chimera.schemas.errors import ModelRefused, UnknownModel, VersionTaken
 from chimera.schemas.manifest import File, Manifest
+from chimera.stores.registry import audit_events
 from chimera.stores.registry.records import Model, Version
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ INSERT INTO versions
     (tenant_id, model_id, version, manifest_bytes, manifest, sha256, files, registered_by)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (tenant_id, model_id, version) DO NOTHING
+RETURNING registered_at
 """
 
 
@@ -89,6 +93,8 @@ async def register(
 ) -> Version:
     """Write a version down, with its model where that is new; the same bytes again change nothing.
 
+    The audit log is told of a new one.
+
     Raises:
         VersionTaken: other bytes are registered under that name and version.
         ModelRefused: the manifest holds what the registry cannot.
@@ -103,7 +109,7 @@ async def register(
         tenant_id,
         manifest.name,
     )
-    await connection.execute(
+    at = await connection.fetchval(
         _INSERT,
         tenant_id,
         await model_id(connection, manifest.name),
@@ -121,6 +127,10 @@ async def register(
             f"{found.registered_at:%Y-%m-%d %H:%M:%S %Z} by {found.registered_by}; a version never "
             "changes: choose another"
         )
+    if at is not None:
+        name = f"{manifest.name} {manifest.version}"
+        told = partial(version_registered, name=name, digest=found.digest)
+        await audit_events.add(connection, tenant_id, actor, at, told)
     return found
 
 

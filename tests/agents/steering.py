@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from chimera.agents.controlling.controller import Controller
+from chimera.agents.controlling.said import decode_action
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.model_commands import Command, encode_command
 from chimera.schemas.model_events import CommandAnswered, Event, decode_event
@@ -27,6 +28,7 @@ from chimera.schemas.model_settings import ArtifactsSettings, ControllerSettings
 from chimera.schemas.model_state import ModelState, decode_state
 from chimera.schemas.server_settings import KafkaSettings
 from chimera.schemas.settings import Settings
+from chimera.schemas.transparency.leaves import ActionTaken
 from chimera.stores.postgres import Database
 from chimera.topics import admin
 from chimera.topics.catalogue import Catalogue, catalogue
@@ -122,6 +124,12 @@ class Stage:
         found = await _read(self.bootstrap, self.topics.model_state.name)
         states = [decode_state(value) for value in found]
         return [one for one in states if one.tenant == self.tenant]
+
+    async def actions(self) -> list[ActionTaken]:
+        """Told to the audit log, of this test's tenant."""
+        found = await _read(self.bootstrap, self.topics.audit_events.name)
+        actions = [decode_action(value) for value in found]
+        return [one for one in actions if one.tenant == self.tenant]
 
     async def answers(self, count: int) -> list[CommandAnswered]:
         """Waits until there are so many."""

@@ -290,3 +290,21 @@ def test_controller_tells_what_others_left_in_the_outbox(play: Play) -> None:
         assert [one.revision for one in states] == [1]
 
     play(work)
+
+
+@pytest.mark.parametrize("step", ["after_commit", "after_mark"])
+def test_change_of_a_policy_is_told_once_through_a_kill(play: Play, step: str) -> None:
+    async def work(stage: Stage) -> None:
+        await stage.place.registry.put_policy("canary", {"share": 0.1}, actor="ada")
+        await stage.die(step)
+        async with steered(stage):
+            await stage.place.registry.put_policy("canary", {"share": 0.2}, actor="bob")
+            async with asyncio.timeout(10):
+                while len(told := await stage.actions()) < 2:  # noqa: ASYNC110  # nothing announces it
+                    await asyncio.sleep(0.02)
+        assert [(one.action, one.actor) for one in told] == [
+            ("policies.put", "ada"),
+            ("policies.put", "bob"),
+        ]
+
+    play(work)

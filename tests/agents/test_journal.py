@@ -12,6 +12,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 
 from chimera.agents.lanes.outcomes import Composer
 from chimera.schemas import headers
+from chimera.schemas.commitments import Commitments
 from chimera.schemas.errors import ModelFailed, SchemaInvalid
 from chimera.schemas.journal import SegmentHead, decode_segment, framed
 from chimera.schemas.journal_rows import NO_COMMITMENT, NO_SLACK, Rows, write_part
@@ -25,7 +26,7 @@ from tests.schemas.journal_samples import GOLDEN, same
 
 KEY = bytes(range(32))
 TAIL = headers.tail(b"the answer", 0, b"")
-NOTE = write_note(Note(5, 9, b"a", b"i" * 32, b"o" * 32))
+NOTE = write_note(Note(5, 9, b"a", b"i" * 32, b"o" * 32, b"k" * 16))
 
 
 @pytest.fixture
@@ -81,6 +82,7 @@ def test_response_has_the_executors_note_and_its_records_headers(bench: Bench) -
     assert (first.group.model, first.group.queue_us, first.group.total_us) == ("digits", 5, 9)
     assert (first.outcome, first.id, first.output_bytes) == ("ok", "a", len(b"the answer"))
     assert (first.input_commitment, first.output_commitment) == (b"i" * 32, b"o" * 32)
+    assert first.group.commitment_key == (b"k" * 16).hex()
 
 
 def test_error_commits_to_what_its_result_says(bench: Bench) -> None:
@@ -97,6 +99,8 @@ def test_error_commits_to_what_its_result_says(bench: Bench) -> None:
     assert (first.group.version, first.attempt) == ("1", 0)
     assert first.input_commitment == mac(record.value or b"")
     assert first.output_commitment == mac(sent[0].value or b"")
+    keys = (first.group.commitment_key, second.group.commitment_key)
+    assert keys == (Commitments(KEY).key_id.hex(), "")
     assert (second.group.tenant, second.output_commitment) == ("acme", NO_COMMITMENT)
 
 

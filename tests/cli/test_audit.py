@@ -146,6 +146,12 @@ def test_script_of_the_page_refuses_what_is_altered(
     assert "in the log" not in result.stdout
 
 
+def test_every_action_stands_on_the_page() -> None:
+    from chimera.schemas.control_actions import ACTIONS
+
+    assert [action for action in ACTIONS if f"`{action}`" not in PAGE.read_text("utf-8")] == []
+
+
 def test_every_fault_stands_on_the_page() -> None:
     from chimera.schemas.transparency.tampering import Kind
 

@@ -19,6 +19,7 @@ from chimera.cli.postgres.config import APPLICATION
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.cli.stack import state as stack_state
 from chimera.cli.stack.stack import Stack, find_bootstrap, sync_topics
+from chimera.cli.stack.state import StackState
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.history_settings import JournalSettings
 from chimera.schemas.server_settings import KafkaSettings, PostgresSettings, StackSettings
@@ -174,23 +175,36 @@ def test_stack_starts_a_killed_broker_again_and_keeps_its_nodes(tmp_path: Path) 
     assert stack_state.read(tmp_path) is None
 
 
-def test_stack_starts_a_killed_postgres_again_and_keeps_its_nodes(
+def test_stack_starts_a_killed_postgres_and_a_killed_trainer_again_and_keeps_its_nodes(
     tmp_path: Path, kafka: str, prefix: str
 ) -> None:
     settings = in_folder(tmp_path, kafka, prefix, PostgresSettings(embedded_dir=tmp_path / "db"))
     asyncio.run(sync_topics(settings, kafka, change=True))
-    with Stack(settings, command=sleeper) as stack:
+    with Stack(settings, command=sleeper, beside=sleeps) as stack:
         stack.start()
-        stack.watch(until=lambda: stack.state.ready)
+        assert stack.state.trainer is None  # while nodes start
+        stack.watch(until=lambda: stack.state.ready and trains(stack.state))
         before, dsn = stack.state, find_postgres(settings.postgres)
+        assert before.trainer is not None
+        os.kill(before.trainer.pid, signal.SIGKILL)
         os.kill(before.postgres_pid or 0, signal.SIGKILL)
         eventually(lambda: not stack.state.ready)
-        stack.watch(until=lambda: stack.state.ready)
+        stack.watch(until=lambda: stack.state.ready and trains(stack_state.read(tmp_path), again=1))
         after = stack.state
+        assert after.trainer is not None
+        shown = chimera(tmp_path, "status").stdout
+        assert f"trainer process {after.trainer.pid}  ready, started again 1" in shown
         assert (after.postgres, after.nodes) == (before.postgres, before.nodes)
         assert after.postgres_pid != before.postgres_pid
         asyncio.run(answers(dsn))
     assert not psutil.pid_exists(after.postgres_pid or 0)
+    assert not psutil.pid_exists(after.trainer.pid)
+
+
+def trains(state: StackState | None, again: int = 0) -> bool:
+    """Its training agent is there, started again so often."""
+    trainer = None if state is None else state.trainer
+    return trainer is not None and (trainer.ready, trainer.restarts) == (True, again)
 
 
 def test_stack_on_a_postgres_of_ones_own_only_looks_at_its_tables(
@@ -322,6 +336,6 @@ def ended(process: psutil.Process) -> bool:
 if __name__ == "__main__":  # the keeper of the last test
     place = Path(sys.argv[1])
     registry = PostgresSettings(embedded_dir=place / "postgres")
-    with Stack(in_folder(place, postgres=registry), command=sleeper) as running:
+    with Stack(in_folder(place, postgres=registry), command=sleeper, beside=sleeps) as running:
         running.start()
         running.watch(until=lambda: False)

@@ -3,17 +3,22 @@
 It has no place to train in, so that nothing but what is said takes time.
 """
 
+import os
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from chimera.cli.main import app
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.cli.stack.child import Child
+from chimera.cli.stack.ports import HOST, free_port
+from tests.cli.letters import starts
 from tests.cli.places import Place
 from tests.cli.test_train import ORDER
 
@@ -30,6 +35,8 @@ def agent(
         "CHIMERA_POSTGRES__DSN": server.dsn,
         "CHIMERA_TRAINER__DEVICES": "[]",
         "CHIMERA_TRAINER__POLL_MS": "30",
+        "CHIMERA_TRAINER__QUEUE_MS": "30",
+        "CHIMERA_TRAINER__METRICS_PORT": str(free_port()),
         "CHIMERA_TRAINING__DIR": str(place.folder / "runs"),
         "CHIMERA_TRAINING__ALLOWED": '["torch.nn:Linear"]',
     }
@@ -49,6 +56,43 @@ def train(*arguments: str, status: int = 0) -> str:
     return done.output
 
 
+def scraped() -> dict[str, float]:
+    """What the agent counts, once it has counted the run that waits."""
+    url = f"http://{HOST}:{os.environ['CHIMERA_TRAINER__METRICS_PORT']}/metrics"
+    while True:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        found = {one.name: one.value for family in families for one in family.samples}
+        if found["chimera_training_queued_runs"] > 0:
+            return found
+        time.sleep(0.05)
+
+
+def test_policy_is_set_listed_shown_and_removed(agent: Path) -> None:
+    order = str(agent / "order.yaml")
+    model = f"line-{time.time_ns()}"
+    (agent / "order.yaml").write_text(ORDER.replace("name: line", f"name: {model}"))
+    train("allow", "--train")
+    timeout = ("--timeout", "100")
+    assert "either --on or --every" in train(
+        "submit", order, "--on", "drift", "--every", "6h", status=2
+    )
+    assert "none of: drift" in train("submit", order, "--on", "whim", status=2)
+    assert "interval_s" in train("submit", order, "--every", "5s", *timeout, status=1)
+    train("submit", order, "--every", "6h", *timeout)
+    train("submit", order, "--on", "drift", "--cool-down", "90m", "--policy", model, *timeout)
+    shown = train("policies", "show", f"{model}-schedule")
+    assert f"orders runs of {model} every 6h" in shown
+    assert "fired 0 times" in shown
+    assert f"{model} on drift, once in 90m at most" in train("policies", "show", model)
+    listed = train("policies")
+    for name in (model, f"{model}-schedule"):
+        assert name in listed
+        assert f"policy {name} is removed" in train("policies", "remove", name, *timeout)
+    assert "there is no policy" in train("policies", "remove", model, *timeout, status=1)
+    assert f"there is no policy {model}" in train("policies", "show", model, status=1)
+
+
 def test_run_is_ordered_listed_shown_cancelled_and_resumed(agent: Path) -> None:
     order = str(agent / "order.yaml")
     model = f"line-{time.time_ns()}"
@@ -64,6 +108,11 @@ def test_run_is_ordered_listed_shown_cancelled_and_resumed(agent: Path) -> None:
     shown = train("show", run_id)
     assert f"run {run_id} of {model}: queued" in shown
     assert "priority 3" in shown
+    page = scraped()
+    assert page["chimera_training_leads"] == 1
+    assert (
+        page["chimera_training_heartbeat_age_seconds"] == page["chimera_training_running_runs"] == 0
+    )
     train("cancel", run_id, "--timeout", "100")
     assert "nothing to cancel" in train("cancel", run_id, "--timeout", "100", status=1)
     assert "is queued" in train("resume", run_id, "--timeout", "100")
@@ -71,3 +120,5 @@ def test_run_is_ordered_listed_shown_cancelled_and_resumed(agent: Path) -> None:
     assert f"run {run_id} of {model}: cancelled" in train("show", run_id)
     watched = train("watch", run_id, status=1)
     assert watched.count("queued by") == watched.count("cancelled by") == 2
+    where = [os.environ[f"CHIMERA_KAFKA__{name}"] for name in ("BOOTSTRAP", "TOPIC_PREFIX")]
+    assert starts(*where) == ["trainer"]

@@ -32,6 +32,7 @@ def variables(folder: Path) -> dict[str, str]:
         "CHIMERA_WITNESS__KEY_FILE": str(folder / "key.pem"),
         "CHIMERA_WITNESS__DATABASE": str(folder / "w.sqlite"),
         "CHIMERA_WITNESS__PORT": "0",
+        "CHIMERA_AUDIT__OUTBOX_DIR": str(folder / "outbox"),
     }
 
 

@@ -38,6 +38,8 @@ def variables(settings: Settings, folder: Path) -> dict[str, str]:
         "CHIMERA_AUDIT__ORIGIN": ORIGIN,
         "CHIMERA_AUDIT__KEY_FILE": str(folder / "key.pem"),
         "CHIMERA_AUDIT__CHECKPOINTS_FILE": str(folder / "checkpoints.txt"),
+        "CHIMERA_KEYS__SIGNING_FILE": str(folder / "none.pem"),
+        "CHIMERA_KEYS__TRUSTED_DIR": str(folder / "none"),
     }
 
 
@@ -64,10 +66,9 @@ def test_sequencer_as_a_process_signs_what_is_left_when_it_is_told_to_stop(
         )
 
     async def work(place: Place) -> None:
-        refused = CliRunner().invoke(app, ["sequencer"], env=environment)
-        assert (refused.exit_code, "no key to sign with" in refused.stderr) == (1, True)
-        made = CliRunner().invoke(app, ["sequencer", "--make-key"], env=environment).stdout
-        (tmp_path / "policy").write_text(f"log {made.strip()}\nquorum none\n")
+        ask = CliRunner().invoke
+        made = await asyncio.to_thread(ask, app, ["sequencer", "--make-key"], env=environment)
+        (tmp_path / "policy").write_text(f"log {made.stdout.strip()}\nquorum none\n")
         await place.journal(1, (0, SPAN))
         killed = run(CHIMERA_CRASH_AT="after_commit:1")
         await asyncio.to_thread(killed.communicate)
@@ -80,10 +81,13 @@ def test_sequencer_as_a_process_signs_what_is_left_when_it_is_told_to_stop(
         await asyncio.to_thread(running.communicate)
         assert running.returncode == 0
         (*_, last) = await place.notes()
-        assert head_of(last).size == SPAN == len(await offsets(place))
+        assert SPAN == len(await offsets(place))
+        assert head_of(last).size == SPAN + len(("its key was made", "it began with new settings"))
         policy = policy_file.decode((tmp_path / "policy").read_bytes(), "policy")
         assert (await place.verdict(policy)).is_good
 
+    refused = CliRunner().invoke(app, ["sequencer"], env=environment)
+    assert (refused.exit_code, "no key to sign with" in refused.stderr) == (1, True)
     play(settings, work)
 
 

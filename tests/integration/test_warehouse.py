@@ -14,6 +14,7 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from chimera.stores import warehouse_tables
+from tests.cli.letters import starts
 from tests.stores.sink_records import record
 
 MIGRATE = """
@@ -110,6 +111,7 @@ def test_segments_become_rows_once_through_kills(kafka: str, prefix: str, tmp_pa
                 assert process.wait(30) == 0
     found = chimera(env, "sql", COUNT, "--format", "json")
     assert json.loads(found.stdout) == {"n": 600, "distinct": 600, "size": 600}
+    assert starts(kafka, prefix) == ["warehouse"]  # of three, the first
 
 
 def test_sql_changes_nothing_and_reads_no_file(tmp_path: Path) -> None:

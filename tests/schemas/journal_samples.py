@@ -1,16 +1,19 @@
 """Rows of the journal, random ones and those of the golden files."""
 
+import dataclasses
 from collections.abc import Sequence
 from itertools import accumulate
 
 from hypothesis import strategies as st
+from msgspec import structs
 
 from chimera.schemas.columns import numbers
 from chimera.schemas.journal_rows import COMMITMENT_BYTES, NO_SLACK, Group, Rows
 
 I48 = st.integers(0, 2**48)
 NAMES = st.text("abc-µ", max_size=8)
-GROUPS = st.builds(Group, NAMES, NAMES, NAMES, NAMES, NAMES, NAMES, I48, I48, I48, I48)
+KEYS = st.sampled_from(["", "0d" * 16, "no key"])
+GROUPS = st.builds(Group, NAMES, NAMES, NAMES, NAMES, NAMES, NAMES, I48, I48, I48, I48, KEYS)
 
 GROUP = Group("default", "digits", "1", "d" * 64, "onnx-cpu", "cpu:0", 2, 90, 700, 800)
 GOLDEN = {
@@ -34,6 +37,11 @@ GOLDEN = {
     )
 }
 """What each version's golden file holds, as this release understands it."""
+KEYED = dataclasses.replace(
+    GOLDEN[1][0],
+    groups=tuple(structs.replace(one, commitment_key="0d" * 16) for one in GOLDEN[1][0].groups),
+)
+"""Of `journal_v1_keys.bin`: what a later release says beside it, and an earlier one passes over."""
 
 
 @st.composite

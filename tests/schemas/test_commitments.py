@@ -1,4 +1,5 @@
 import hmac
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -31,3 +32,11 @@ def test_commitments_are_hmac_one_after_the_other(key: bytes, values: list[bytes
     expected = [hmac.digest(key, value, "sha256") for value in values]
     commitments = Commitments(key)
     assert [commitments.of(value) for value in values] == expected
+
+
+def test_key_is_named_by_what_openssl_makes_of_a_text() -> None:
+    """The line of docs/audit.md."""
+    key = bytes(range(32))
+    command = ["openssl", "dgst", "-sha256", "-mac", "hmac", "-macopt", f"hexkey:{key.hex()}"]
+    told = subprocess.run(command, input=b"chimera commitment key", capture_output=True, check=True)
+    assert Commitments(key).key_id.hex() == told.stdout.split()[-1][:32].decode()

@@ -17,7 +17,7 @@ from chimera.schemas.journal import (
     key,
 )
 from chimera.schemas.journal_rows import Rows, write_part
-from tests.schemas.journal_samples import GOLDEN, same, some_rows
+from tests.schemas.journal_samples import GOLDEN, KEYED, same, some_rows
 
 GOLDEN_FILES = Path(__file__).with_name("golden")
 HEAD = SegmentHead(
@@ -74,6 +74,12 @@ def test_segment_of_every_golden_file_is_read(version: int) -> None:
     head, rows = decode_segment(value)
     assert head == msgspec.structs.replace(HEAD, v=version)
     assert all(same(one, other) for one, other in zip(rows, GOLDEN[version], strict=True))
+
+
+def test_segment_that_names_keys_is_read_as_in_its_golden_file() -> None:
+    head, (rows,) = decode_segment((GOLDEN_FILES / "journal_v1_keys.bin").read_bytes())
+    assert head == HEAD
+    assert same(rows, KEYED)
 
 
 def test_this_version_has_a_golden_file() -> None:

@@ -11,6 +11,9 @@ from chimera.schemas.training_events import (
     CheckpointSaved,
     DriftFound,
     Event,
+    PolicyFired,
+    PolicyRemoved,
+    PolicySet,
     RunCancelled,
     RunEvaluated,
     RunFailed,
@@ -23,16 +26,21 @@ from chimera.schemas.training_events import (
     VersionCompiled,
     VersionPromoted,
     VersionRegistered,
+    VersionReplayed,
     VersionWithheld,
     decode_event,
     encode_event,
 )
 from chimera.schemas.training_manifest import Drift
+from chimera.schemas.training_triggers import ConfigReference, TrainModel
 from tests.workers.training.test_history import MANIFEST
 
 GOLDEN = Path(__file__).with_name("golden")
 WHO: Any = {"event_id": "e-1", "tenant": "acme", "at_ms": 1_763_762_400_000, "source": "trainer-1"}
 RUN: Any = {**WHO, "run_id": "digits-0f", "model": "digits"}
+POLICY: Any = {
+    **WHO, "policy": "nightly", "model": "digits", "trigger_id": "t-5", "actor": "ada"
+}  # fmt: skip
 WRITTEN: dict[int, list[Event]] = {
     1: [
         TriggerAnswered(
@@ -64,6 +72,20 @@ WRITTEN: dict[int, list[Event]] = {
         VersionCompiled(version="digits-0f", **RUN),
         VersionPromoted(version="digits-0f", revision=3, **RUN),
         VersionWithheld(step="promote", error="it was not replayed", **RUN),
+        VersionReplayed(
+            version="digits-0f", verdict="passed", reason="", requests=560, disagreed=1,
+            since_ms=1_763_758_800_000, until_ms=1_763_762_400_000, **RUN,
+        ),
+        PolicySet(cause="schedule", interval_s=21_600, **POLICY),
+        PolicyRemoved(**POLICY),
+        PolicyFired(
+            cause="schedule", occasion="2026-11-22T00:00:00.000+00:00",
+            order=TrainModel(
+                trigger_id="nightly-0f", tenant="acme", actor="ada", reason="schedule",
+                reference=ConfigReference(url="s3://runs/digits.yaml", sha256="0f" * 32),
+            ),
+            **POLICY,
+        ),
     ]
 }  # fmt: skip
 """What each version's golden file holds, a record a line, as this release understands it."""

@@ -13,11 +13,14 @@ from chimera.schemas.training_triggers import (
     TRIGGERS,
     CancelRun,
     ConfigReference,
+    RemovePolicy,
     ResumeRun,
+    SetPolicy,
     TrainModel,
     Trigger,
     decode_trigger,
     encode_trigger,
+    firing_id,
     reasons,
     run_id_of,
 )
@@ -32,8 +35,13 @@ WRITTEN: dict[int, list[Trigger]] = {
         TrainModel(trigger_id="t-2", reference=REFERENCE, reason="drift", **WHO),
         CancelRun(trigger_id="t-3", run_id="digits-0f", **WHO),
         ResumeRun(trigger_id="t-4", run_id="digits-0f", **WHO),
+        SetPolicy(
+            trigger_id="t-5", policy="nightly", cause="schedule", interval_s=21_600,
+            reference=REFERENCE, **WHO,
+        ),
+        RemovePolicy(trigger_id="t-6", policy="nightly", **WHO),
     ]
-}
+}  # fmt: skip
 
 
 def test_triggers_of_this_version_are_written_as_in_their_golden_file() -> None:
@@ -104,3 +112,11 @@ def test_run_id_is_one_triggers_alone_and_leaves_room_for_its_commands() -> None
     }
     assert len(ids) == 3
     assert len(f"{run_id_of('acme', 't-1', 'd' * 128)}.9999.register") <= 128
+
+
+def test_id_of_a_firing_is_one_settings_and_occasions_alone() -> None:
+    one = ("acme", "t-5", "p" * 128, "2026-11-22T00:00:00.000+00:00")
+    assert firing_id(*one) == firing_id(*one)
+    others = [("other", *one[1:]), (one[0], "t-6", *one[2:]), (*one[:3], "digits-0f")]
+    assert len({firing_id(*each) for each in (one, *others)}) == 4
+    assert len(firing_id(*one)) <= 128

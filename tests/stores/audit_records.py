@@ -1,6 +1,7 @@
 """Records of an audit log that is always the same."""
 
 from chimera.schemas.transparency.leaves import RequestServed, encode_leaf
+from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.source import Record
 
 ORIGIN = "example.com/audit"
@@ -36,3 +37,11 @@ def leaf_record(number: int) -> Record:
     offset = number + number // 10
     headers = (("chimera-log-index", b"%d" % number),)
     return Record(0, offset, AT_MS + number, body(number), headers)
+
+
+def emptied(engine: ClickHouse) -> ClickHouse:
+    """There is one log, and it starts anew."""
+    for table in ("audit_log", "audit_checkpoints"):
+        engine.command(f"TRUNCATE TABLE chimera.{table}")
+    engine.command("DELETE FROM chimera.sink_batches WHERE sink LIKE 'audit%'")
+    return engine

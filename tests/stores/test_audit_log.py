@@ -16,6 +16,7 @@ from chimera.stores import audit_checkpoints, audit_log
 from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.sink import Limits, Sink
 from chimera.stores.source import Record
+from tests.stores import audit_records
 from tests.stores.audit_records import ORIGIN, body, leaf_record
 
 
@@ -29,11 +30,7 @@ def rows(engine: ClickHouse) -> list[Row]:
 
 @pytest.fixture
 def emptied(engine: ClickHouse) -> ClickHouse:
-    """There is one log, and it starts anew."""
-    for table in ("audit_log", "audit_checkpoints"):
-        engine.command(f"TRUNCATE TABLE chimera.{table}")
-    engine.command("DELETE FROM chimera.sink_batches WHERE sink LIKE 'audit%'")
-    return engine
+    return audit_records.emptied(engine)
 
 
 def sink(engine: ClickHouse) -> Sink:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from chimera.schemas.commitments import KEY_BYTES
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.model_settings import KeysSettings
 from chimera.schemas.signing import Kind, new_key
@@ -133,3 +134,14 @@ def test_trusted_key_that_is_none_is_named(settings: KeysSettings) -> None:
         keys.trusted(settings)
     with pytest.raises(ConfigurationError, match="CHIMERA_KEYS__TRUSTED"):
         keys.trusted(settings.model_copy(update={"trusted": ("x",)}))
+
+
+def test_destroyed_key_of_a_tenant_is_gone_from_the_disk_too(tmp_path: Path) -> None:
+    path = keys.create_tenant_key(tmp_path, "acme")
+    with path.open("rb") as held:  # its bytes, whatever becomes of the name
+        keys.destroy_tenant_key(tmp_path, "acme")
+        assert held.read() == bytes(KEY_BYTES)
+    assert not path.exists()
+    for name, told in (("acme", "has no key"), ("../acme", "no tenant's name")):
+        with pytest.raises(ConfigurationError, match=told):
+            keys.destroy_tenant_key(tmp_path, name)

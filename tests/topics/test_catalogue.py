@@ -34,6 +34,7 @@ EXACT = {
     "audit.events",
     "audit.log",
     "audit.checkpoints",
+    "settings.state",
 }
 
 
@@ -83,6 +84,7 @@ def test_catalogue_keeps_the_log_and_compacts_states() -> None:
     assert {topic.name for topic in found if topic.cleanup == "compact"} == {
         "inference.attempts",
         "models.state",
+        "settings.state",
     }
     for topic in (found.audit_log, found.audit_checkpoints, found.attempts, found.model_state):
         assert topic.config["retention.ms"] == str(FOREVER)

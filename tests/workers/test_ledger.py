@@ -52,6 +52,7 @@ def test_pages_commit_to_each_request_and_answer() -> None:
     answers = [hmac.digest(KEY, b"answer %d" % at, "sha256") for at in range(3)]
     assert rows.input_commitments == b"".join(given)
     assert rows.output_commitments == b"".join(answers)
+    assert {one.commitment_key for one in rows.groups} == {Commitments(KEY).key_id.hex()}
 
 
 def test_pages_of_a_large_block_are_several_parts() -> None:
@@ -66,7 +67,8 @@ def test_note_of_a_page_says_what_its_row_would(key: bytes) -> None:
     note = read_note(pages(3, key).note(1, 0))
     given = hmac.digest(key, b"value 1", "sha256") if key else b""
     answer = hmac.digest(key, b"answer 1", "sha256") if key else b""
-    assert note == Note(5, 9, b"id 1", given, answer)
+    named = Commitments(key).key_id if key else b""
+    assert note == Note(5, 9, b"id 1", given, answer, named)
 
 
 def test_notes_commit_with_their_tenants_keys(tmp_path: Path) -> None:
@@ -79,6 +81,7 @@ def test_notes_commit_with_their_tenants_keys(tmp_path: Path) -> None:
     values = [b"A", b"B", b""]
     raw = ledger.notes(given, range(3), Note(5, 9), [b"x", b"y", b"z"], values)
     committed = [hmac.digest(KEY, one, "sha256") for one in (b"b", b"B")]
+    committed.append(Commitments(KEY).key_id)
     assert [read_note(one) for one in raw] == [
         Note(5, 9, b"x"),
         Note(5, 9, b"y", *committed),

@@ -46,6 +46,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     allowed: tuple[str, ...]
     device: str  # cpu, or cuda: each member has its own
     resident_bytes: int
+    mlflow_uri: str | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     memory_bytes: int | None
     tell_s: float  # steps are told no oftener
+    mlflow_uri: str | None = None
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="said"):

@@ -92,7 +92,7 @@ class Loader:
         return np.random.default_rng((self._seed, epoch)).permutation(count)
 
     def _tensor(self, array: NDArray[Any], rows: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(array[rows]).to(self._device, non_blocking=True)
+        return torch.from_numpy(array.take(rows, axis=0)).to(self._device, non_blocking=True)
 
 
 def _ids(rows: Rows, chosen: NDArray[np.int64]) -> NDArray[np.int64]:

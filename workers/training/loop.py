@@ -95,7 +95,8 @@ class Training:
         self._config, self._objective, self._place = config, objective, place
         self._device = device or torch.device("cpu")
         module.to(self._device)
-        self._optimizer = optimization.optimizer(config.optimizer, module.parameters())
+        self._parameters = list(module.parameters())  # finding them takes as long as clipping them
+        self._optimizer = optimization.optimizer(config.optimizer, self._parameters)
         self._schedule = optimization.schedule(config.scheduler, self._optimizer)
         self._scaler = GradScaler(self._device.type, enabled=self._scales())
         decay = config.loop.ema_decay
@@ -118,7 +119,7 @@ class Training:
         Raises:
             TrainingAborted: too many updates whose loss is no number; names the last one's rows.
         """
-        config, progress = self._config, self.progress
+        config, progress, batches = self._config, self.progress, len(train)
         self.module.train()
         while not progress.is_done and progress.epoch < config.loop.epochs:
             for batch in train.batches(progress.epoch, progress.batch):
@@ -127,8 +128,8 @@ class Training:
                 norm = self._step(loss, batch)
                 progress.batch, progress.update = batch.number + 1, progress.update + 1
                 progress.rows += batch.rows
-                tell(self._told(loss, norm, batch.rows, started_s, len(train)))
-                if due() and progress.batch < len(train):
+                tell(self._told(loss, norm, batch.rows, started_s, batches))
+                if due() and progress.batch < batches:
                     save(progress.update, self.state_dict(), False)
             epoch = self._end_epoch(validation)
             tell(epoch)
@@ -166,7 +167,7 @@ class Training:
         clip = self._config.loop.grad_clip_norm
         self._scaler.unscale_(self._optimizer)
         if clip is not None:
-            norm = float(clip_grad_norm_(self.module.parameters(), clip))
+            norm = float(clip_grad_norm_(self._parameters, clip))
         if norm is not None and not math.isfinite(norm) and not self._scaler.is_enabled():
             self._skip(batch)
             return norm

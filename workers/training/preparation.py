@@ -1,9 +1,9 @@
-"""A data set made ready: one pass over its files, arrays on disk, parted into two by row digests.
+"""A data set made ready: one pass over its files, arrays on disk, parted into two by rows' keys.
 
-    files ── chunks ── rows checked ── digest, statistics ── train/  validation/
+    files ── chunks ── rows checked ── digest, keys, statistics ── train/  validation/
 
-Arrays are mapped, not read, so a data set may be larger than memory. A row goes where the digest of
-its content says, so equal rows never stand on both sides, and a row that was held out stays held
+Arrays are mapped, not read, so a data set may be larger than memory. A row goes where its key says
+(`row_keys.py`), so equal rows never stand on both sides, and a row that was held out stays held
 out when others come. The digest of the data set is over its arrays in order: names, formats and
 chunks make no difference. `tests/workers/training/test_preparation.py`.
 """
@@ -11,7 +11,7 @@ chunks make no difference. `tests/workers/training/test_preparation.py`.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self
@@ -25,6 +25,7 @@ from chimera.schemas.dataset_statistics import DatasetStatistics
 from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.training_config import TrainingConfig
 from chimera.workers.training import sources
+from chimera.workers.training.row_keys import RULE, row_keys
 from chimera.workers.training.rows import BadRow, Good, RowReader
 from chimera.workers.training.statistics import RunningStatistics
 from chimera.workers.training.synthetic import SCHEME
@@ -57,6 +58,7 @@ class Prepared:
     files: tuple[str, ...]
     quarantined: int
     is_synthetic: bool
+    split: int  # the rule of keys that parted its rows
 
     @property
     def digest(self) -> str:
@@ -118,12 +120,12 @@ class _Layout(msgspec.Struct, frozen=True):
     files: tuple[str, ...]
     quarantined: int
     statistics: DatasetStatistics
+    split: int = 1  # of folders that were made before there was another
 
 
 class _Writer:
     def __init__(self, folder: Path, config: TrainingConfig) -> None:
         self._folder, self._config = folder, config
-        self._key = config.seed.to_bytes(4, "little")
         self._sides: dict[Side, _Side] = {
             "train": _Side.opened(folder / "train"),
             "validation": _Side.opened(folder / "validation"),
@@ -168,28 +170,21 @@ class _Writer:
         self._shapes = (features.dtype.str, features.shape[1:], target.dtype.str, target.shape[1:])
         self._digests[0].update(features.data)
         self._digests[1].update(target.data)
-        keys = np.fromiter(self._keys(features, target), np.uint64, count)
+        keys = row_keys((features, target), self._config.seed)
         self._tell(features, target, keys, names)
         ids = np.stack((np.full(count, file), good.numbers), axis=1).astype(np.int64)
         is_held_out = keys % SHARES < self._config.data.validation_share * SHARES
-        for name, chosen in (("train", ~is_held_out), ("validation", is_held_out)):
-            side = self._sides["train" if name == "train" else "validation"]
+        for name, side in self._sides.items():
+            chosen = np.flatnonzero(is_held_out == (name == "validation"))
             for into, array in (
                 (side.features, features),
                 (side.target, target),
                 (side.ids, ids),
             ):
-                into.write(np.ascontiguousarray(array[chosen]).data)
-            side.rows += int(chosen.sum())
+                into.write(array.take(chosen, axis=0).data)
+            side.rows += len(chosen)
             if good.slices is not None:
-                side.slices += [good.slices[at] for at in np.flatnonzero(chosen)]
-
-    def _keys(self, features: NDArray[Any], target: NDArray[Any]) -> Iterator[int]:
-        """64 bits for each row, of its content and the seed."""
-        for row, wanted in zip(features, target.reshape(len(target), -1), strict=True):
-            digest = hashlib.blake2b(row.tobytes(), digest_size=8, key=self._key)
-            digest.update(wanted.tobytes())
-            yield int.from_bytes(digest.digest(), "little")
+                side.slices += [good.slices[at] for at in chosen.tolist()]
 
     def _tell(
         self,
@@ -228,7 +223,7 @@ class _Writer:
         digest = hashlib.sha256(repr(self._shapes).encode() + both).hexdigest()
         statistics = self._statistics.finish(digest, dict(self._nulls))
         rows = {str(name): side.rows for name, side in self._sides.items()}
-        layout = _Layout(self._shapes, rows, files, self._quarantined, statistics)
+        layout = _Layout(self._shapes, rows, files, self._quarantined, statistics, RULE)
         writing = self._folder / f".{LAYOUT}"
         writing.write_bytes(msgspec.json.encode(layout))
         writing.rename(self._folder / LAYOUT)
@@ -248,6 +243,7 @@ def opened(folder: Path) -> Prepared:
         layout.files,
         layout.quarantined,
         any(name.startswith(SCHEME) for name in layout.files),
+        layout.split,
     )
 
 

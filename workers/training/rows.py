@@ -5,8 +5,10 @@ another length than the ones before. A missing column is a fault of the file. Pu
 transform, which is the operator's own code. `tests/workers/training/test_preparation.py`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +23,8 @@ CLASSES = ("multiclass", "embedding")
 ANY_NUMBER = Column()
 CLASS = Column(dtype="integer", minimum=0)
 TEXT = Column(dtype="text")
+NUMBERS = "fiub"  # kinds of numpy's dtypes
+LARGEST = float(np.finfo(np.float32).max)
 DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype(np.float32), "INT64": np.dtype(np.int64)}
 
 
@@ -43,6 +47,24 @@ class Good(NamedTuple):
     target: NDArray[Any]  # [rows] or [rows, columns]
     slices: list[str] | None  # the column that evaluation is sliced by
     numbers: NDArray[np.int64]  # of the rows in their file
+
+
+class Faults:
+    """Of the rows of one chunk: the first one of each."""
+
+    def __init__(self, rows: int) -> None:
+        self.is_good = np.ones(rows, np.bool_)
+        self.told: list[tuple[int, str, str]] = []  # row, column, reason
+
+    def add(self, column: str, is_wrong: NDArray[np.bool_], reason: Callable[[int], str]) -> None:
+        """Of rows that were good so far; `reason` is asked for those alone."""
+        for at in np.flatnonzero(is_wrong & self.is_good).tolist():
+            self.told.append((at, column, reason(at)))
+        self.drop(is_wrong)
+
+    def drop(self, chosen: NDArray[np.bool_]) -> None:
+        """They go, and nothing is wrong with them."""
+        self.is_good &= ~chosen
 
 
 class RowReader:
@@ -68,20 +90,19 @@ class RowReader:
     def read(self, chunk: Chunk) -> tuple[Good, list[BadRow]]:
         """Raises TrainingRefused: a column is missing, or the transform fails."""
         rows = self._transformed(chunk)
-        numbers = np.arange(chunk.first, chunk.first + len(rows))
         names = self._columns(chunk.url, rows)
         targets = _tuple(self._schema.target)
-        is_good = np.ones(len(rows), np.bool_)
-        bad: list[BadRow] = []
-        arrays: dict[str, NDArray[Any]] = {}
-        for name in dict.fromkeys((*names, *targets, *self._others())):
-            values, fault = self._column(rows[name], name, self._rule(name))
-            arrays[name] = values
-            for at in np.flatnonzero((fault != "") & is_good):
-                is_good[at] = False
-                if fault[at] != DROPPED:
-                    bad.append(BadRow(chunk.url, int(numbers[at]), name, str(fault[at])))
-        return self._good(arrays, names, targets, is_good, numbers), bad
+        faults = Faults(len(rows))
+        arrays = {
+            name: self._column(rows[name], name, faults)
+            for name in dict.fromkeys((*names, *targets, *self._others()))
+        }
+        numbers = np.arange(chunk.first, chunk.first + len(rows))
+        bad = [
+            BadRow(chunk.url, int(numbers[at]), column, reason)
+            for at, column, reason in sorted(faults.told, key=itemgetter(0))
+        ]
+        return self._good(arrays, names, targets, faults.is_good, numbers), bad
 
     def _rule(self, name: str) -> Column:
         if name in self._schema.columns:
@@ -124,47 +145,70 @@ class RowReader:
             raise TrainingRefused(f"{url}: there is no column {missing[0]!r}, only {has[:20]}")
         return self._names
 
-    def _column(
-        self, found: "pd.Series[Any]", name: str, rule: Column
-    ) -> tuple[NDArray[Any], NDArray[np.str_]]:
-        """Its values, and for each row what is wrong, if anything."""
-        fault = np.full(len(found), "", "U160")
+    def _column(self, found: "pd.Series[Any]", name: str, faults: Faults) -> NDArray[Any]:
+        """Its values; of rows that have no good one, anything."""
+        rule = self._rule(name)
         nulls = found.isna().to_numpy(np.bool_)
-        if rule.nulls == "fill" and rule.fill is not None:
-            found = found.fillna(rule.fill)
-        elif nulls.any():
-            fault[nulls] = DROPPED if rule.nulls == "drop" else "no value"
+        if nulls.any():
+            if rule.nulls == "fill" and rule.fill is not None:
+                found = found.fillna(rule.fill)
+            elif rule.nulls == "drop":
+                faults.drop(nulls)
+            else:
+                faults.add(name, nulls, lambda _: "no value")
         if rule.dtype == "text":
-            return found.map(str).to_numpy(np.object_), fault
+            return found.map(str).to_numpy(np.object_)
         if len(found) and isinstance(found.iloc[0], list | tuple | np.ndarray):
-            return self._lists(found, name, rule, fault)
-        numbers = pd.to_numeric(found, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        is_none = np.isnan(numbers) & (fault == "")
-        for at in np.flatnonzero(is_none):
-            fault[at] = f"{str(found.iloc[at])[:60]!r} is no number"
-        _check(numbers, rule, fault)
-        return numbers, fault
+            numbers = self._lists(found, name, faults)
+        else:
+            numbers = pd.to_numeric(found, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+            if found.dtype.kind not in NUMBERS:
+                is_none = np.isnan(numbers)
+                faults.add(name, is_none, lambda at: f"{_short(found.iloc[at])} is no number")
+        self._check(numbers, name, rule, faults)
+        return numbers
 
-    def _lists(
-        self, found: "pd.Series[Any]", name: str, rule: Column, fault: NDArray[np.str_]
-    ) -> tuple[NDArray[Any], NDArray[np.str_]]:
+    def _lists(self, found: "pd.Series[Any]", name: str, faults: Faults) -> NDArray[np.float64]:
         """A column whose values are lists: one row of numbers each, all of one length."""
         length = self._lengths.setdefault(name, len(found.iloc[0]))
+        try:
+            numbers = np.array(found.tolist(), np.float64)
+        except (ValueError, TypeError):
+            numbers = np.zeros(0)
+        if numbers.shape == (len(found), length):
+            return numbers
         numbers = np.zeros((len(found), length))
-        for at, value in enumerate(found):
-            if fault[at]:
-                continue
+        reasons: dict[int, str] = {}
+        for at in np.flatnonzero(faults.is_good).tolist():
             try:
-                row = np.asarray(value, np.float64)
+                row = np.asarray(found.iloc[at], np.float64)
             except (ValueError, TypeError):
-                fault[at] = f"{str(value)[:60]!r} is no list of numbers"
+                reasons[at] = f"{_short(found.iloc[at])} is no list of numbers"
                 continue
-            if row.shape != (length,):
-                fault[at] = f"a list of {row.shape}, not of {length}"
-            else:
+            if row.shape == (length,):
                 numbers[at] = row
-        _check(numbers, rule, fault)
-        return numbers, fault
+            else:
+                reasons[at] = f"a list of {row.shape}, not of {length}"
+        faults.add(name, np.isin(np.arange(len(found)), list(reasons)), reasons.__getitem__)
+        return numbers
+
+    def _check(self, numbers: NDArray[np.float64], name: str, rule: Column, faults: Faults) -> None:
+        """Range, finiteness, and being whole."""
+        per_row = numbers.reshape(len(numbers), -1)
+        checks: list[tuple[NDArray[np.bool_], str]] = [
+            (~(np.abs(per_row) <= LARGEST), "is not finite in 32 bits")
+        ]
+        if rule.minimum is not None:
+            checks.append((per_row < rule.minimum, f"is below {rule.minimum:g}"))
+        if rule.maximum is not None:
+            checks.append((per_row > rule.maximum, f"is above {rule.maximum:g}"))
+        if rule.dtype == "integer":
+            checks.append((per_row != np.floor(per_row), "is not whole"))
+        for is_wrong, what in checks:
+            if is_wrong.any():
+                faults.add(
+                    name, np.asarray(is_wrong.any(axis=1)), partial(_told, per_row, is_wrong, what)
+                )
 
     def _good(
         self,
@@ -174,34 +218,34 @@ class RowReader:
         is_good: NDArray[np.bool_],
         numbers: NDArray[np.int64],
     ) -> Good:
-        columns = [arrays[name].reshape(len(is_good), -1) for name in names]
-        features = np.concatenate(columns, axis=1)[is_good]
-        wanted = np.concatenate([arrays[name].reshape(len(is_good), -1) for name in targets], 1)
-        target = wanted[is_good].astype(np.int64 if self._task in CLASSES else np.float32)
+        features = _beside(arrays, names, is_good, DTYPES[self._schema.feature_dtype])
+        kind = np.dtype(np.int64 if self._task in CLASSES else np.float32)
+        target = _beside(arrays, targets, is_good, kind)
         if len(targets) == 1 and target.shape[1] == 1:
             target = target[:, 0]
         slices = None if self._slice is None else arrays[self._slice][is_good].tolist()
-        dtype = DTYPES[self._schema.feature_dtype]
-        return Good(np.asarray(features, dtype), target, slices, numbers[is_good])
+        return Good(features, target, slices, numbers[is_good])
 
 
-DROPPED = "dropped"  # a null in a column whose nulls are to be dropped: no fault of the row
+def _beside(
+    arrays: Mapping[str, NDArray[Any]],
+    names: Sequence[str],
+    is_good: NDArray[np.bool_],
+    dtype: np.dtype[Any],
+) -> NDArray[Any]:
+    """Columns, and lists, as one row each."""
+    chosen = slice(None) if is_good.all() else is_good
+    columns = [arrays[name][chosen].reshape(-1, *arrays[name].shape[1:] or (1,)) for name in names]
+    return np.concatenate(columns, axis=1, dtype=dtype, casting="unsafe")
 
 
-def _check(numbers: NDArray[np.float64], rule: Column, fault: NDArray[np.str_]) -> None:
-    """Range, finiteness, and being whole."""
-    per_row = numbers.reshape(len(numbers), -1)
-    checks: list[tuple[NDArray[np.bool_], str]] = [(~np.isfinite(per_row), "is not finite")]
-    if rule.minimum is not None:
-        checks.append((per_row < rule.minimum, f"is below {rule.minimum:g}"))
-    if rule.maximum is not None:
-        checks.append((per_row > rule.maximum, f"is above {rule.maximum:g}"))
-    if rule.dtype == "integer":
-        checks.append((per_row != np.floor(per_row), "is not whole"))
-    for is_wrong, what in checks:
-        for at in np.flatnonzero(is_wrong.any(axis=1) & (fault == "")):
-            value = per_row[at][is_wrong[at]][0]
-            fault[at] = f"{value:g} {what}"
+def _told(numbers: NDArray[np.float64], is_wrong: NDArray[np.bool_], what: str, at: int) -> str:
+    """The row's first number that is wrong, and what is wrong with it."""
+    return f"{numbers[at][is_wrong[at]][0]:g} {what}"
+
+
+def _short(value: Any) -> str:
+    return repr(str(value)[:60])
 
 
 def _tuple(names: str | tuple[str, ...]) -> tuple[str, ...]:

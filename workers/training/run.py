@@ -18,6 +18,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
@@ -40,6 +41,7 @@ from chimera.workers.training import (
     preparation,
     randomness,
     recording,
+    tracking,
 )
 from chimera.workers.training.checkpoints import CheckpointSaver
 from chimera.workers.training.drift import compare_stats
@@ -49,7 +51,7 @@ from chimera.workers.training.loaders import RESIDENT_BYTES, Loader, Place
 from chimera.workers.training.loop import Epoch, Step, Training
 from chimera.workers.training.objectives import objective
 from chimera.workers.training.preparation import Prepared
-from chimera.workers.training.tracking import ExperimentTracker, Listener
+from chimera.workers.training.tracking import STEP, ExperimentTracker, Listener
 
 AGREE_EVERY = 16  # updates: a broadcast for each would be felt
 PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "scipy", "safetensors")
@@ -66,6 +68,7 @@ class Where:
     device: str = "cpu"
     resident_bytes: int = RESIDENT_BYTES  # of its data set, at a time
     key: SigningKey | None = None  # that signs the manifest
+    mlflow_uri: str | None = None  # of an MLflow that hears of the run, too
 
     @property
     def folder(self) -> Path:
@@ -105,8 +108,10 @@ def train(
     every_minutes = config.checkpoints.every_minutes
     every_s = None if every_minutes is None else 60 * every_minutes
     saver = CheckpointSaver(where.folder / "checkpoints", config.checkpoints.keep_last, every_s)
-    tracker = ExperimentTracker(where.folder, tuple(listeners)) if where.is_first else None
-    try:
+    telling: AbstractContextManager[ExperimentTracker | None] = nullcontext()
+    if where.is_first:
+        telling = tracking.opened(config, where.folder, listeners, where.mlflow_uri)
+    with telling as tracker:
         newest = saver.newest() if resume else None
         if newest is not None:
             training.load_state_dict(checkpoints.read(newest))
@@ -121,9 +126,6 @@ def train(
                 (where.folder / MANIFEST).write_bytes(encode_manifest(manifest))
             tracker.log("finished", manifest.updates, {"metrics": manifest.metrics})
         return manifest
-    finally:
-        if tracker is not None:
-            tracker.close()
 
 
 def _begin(config: TrainingConfig, where: Where, *, resume: bool) -> None:
@@ -174,11 +176,13 @@ def _run(
 
     def tell(found: Step | Epoch) -> None:
         if tracker is not None:
-            kind = "step" if isinstance(found, Step) else "epoch"
+            kind = STEP if isinstance(found, Step) else "epoch"
             tracker.log(kind, training.progress.update, _line(found))
 
     def save(update: int, state: dict[str, Any], is_best: bool) -> None:
         if where.is_first:
+            if tracker is not None:
+                tracker.flush()  # a run that goes on from here does not tell again what was before
             saved = saver.save(update, state, is_best=is_best)
             if tracker is not None:
                 where_saved = {"path": str(saved.relative_to(where.folder)), "is_best": is_best}
@@ -263,6 +267,7 @@ def _manifest(
         config_hash=hash_config(config),
         dataset_digest=data.digest,
         is_synthetic=data.is_synthetic,
+        split=data.split,
         rows={
             "train": len(data.train),
             "validation": len(data.validation),

@@ -15,6 +15,7 @@ from chimera.schemas.dataset_statistics import QUANTILES, ColumnStatistics, Data
 
 SAMPLE_ROWS = 4_096
 MAX_CATEGORIES = 100
+MAX_SPAN = 1 << 16  # of whole numbers that are counted without sorting them
 
 Floats = NDArray[np.float64]
 Keys = NDArray[np.uint64]
@@ -30,6 +31,7 @@ class RunningStatistics:
         self._mean, self._squares = np.zeros(width), np.zeros(width)
         self._min, self._max = np.full(width, np.inf), np.full(width, -np.inf)
         self._sample, self._keys = np.zeros((0, width)), np.zeros(0, np.uint64)
+        self._limit = np.uint64(2**64 - 1)  # no key from here on is among the smallest
         self._categories: list[dict[float, int] | None] = [{} for _ in names]
 
     def add(self, rows: NDArray[Any], keys: Keys) -> None:
@@ -50,18 +52,21 @@ class RunningStatistics:
         total = self.rows + count
         mean = numbers.mean(axis=0)
         delta = mean - self._mean
-        self._squares += ((numbers - mean) ** 2).sum(axis=0)
+        apart = numbers - mean
+        self._squares += np.einsum("ij,ij->j", apart, apart)
         self._squares += delta**2 * self.rows * count / total
         self._mean += delta * count / total
         self.rows = total
 
     def _keep(self, numbers: Floats, keys: Keys) -> None:
-        kept = np.concatenate((self._keys, keys))
-        rows = np.concatenate((self._sample, numbers))
-        if len(kept) > SAMPLE_ROWS:
-            chosen = np.argsort(kept, kind="stable")[:SAMPLE_ROWS]
-            kept, rows = kept[chosen], rows[chosen]
-        self._keys, self._sample = kept, rows
+        """The smallest keys' rows. After the first chunks hardly a row is one of them."""
+        near = np.flatnonzero(keys < self._limit)
+        kept = np.concatenate((self._keys, keys[near]))
+        rows = np.concatenate((self._sample, numbers[near]))
+        chosen = np.argsort(kept, kind="stable")[:SAMPLE_ROWS]
+        self._keys, self._sample = kept[chosen], rows[chosen]
+        if len(chosen) == SAMPLE_ROWS:
+            self._limit = self._keys[-1]
 
     def finish(self, dataset_digest: str, nulls: dict[str, int]) -> DatasetStatistics:
         """All that was seen."""
@@ -91,9 +96,22 @@ class RunningStatistics:
 
 def _counted(counts: dict[float, int], numbers: Floats) -> dict[float, int] | None:
     """None: the column is none of categories."""
-    values, found = np.unique(numbers, return_counts=True)
-    if len(values) > MAX_CATEGORIES or (values != np.floor(values)).any():
+    if (numbers != np.floor(numbers)).any():
         return None
-    for value, count in zip(values.tolist(), found.tolist(), strict=True):
+    values, found = _values(numbers)
+    if len(values) > MAX_CATEGORIES:
+        return None
+    for value, count in zip(values, found, strict=True):
         counts[value] = counts.get(value, 0) + count
     return counts if len(counts) <= MAX_CATEGORIES else None
+
+
+def _values(numbers: Floats) -> tuple[list[float], list[int]]:
+    """Whole numbers, each once, and how often it is there."""
+    low = float(numbers.min())
+    if numbers.max() - low >= MAX_SPAN:
+        values, found = np.unique(numbers, return_counts=True)
+        return values.tolist(), found.tolist()
+    counts = np.bincount((numbers - low).astype(np.int64))
+    there = np.flatnonzero(counts)
+    return [low + at for at in there.tolist()], counts[there].tolist()

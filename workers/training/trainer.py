@@ -39,6 +39,7 @@ class Trainer:
             run_id=order.run_id,
             allowed=order.allowed,
             device=order.device,
+            mlflow_uri=order.mlflow_uri,
         )
 
     def run(self) -> int:

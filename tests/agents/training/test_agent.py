@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,16 @@ from chimera.schemas.training_config import TrainingConfig
 from chimera.schemas.training_events import (
     CheckpointSaved,
     DriftFound,
+    PolicyFired,
     RunCancelled,
     RunFailed,
     RunFinished,
     RunInterrupted,
     RunProgressed,
     RunStarted,
-    VersionCompiled,
-    VersionPromoted,
-    VersionRegistered,
 )
+from chimera.schemas.training_triggers import SetPolicy
 from chimera.workers.training.run import train
-from tests.agents.steering import Stage as Steering
-from tests.agents.steering import steered
 from tests.agents.training.stage import WITHIN_S, Stage, die_at, staged, working
 from tests.workers.training.places import config, where
 
@@ -50,40 +48,6 @@ def play(server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path) -> P
         asyncio.run(staging())
 
     return run
-
-
-def test_trigger_becomes_a_version_that_serves_and_leads_back_to_its_run(
-    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CHIMERA_COMPILING__MEASURE_S", "0.02")
-    monkeypatch.setenv("CHIMERA_COMPILING__BATCH_SIZES", "[1]")
-    monkeypatch.setenv("CHIMERA_ARTIFACTS__DEFINITIONS", '["torch.nn:Linear"]')
-
-    async def work(stage: Stage) -> None:
-        release = {"until": "compiled", "tiers": ["onnx-cpu"], "input": "x", "outputs": ["y"]}
-        order = stage.order(config=config(release=release), promote=True)
-        run_id = stage.run_id(order)
-        steering = Steering(stage.place, stage.dsn, stage.settings, stage.topics)
-        async with working(stage), steered(steering):
-            await stage.send(order)
-            (promoted,) = await stage.until(VersionPromoted, run_id)
-        assert promoted.version == run_id
-        told: list[Any] = [type(one) for one in await stage.events(run_id=run_id)]
-        ends = [RunFinished, VersionRegistered, VersionCompiled, VersionPromoted]
-        assert [one for one in told if one in ends] == ends
-        (finished,) = await stage.events(RunFinished, run_id)
-        version = await stage.place.registry.version("line", run_id)
-        assert version.manifest.training_run == finished.manifest.run_id == run_id
-        assert version.manifest.inputs[0].name == "x"
-        (state,) = await steering.states()
-        assert [(one.version, one.sha256) for one in state.live] == [(run_id, version.digest)]
-        quiet = train(config(), where(tmp_path / "quiet"))
-        assert finished.manifest.weights_sha256 == quiet.weights_sha256
-        assert finished.manifest.dataset_digest == quiet.dataset_digest
-        run = await stage.run(run_id)
-        assert (run.state, run.stage, run.manifest) == ("finished", "released", finished.manifest)
-
-    play(work)
 
 
 def test_run_whose_agent_and_trainer_are_killed_ends_once_with_the_same_weights(
@@ -190,18 +154,33 @@ def test_runs_go_by_priority_and_one_is_cancelled_while_it_runs(play: Play, tmp_
         await stage.send(first)
         async with working(stage):
             await stage.until(RunProgressed, stage.run_id(first))
-            await stage.send(later, sooner)
-            await stage.answers(3)
+            await stage.send(later, sooner, on_drift(stage))
+            await stage.answers(4)
             await stage.send(stage.cancel(stage.run_id(first)))
             await stage.until(RunCancelled, stage.run_id(first))
             await stage.until(RunFinished, count=2)
+            await stage.until(PolicyFired)
         started = [one.run_id for one in await stage.events(RunStarted)]
-        assert started == [stage.run_id(one) for one in (first, sooner, later)]
+        assert started[:3] == [stage.run_id(one) for one in (first, sooner, later)]
         assert (await stage.run(stage.run_id(first))).state == "cancelled"
         drifted = await stage.events(DriftFound)
         assert [one.run_id for one in drifted] == [stage.run_id(later)]
+        (fired,) = await stage.events(PolicyFired)
+        assert (fired.occasion, fired.order.reason) == (stage.run_id(later), "drift")
 
     play(work)
+
+
+def on_drift(stage: Stage) -> SetPolicy:
+    return SetPolicy(
+        trigger_id=uuid.uuid4().hex,
+        tenant=stage.tenant,
+        actor="ada",
+        config=config(data={"sources": ["synthetic:60,4"]}),
+        policy="on-drift",
+        cause="drift",
+        interval_s=3_600,
+    )
 
 
 def test_agent_that_stops_gives_its_runs_back(play: Play, tmp_path: Path) -> None:

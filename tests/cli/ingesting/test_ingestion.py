@@ -5,11 +5,19 @@
 # (aiokafka and pyarrow ship no type information)
 
 import asyncio
+import hashlib
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from aiokafka import AIOKafkaProducer
 from pyarrow import parquet  # type: ignore[import-untyped]  # ships no type information
 from typer.testing import CliRunner
@@ -25,10 +33,14 @@ from tests.agents.replaying.past import Past, asked, past
 HOUR_MS = 3_600_000
 
 
+def files(folder: Path) -> list[Path]:
+    return list(folder.glob("model=*/date=*/*.parquet"))
+
+
 def rows(folder: Path) -> dict[str, dict[str, Any]]:
     """By the request's id; a row that is there twice fails."""
     found: dict[str, dict[str, Any]] = {}
-    for path in folder.glob("model=*/date=*/*.parquet"):
+    for path in files(folder):
         for row in parquet.ParquetFile(path).read().to_pylist():
             assert row["request_id"] not in found
             found[row["request_id"]] = row
@@ -66,10 +78,16 @@ async def ingest(at: Past, **wanted: Any) -> dict[str, int]:
 
 
 async def serve(
-    at: Past, count: int = 1, *, partition: int = 0, error: str = "", meanwhile: Any = ()
+    at: Past,
+    count: int = 1,
+    *,
+    values: Sequence[bytes] = (),
+    partition: int = 0,
+    error: str = "",
+    meanwhile: Any = (),
 ) -> list[str]:
     """Requests, what is said meanwhile, and their results; the ids that they have."""
-    values = [asked(float(number)) for number in range(count)]
+    values = values or [asked(float(number)) for number in range(count)]
     offsets = await at.ask(values, partition=partition)
     await say(at, *meanwhile)
     tails = [
@@ -154,6 +172,45 @@ def test_error_and_request_that_is_gone_and_label_of_nobody_give_no_row(
     asyncio.run(play())
 
 
+def claim(folder: Path, name: str, content: bytes) -> bytes:
+    """A request whose input rests in the folder, with the claim that `content` is there."""
+    url, digest = f"file://{folder}/{name}", hashlib.sha256(content).hexdigest()
+    about = {"claim_url": url, "claim_sha256": digest, "claim_size": len(content)}
+    tensor = {"name": "x", "shape": [1, 2], "datatype": "FP32", "parameters": about}
+    return json.dumps({"model_name": "sums", "inputs": [tensor]}).encode()
+
+
+def test_inputs_of_claim_checks_are_joined_and_a_storage_that_does_not_answer_is_waited_for(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    async def play() -> None:
+        claims = tmp_path / "claims"
+        allowed = (f"file://{claims}/",)
+        async with past(kafka, prefix, tmp_path, claim_prefixes=allowed) as at:
+            content = np.array([3.0, 4.0], "<f4").tobytes()
+            (claims / "away").mkdir(parents=True)  # a folder is no file: the storage fails
+            for name, there in (("one", content), ("two", content), ("other", bytes(8))):
+                (claims / name).write_bytes(there)
+            names = ("one", "two", "other", "none", "away")
+            values = [claim(claims, name, content) for name in names]
+            one, two, other, none, away, plain = await serve(at, values=[*values, asked(5.0)])
+            said = [label(id) for id in (one, away, two, other, none, plain)]
+            await say(at, *said, label(away, 2.0))
+            assert await ingest(at, commit_bytes=1) == {"gone": 2, "joined": 3}
+            found = rows(tmp_path / "samples")
+            assert found.keys() == {one, two, plain}
+            assert len(files(tmp_path / "samples")) == 3
+            assert found[one]["input_x"] == [3.0, 4.0]
+            assert found[plain]["input_x"] == [5.0, 1.0]
+            assert reasons(tmp_path / "samples").keys() == {(other, "gone"), (none, "gone")}
+            (claims / "away").rmdir()
+            (claims / "away").write_bytes(content)
+            assert await ingest(at) == {"conflict": 1, "gone": 2, "joined": 4}
+            assert rows(tmp_path / "samples")[away]["label"] == 1.0
+
+    asyncio.run(play())
+
+
 def test_command_tells_what_it_joined(kafka: str, prefix: str, tmp_path: Path) -> None:
     async def play() -> None:
         async with past(kafka, prefix, tmp_path) as at:
@@ -171,6 +228,19 @@ def test_command_tells_what_it_joined(kafka: str, prefix: str, tmp_path: Path) -
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{folder}: joined 1\n"
     assert rows(folder).keys() == {"r0"}
+
+
+def test_command_that_goes_on_outlives_brokers_that_are_away(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = [sys.executable, "-m", "chimera.cli", "ingest", "--every", "0.1", "--bootstrap"]
+        environment = os.environ | {"CHIMERA_INGEST__DIR": str(tmp_path / "samples")}
+        with subprocess.Popen([*command, where], stderr=subprocess.PIPE, env=environment) as child:
+            assert child.stderr is not None  # a pipe was asked for
+            told = (line for line in child.stderr if b"trying again in 0.1 s" in line)
+            assert len(list(islice(told, 2))) == 2
+            child.terminate()
 
 
 def test_wanted_offsets_that_lie_near_are_read_in_one_go() -> None:

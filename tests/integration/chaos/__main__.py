@@ -25,17 +25,17 @@ from tests.integration.chaos.campaigns import (
     FULL,
     SMOKE,
     SMOKE_CAMPAIGNS,
+    TRAINING,
     Campaign,
     Size,
+    TrainingCampaign,
 )
 from tests.integration.chaos.judge import Verdict
-
-SHOWN = ("requests", "results", "dead_letters", "lost", "duplicated", "mismatched", "reordered")
 
 
 def main() -> int:
     """Run what the command line asks for."""
-    campaigns = {one.name: one for one in (*SMOKE_CAMPAIGNS, *CAMPAIGNS)}
+    campaigns = {one.name: one for one in (*SMOKE_CAMPAIGNS, *CAMPAIGNS, TRAINING)}
     parser = argparse.ArgumentParser(prog="python -m tests.integration.chaos", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(campaigns)}; none: all")
     parser.add_argument("--smoke", action="store_true", help="the small size that the tests run")
@@ -48,7 +48,8 @@ def main() -> int:
     size = SMOKE if chosen.smoke else FULL
     failed = False
     for campaign in [campaigns[name] for name in chosen.names] or (
-        SMOKE_CAMPAIGNS if chosen.smoke else CAMPAIGNS
+        *(SMOKE_CAMPAIGNS if chosen.smoke else CAMPAIGNS),
+        TRAINING,
     ):
         verdict = _run(campaign, chosen.seed, size)
         _write(chosen.out, campaign, verdict, "smoke" if chosen.smoke else "full")
@@ -56,15 +57,17 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _run(campaign: Campaign, seed: int, size: Size) -> Verdict:
+def _run(campaign: Campaign | TrainingCampaign, seed: int, size: Size) -> Verdict:
     began = time.monotonic()
     with Broker() as broker:
         verdict = campaign.run(broker, seed, size)
-    counts = "  ".join(f"{name} {verdict.counts[name]}" for name in SHOWN)
+    counts = "  ".join(f"{name} {verdict.counts[name]}" for name in campaign.shown)
     _say(f"{campaign.name:<12} seed {seed}  {time.monotonic() - began:.0f} s  {counts}")
     _say(f"  faults      {_line(verdict.faults)}")
-    _say(f"  outcomes    {_line(verdict.codes)}")
-    _say(f"  recoveries  {_line(verdict.recoveries_ms)} ms   latency {_line(verdict.stalls_ms)} ms")
+    if verdict.codes:
+        took = f"{_line(verdict.recoveries_ms)} ms   latency {_line(verdict.stalls_ms)} ms"
+        _say(f"  outcomes    {_line(verdict.codes)}")
+        _say(f"  recoveries  {took}")
     _say(f"  violations  {_line(verdict.violations) or 'none'} {list(verdict.unmet) or ''}")
     if verdict.missed:
         _say(f"  not shown   {'; '.join(verdict.missed)}")
@@ -80,7 +83,9 @@ def _line(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
-def _write(folder: Path, campaign: Campaign, verdict: Verdict, size: str) -> None:
+def _write(
+    folder: Path, campaign: Campaign | TrainingCampaign, verdict: Verdict, size: str
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False

@@ -26,7 +26,7 @@ from tests.integration.chaos.judge import Verdict, judge
 from tests.integration.chaos.ledger import Ledger
 from tests.integration.chaos.load import Load
 from tests.integration.chaos.models import write_models
-from tests.integration.chaos.nodes import CHIMERA, NODE, Supervisor
+from tests.integration.chaos.nodes import CHIMERA, NODE, Supervisor, marked
 from tests.integration.chaos.offsets import Sampler
 from tests.integration.chaos.releases import VERSIONS, Releases
 
@@ -278,14 +278,7 @@ class Arena:
 
     def leftovers(self) -> list[psutil.Process]:
         """Processes of this campaign that still live; none may, once it is left."""
-        found: list[psutil.Process] = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("CHIMERA_CHAOS_RUN") == str(self.folder):
-                    found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-                continue
-        return found
+        return marked(self.folder)
 
     def _unfinished(self) -> dict[str, dict[int, int]]:
         try:

@@ -7,7 +7,7 @@
     left_behind     partitions whose offset is not at the end vanished     acknowledged, not in Kafka
     withdrawn_answered   records of aborted transactions      unmet        what else it should do
 
-Where versions are deployed, `turns` has more of them.
+Where versions are deployed, `turns` has more of them; where runs are trained, `training.rules`.
 
 An offset was committed early if a request below it got its outcome only after a sample had seen the
 offset. Outcome and offset are one transaction, and the outcome's append comes before the commit; a
@@ -21,6 +21,7 @@ from typing import Any
 
 from tests.integration.chaos import turns
 from tests.integration.chaos.ledger import Ledger
+from tests.integration.chaos.training import rules
 
 _SAME = "topic = r.topic AND partition = r.partition AND offset = r.offset"
 
@@ -60,6 +61,8 @@ _COUNTS = {
         EXISTS (SELECT 1 FROM results WHERE {_SAME}) OR EXISTS (SELECT 1 FROM letters WHERE {_SAME})
         OR EXISTS (SELECT 1 FROM retries WHERE {_SAME})""",
     **turns.COUNTS,
+    **rules.TOTALS,
+    **rules.COUNTS,
 }
 
 VIOLATIONS = (
@@ -77,6 +80,7 @@ VIOLATIONS = (
     "left_behind",
     "unmet",
     *turns.COUNTS,
+    *rules.COUNTS,
 )
 
 

@@ -8,6 +8,8 @@
     versions, commands, settled    what may be deployed, what was wanted, and when all served the last
     present, results, letters, retries, served, live, answers   what the final read found (`observe`,
                                                                 `observe_models`)
+    orders, told, jobs, weights    of training: runs that were ordered, events, rows of the registry, and
+                                   the SHA-256 of a run's weights wherever they are named
 
 One connection, used under a lock; writers are few and write in bulk.
 """
@@ -41,6 +43,10 @@ CREATE TABLE served (topic TEXT, partition INT, offset INT, digests INT, digest 
   appended_ms INT);
 CREATE TABLE live (revision INT, digest TEXT, from_ms INT, until_ms INT);
 CREATE TABLE answers (command_id TEXT, outcome TEXT, error TEXT);
+CREATE TABLE orders (run_id TEXT PRIMARY KEY, config TEXT);
+CREATE TABLE told (at INT PRIMARY KEY, run_id TEXT, event TEXT, attempt INT);
+CREATE TABLE jobs (run_id TEXT, state TEXT, stage TEXT);
+CREATE TABLE weights (run_id TEXT, place TEXT, sha256 TEXT);
 CREATE INDEX results_by_request ON results (topic, partition, offset);
 CREATE INDEX letters_by_request ON letters (topic, partition, offset);
 CREATE INDEX retries_by_request ON retries (topic, partition, offset);

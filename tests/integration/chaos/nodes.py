@@ -143,13 +143,30 @@ def _is_executor(process: psutil.Process) -> bool:
         return False
 
 
+def marked(folder: Path) -> list[psutil.Process]:
+    """Processes that live and have this folder in their environment, as their campaign's mark."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("CHIMERA_CHAOS_RUN") == str(folder):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
 class Supervisor(Background):
     """A context: keeps its nodes alive; all are gone when it is left."""
 
     def __init__(
-        self, folder: Path, environment: Environment, command: Sequence[str] = NODE
+        self,
+        folder: Path,
+        environment: Environment,
+        command: Sequence[str] = NODE,
+        called: str = "node",
     ) -> None:
         super().__init__("supervisor")
+        self._called = called
         self.nodes: list[Node] = []
         self._folder = folder
         self._environment = environment
@@ -164,7 +181,7 @@ class Supervisor(Background):
 
     def add(self, *fail_points: Environment) -> Node:
         """Start another node; its first starts get `fail_points`, one each."""
-        name = f"node{len(self.nodes)}"
+        name = f"{self._called}{len(self.nodes)}"
         node = Node(name, self._command, self._environment, self._folder)
         node.next_env.extend(fail_points)
         node.start()

@@ -49,6 +49,7 @@ def one_by_one(rows: Rows) -> list[bytes]:
             for raw in (rows.input_commitments, rows.output_commitments)
         ]
         origin = rows.origins[at] if rows.origins else b""
+        key = group.commitment_key
         name = rows.ids[at] or origin or f"{HEAD.topic}:{HEAD.partition}:{offset}".encode()
         fields: dict[str, Any] = {
             "leaf": "request",
@@ -67,7 +68,7 @@ def one_by_one(rows: Rows) -> list[bytes]:
             "outcome": rows.outcomes[int(rows.outcome[at])],
             "input": commitments[0] if commitments[0].strip("0") else None,
             "output": commitments[1] if commitments[1].strip("0") else None,
-            "commitment_key": None,
+            "commitment_key": key if len(key) == 32 else None,
             "attempt": int(rows.attempt[at]),
             "guarantee": "exactly_once",
         }

@@ -7,7 +7,7 @@ import pytest
 from chimera.schemas.transparency import scan as module
 from chimera.schemas.transparency.leaves import encode_leaf
 from chimera.schemas.transparency.merkle import root
-from chimera.schemas.transparency.scan import MIXED, Span, scan
+from chimera.schemas.transparency.scan import MIXED, KeyUse, Span, scan
 from tests.schemas.transparency.logs import Log, make_log, served
 
 
@@ -63,3 +63,11 @@ def test_ranges_that_are_too_many_end_in_one(monkeypatch: pytest.MonkeyPatch) ->
         Span(0, 0, "exactly_once", 0),
         Span(1, 5, MIXED, 1),
     ]
+
+
+def test_keys_of_commitments_are_told_with_their_leaves() -> None:
+    one, other = "0d" * 16, "0e" * 16
+    keys = [one, one, None, other, one]
+    bodies = [encode_leaf(served(at, commitment_key=key)) for at, key in enumerate(keys)]
+    found = scan(Log(bodies).rows(), []).keys
+    assert found == [KeyUse("acme", one, 0, 4, 3), KeyUse("acme", other, 3, 3, 1)]

@@ -13,9 +13,10 @@ from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.deployments import Change
 from chimera.schemas.errors import ConfigurationError, UnknownModel
 from chimera.schemas.replay_report import ReplayReport
-from chimera.stores.registry import training_runs
+from chimera.stores.registry import training_policies, training_runs
 from chimera.stores.registry.records import Artifact
 from chimera.stores.registry.registry import Registry
+from chimera.stores.registry.training_policies import NewPolicy
 from chimera.stores.registry.training_runs import NewRun
 from tests.schemas.test_replay_report import REPORT
 from tests.stores.places import ONE_CONNECTION, Place, compiled, connected, opened, register
@@ -28,6 +29,7 @@ OF_A_TENANT = (
     "policies",
     "replays",
     "training_runs",
+    "training_policies",
 )
 ARTIFACT = Artifact("onnx-cpu", "fp32", "x86-64", "skipped", "not tried")
 RUN = NewRun(
@@ -41,6 +43,15 @@ RUN = NewRun(
     config="{}",
     until="registered",
 )
+POLICY = NewPolicy(
+    name="nightly",
+    trigger_id="t-2",
+    trigger="{}",
+    model="digits",
+    actor="test",
+    cause="schedule",
+    interval_s=60,
+)
 DEPLOY = Change("deploy", "test", version="1")
 
 
@@ -52,6 +63,7 @@ async def fill(place: Place) -> None:
     await place.registry.add_replay(await report(place.registry), actor="test")
     async with place.database.tenant(place.tenant.id) as connection:
         await training_runs.add(connection, place.tenant.id, RUN)
+        await training_policies.put(connection, place.tenant.id, POLICY)
 
 
 async def report(registry: Registry) -> ReplayReport:
@@ -84,6 +96,7 @@ EMPTY: dict[str, Callable[[Registry], Awaitable[Any]]] = {
     "policy": lambda registry: registry.policy("canary"),
     "training_runs": lambda registry: registry.training_runs(),
     "training_run": lambda registry: registry.training_run("digits-1"),
+    "training_policies": lambda registry: registry.training_policies(),
 }
 OTHERS = {"register", "put_policy"}  # write rows of one's own; tested below
 
@@ -178,6 +191,10 @@ WRITES = {
     "replays": (
         "INSERT INTO replays (tenant_id, version_id, verdict, report, made_by) "
         "VALUES ($1, gen_random_uuid(), 'passed', '{}', 'b')"
+    ),
+    "training_policies": (
+        "INSERT INTO training_policies (tenant_id, name, trigger_id, trigger, model, actor, cause, "
+        "interval_s) VALUES ($1, 'a', 'b', '{}', 'c', 'd', 'drift', 60)"
     ),
     "tenants": "INSERT INTO tenants (id, name) VALUES ($1, 'theirs')",
 }

@@ -7,8 +7,11 @@ import asyncpg
 import pytest
 
 from chimera.cli.postgres.server import EmbeddedPostgres
-from chimera.schemas.errors import ModelRefused, UnknownModel, VersionTaken
+from chimera.schemas.control_actions import POLICY_PUT, VERSION_REGISTERED
+from chimera.schemas.errors import ModelRefused, SchemaInvalid, UnknownModel, VersionTaken
 from chimera.schemas.manifest import File, encode
+from chimera.schemas.transparency.leaves import ActionTaken, decode_leaf
+from chimera.stores.registry.outbox import AUDIT, Outbox
 from chimera.stores.registry.records import Artifact
 from tests.stores.places import Place, connected, manifest, opened, register
 
@@ -165,5 +168,39 @@ def test_a_policy_is_the_last_that_was_put(server: EmbeddedPostgres) -> None:
         found = await place.registry.policy("canary")
         assert found is not None
         assert (found.body, found.updated_by) == ({"errors": 0.2}, "me")
+
+    play(server, work)
+
+
+async def actions(place: Place) -> list[ActionTaken]:
+    """Of this tenant, that wait to be told to the audit log."""
+    rows = await Outbox(place.database, [AUDIT]).pending(10_000)
+    leaves = [decode_leaf(row.value) for row in rows]
+    mine = [one for one in leaves if one.tenant == place.tenant.name]
+    return [one for one in mine if isinstance(one, ActionTaken)]
+
+
+def test_each_change_of_a_policy_is_told_to_the_audit_log(server: EmbeddedPostgres) -> None:
+    async def work(place: Place) -> None:
+        for errors in (0.1, 0.2):
+            await place.registry.put_policy("canary", {"errors": errors}, actor="me")
+        with pytest.raises(SchemaInvalid, match="actor"):
+            await place.registry.put_policy("canary", {"errors": 0.3}, actor="")
+        assert [(one.action, one.actor, one.details["body"]) for one in await actions(place)] == [
+            (POLICY_PUT, "me", '{"errors":0.1}'),
+            (POLICY_PUT, "me", '{"errors":0.2}'),
+        ]
+        found = await place.registry.policy("canary")
+        assert found is not None and found.body == {"errors": 0.2}
+
+    play(server, work)
+
+
+def test_version_that_is_new_is_told_to_the_audit_log_once(server: EmbeddedPostgres) -> None:
+    async def work(place: Place) -> None:
+        made = [await register(place.registry) for _ in range(2)]
+        (event,) = await actions(place)
+        assert (event.action, event.actor, event.object) == (VERSION_REGISTERED, "test", "digits 1")
+        assert event.details == {"digest": made[0].digest}
 
     play(server, work)

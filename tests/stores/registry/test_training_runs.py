@@ -78,7 +78,7 @@ def test_runs_are_claimed_by_priority_then_time_and_each_once(server: EmbeddedPo
         order = [(await claimed(connection)).run_id for _ in runs]
         assert order == [runs[at].run_id for at in (1, 0, 2, 3)]
         assert await training_runs.claim(connection, "us", 60, "cpu") is None
-        assert await training_runs.first_waiting(connection) is None
+        assert await training_runs.waiting(connection) is None
 
     play(server, work)
 

@@ -23,21 +23,35 @@ def failing(rows: pd.DataFrame) -> pd.DataFrame:
     raise KeyError("no such column")
 
 
+def _wait_for(file: str) -> None:
+    while file and not Path(file).exists():
+        time.sleep(0.05)
+
+
 class Noisy(nn.Module):
-    """Draws from torch's generator while it trains; ends its process at a call, once."""
+    """Draws from torch's generator while it trains; takes its time, waits at a gate; or ends its process at a call, once."""
 
     def __init__(
-        self, inputs: int = 4, kill_file: str = "", kill_at: int = 0, dropout: float = 0.3
+        self,
+        inputs: int = 4,
+        kill_file: str = "",
+        kill_at: int = 0,
+        dropout: float = 0.3,
+        pause_s: float = 0.0,
+        gate_file: str = "",
     ) -> None:
         super().__init__()
         self.inside = nn.Linear(inputs, 8)
         self.out = nn.Linear(8, 1)
         self._kill_file, self._kill_at, self._calls = kill_file, kill_at, 0
-        self._dropout = dropout
+        self._dropout, self._pause_s, self._gate_file = dropout, pause_s, gate_file
 
     def forward(self, features: Tensor) -> Tensor:
         if self.training:
             self._calls += 1
+            time.sleep(self._pause_s)
+            if self._calls >= GATE_AT:
+                _wait_for(self._gate_file)
             if (
                 self._kill_file
                 and self._calls == self._kill_at
@@ -75,8 +89,7 @@ class Gated(nn.Module):
         return found
 
     def _misbehave(self) -> None:
-        while self._gate_file and not Path(self._gate_file).exists():
-            time.sleep(0.05)
+        _wait_for(self._gate_file)
         time.sleep(self._hang_for_s)
         if self._abort:
             os.abort()

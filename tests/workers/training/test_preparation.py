@@ -12,6 +12,7 @@ import pytest
 from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.training_config import TrainingConfig
 from chimera.workers.training.preparation import Prepared, Rows, opened, prepare
+from chimera.workers.training.statistics import SAMPLE_ROWS, RunningStatistics
 from tests.workers.training import hooks
 from tests.workers.training.places import config, frame
 
@@ -92,6 +93,7 @@ def test_what_was_prepared_is_opened_again(tmp_path: Path) -> None:
         ("b", 9.5, {"maximum": 9}, "9.5 is above 9"),
         ("b", -9.5, {"minimum": -9}, "-9.5 is below -9"),
         ("y", np.inf, {}, "inf is not finite"),
+        ("b", 1e300, {}, "1e\\+300 is not finite in 32 bits"),
     ],
 )
 def test_bad_row_is_told_by_file_row_and_column(
@@ -179,6 +181,29 @@ def test_statistics_are_those_of_the_rows(tmp_path: Path) -> None:
         assert (column.min, column.max) == (rows[:, at].min(), rows[:, at].max())
         assert column.quantiles["0.5"] == pytest.approx(np.median(rows[:, at]))
     assert msgspec.json.decode(msgspec.json.encode(found), type=type(found)) == found
+
+
+@pytest.mark.parametrize("apart", [1, 100_000], ids=["near", "far apart"])
+def test_categories_are_counted(tmp_path: Path, apart: int) -> None:
+    rows = frame(300)
+    rows["a"] = (np.arange(300) % 3 - 1) * apart
+    found = prepare(order(tmp_path, rows, data={"chunk_rows": 70}), tmp_path / "data")
+    wanted = {f"{value * apart:g}": 100 for value in (-1, 0, 1)}
+    assert found.statistics.columns["a"].categories == wanted
+    assert not found.statistics.columns["b"].categories
+
+
+def test_sample_is_of_the_rows_and_not_of_chunks() -> None:
+    drawn = np.random.default_rng(0)
+    rows = drawn.random((3 * SAMPLE_ROWS, 1))
+    keys = drawn.integers(0, 2**64, len(rows), dtype=np.uint64)
+    samples: list[tuple[float, ...]] = []
+    for size in (len(rows), 999):
+        running = RunningStatistics(["a"])
+        for at in range(0, len(rows), size):
+            running.add(rows[at : at + size], keys[at : at + size])
+        samples.append(running.finish("", {}).sample["a"])
+    assert samples[0] == samples[1] == tuple(rows[np.argsort(keys)[:SAMPLE_ROWS], 0])
 
 
 def test_side_without_rows_is_refused(tmp_path: Path) -> None:

@@ -16,12 +16,14 @@ def test_each_line_is_heard_once_and_whole(tmp_path: Path) -> None:
     tail = Tail(tmp_path)
     tracker.log("step", 2, {})
     tracker.log("step", 3, {})
+    tracker.flush()
     with (tmp_path / "metrics.jsonl").open("ab") as file:
         file.write(b'{"kind": "st')
     assert heard(tail) == [2, 3]
     tracker.forget_after(1)
     for update in (2, 3, 4):
         tracker.log("step", update, {})
+    tracker.flush()
     assert heard(tail) == [4]
     assert heard(tail) == []
     tracker.close()

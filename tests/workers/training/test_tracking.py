@@ -38,6 +38,21 @@ def test_what_will_be_told_again_is_forgotten_with_a_line_that_was_cut(tmp_path:
     assert updates(tmp_path) == [1, 2, 3, 4]
 
 
+def test_steps_are_in_the_file_before_whatever_is_told_after_them(tmp_path: Path) -> None:
+    tracker = ExperimentTracker(tmp_path)
+    for update in (1, 2, 3):
+        tracker.log("step", update, {})
+    assert updates(tmp_path) in ([1], [1, 2], [1, 2, 3])
+    tracker.flush()
+    assert updates(tmp_path) == [1, 2, 3]
+    tracker.log("step", 4, {})
+    tracker.log("epoch", 4, {})
+    assert updates(tmp_path) == [1, 2, 3, 4, 4]
+    tracker.log("step", 5, {})
+    tracker.close()
+    assert updates(tmp_path) == [1, 2, 3, 4, 4, 5]
+
+
 def test_artifacts_are_copies_beside_the_metrics(tmp_path: Path) -> None:
     (tmp_path / "plot.png").write_bytes(b"png")
     tracker = ExperimentTracker(tmp_path / "run")

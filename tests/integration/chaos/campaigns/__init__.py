@@ -2,12 +2,14 @@
 
 A phase is a function of an arena and a size: it does its faults, says what it expects to see, and
 leaves the system running. `CAMPAIGNS` runs each phase alone, at full size; `SMOKE_CAMPAIGNS` runs
-all of them, small, in few systems, since starting one costs more than most faults.
+all of them, small, in few systems, since starting one costs more than most faults. `TRAINING` has a
+system of its own.
 """
 
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from tests.integration.chaos.arena import Arena
 from tests.integration.chaos.broker import Broker
@@ -17,11 +19,22 @@ from tests.integration.chaos.campaigns.nodes import crashes, growth, membership,
 from tests.integration.chaos.campaigns.offsets import forgotten, recreation, retention
 from tests.integration.chaos.campaigns.requests import PRESSED, hostile, pressure
 from tests.integration.chaos.campaigns.size import FULL, SMOKE, Size
+from tests.integration.chaos.campaigns.training import TrainingCampaign
 from tests.integration.chaos.cases import Mix
 from tests.integration.chaos.judge import Verdict
 from tests.integration.chaos.nemeses import wait
 
-__all__ = ["CAMPAIGNS", "FULL", "SMOKE", "SMOKE_CAMPAIGNS", "Campaign", "Size", "prefix"]
+__all__ = [
+    "CAMPAIGNS",
+    "FULL",
+    "SMOKE",
+    "SMOKE_CAMPAIGNS",
+    "TRAINING",
+    "Campaign",
+    "Size",
+    "TrainingCampaign",
+    "prefix",
+]
 
 GONE_WITHIN_S = 5.0
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
@@ -41,6 +54,15 @@ class Campaign:
     proxied: bool = False  # nodes reach the broker through the bad network
     registered: bool = False  # nodes follow a registry
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    shown: ClassVar[tuple[str, ...]] = (
+        "requests",
+        "results",
+        "dead_letters",
+        "lost",
+        "duplicated",
+        "mismatched",
+        "reordered",
+    )
 
     def run(self, broker: Broker, seed: int, size: Size) -> Verdict:
         """Start everything, do the phases, wait until all is decided, judge."""
@@ -107,3 +129,5 @@ SMOKE_CAMPAIGNS = (
     Campaign("offsets", (retention, forgotten, recreation), nodes=1, share=0.3),
     _DEPLOYMENTS,
 )
+
+TRAINING = TrainingCampaign()

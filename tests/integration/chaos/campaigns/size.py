@@ -23,6 +23,12 @@ class Size:
     pressure_s: float
     commands: int
     command_every_s: float
+    agents: int  # of training
+    runs: int  # that are ordered, and more while there are kills left
+    epochs: int
+    pause_s: float  # that an update of theirs takes at least
+    run_kills: int  # of agents and trainers by turns
+    run_kill_every_s: float  # at most, and until somebody is there to be killed
 
 
 SMOKE = Size(
@@ -42,6 +48,12 @@ SMOKE = Size(
     pressure_s=4,
     commands=6,
     command_every_s=2,
+    agents=1,
+    runs=2,
+    epochs=2,
+    pause_s=0.05,
+    run_kills=2,
+    run_kill_every_s=0.5,
 )
 FULL = Size(
     rate=1_000,
@@ -60,4 +72,10 @@ FULL = Size(
     pressure_s=120,
     commands=60,
     command_every_s=5,
+    agents=2,
+    runs=8,
+    epochs=6,
+    pause_s=0.1,
+    run_kills=20,
+    run_kill_every_s=8,
 )

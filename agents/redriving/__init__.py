@@ -1,0 +1,1 @@
+"""Dead letters, sent back to where they came from, at most once each."""

@@ -1,0 +1,1 @@
+"""`chimera dlq`: dead letters, looked at, and replayed."""
