@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from chimera.schemas.model_names import DEFAULT_TENANT
 from chimera.schemas.settings import Settings
-from chimera.schemas.signing import SigningKey
+from chimera.schemas.signing import new_key
 from chimera.schemas.transparency.checkpoints import log_key
 from chimera.schemas.transparency.cosignatures import witness_key
 from chimera.stores import keys
@@ -28,20 +28,12 @@ def make(settings: Settings) -> Trust:
     keys.create_tenant_key(settings.journal.keys_dir, DEFAULT_TENANT)
     origin, witness = settings.audit.origin, settings.witness
     assert witness.name is not None  # `configuration` has named it
-    name = witness.name
-
-    def public_log(key: SigningKey) -> str:
-        return log_key(origin, key).text
-
-    def public_witness(key: SigningKey) -> str:
-        return witness_key(name, key).text
-
-    log = public_log(keys.create_key(settings.audit.key_file, public_log))
-    cosigner = public_witness(keys.create_key(witness.key_file, public_witness))
+    signer, cosigner = new_key(), new_key()
+    log, seen_by = log_key(origin, signer).text, witness_key(witness.name, cosigner).text
+    keys.write_key(settings.audit.key_file, signer, log)
+    keys.write_key(witness.key_file, cosigner, seen_by)
     environment = {
         "CHIMERA_WITNESS__LOGS": json.dumps([log]),
-        "CHIMERA_AUDIT__WITNESSES": json.dumps(
-            [f"{cosigner} http://{witness.host}:{witness.port}"]
-        ),
+        "CHIMERA_AUDIT__WITNESSES": json.dumps([f"{seen_by} http://{witness.host}:{witness.port}"]),
     }
-    return Trust(environment, f"log {log}\nwitness demo {cosigner}\nquorum demo\n".encode())
+    return Trust(environment, f"log {log}\nwitness demo {seen_by}\nquorum demo\n".encode())
