@@ -48,8 +48,11 @@ def read(folder: Path) -> StackState | None:
         return None
     found = json.loads(_file(folder).read_text("utf-8"))
     nodes = tuple(NodeState(**node) for node in found.pop("nodes"))
-    beside = {name: _one(found.pop(name)) for name in ("sequencer", "warehouse", "trainer")}
-    return StackState(nodes=nodes, **beside, **found)
+    names = ("sequencer", "warehouse", "trainer")
+    sequencer, warehouse, trainer = (_one(found.pop(name)) for name in names)
+    return StackState(
+        nodes=nodes, sequencer=sequencer, warehouse=warehouse, trainer=trainer, **found
+    )
 
 
 def _one(told: dict[str, Any] | None) -> NodeState | None:
