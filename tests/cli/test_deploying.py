@@ -64,7 +64,12 @@ def deploy(place: Place, version: str, *options: str) -> None:
 def follows(place: Place, done: str) -> None:
     revision = done.strip().rpartition("revision ")[2]
     log = place.folder / "node.log"
-    until(lambda: f"revision={revision} " in f"{log.read_text()} ".replace("\n", " "), log)
+
+    def is_followed() -> bool:
+        followed = [one for one in log.read_text().splitlines() if "model_state_followed" in one]
+        return any(f"revision={revision} " in f"{one} " for one in followed)
+
+    until(is_followed, log)
 
 
 @pytest.mark.timeout(360)

@@ -31,6 +31,9 @@ from tests.schemas.transparency.logs import ORIGIN
 SPAN = 50  # requests of a segment
 
 
+TOLD = ("its key was made", "it began with new settings", "and with others: a port for metrics")
+
+
 def variables(settings: Settings, folder: Path) -> dict[str, str]:
     """The environment of a sequencer that is a process."""
     return os.environ | {
@@ -97,8 +100,8 @@ def test_sequencer_as_a_process_signs_what_is_left_when_it_is_told_to_stop(
         shown = await asyncio.to_thread(
             scraped,
             port,
-            f"chimera_audit_log_leaves {SPAN}.0",
-            f"chimera_checkpoint_leaves {SPAN}.0",
+            f"chimera_audit_log_leaves {SPAN + len(TOLD)}.0",
+            f"chimera_checkpoint_leaves {SPAN + len(TOLD)}.0",
             f"chimera_sequencer_lag_records{{{lane}}} 0.0",
         )
         assert "chimera_checkpoint_age_seconds nan" not in shown.lower()
@@ -107,7 +110,7 @@ def test_sequencer_as_a_process_signs_what_is_left_when_it_is_told_to_stop(
         assert running.returncode == 0
         (*_, last) = await place.notes()
         assert SPAN == len(await offsets(place))
-        assert head_of(last).size == SPAN + len(("its key was made", "it began with new settings"))
+        assert head_of(last).size == SPAN + len(TOLD)
         policy = policy_file.decode((tmp_path / "policy").read_bytes(), "policy")
         assert (await place.verdict(policy)).is_good
 
