@@ -29,9 +29,9 @@ hypothesis.settings.load_profile("chimera")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two a core, since tests wait for as long as they compute, where there is memory for their servers."""
+    """One more than cores, since tests also wait, where there is memory for their servers."""
     memory = psutil.virtual_memory().total // WORKER_BYTES
-    return max(2, min(2 * (os.cpu_count() or 1), memory, MOST_WORKERS))
+    return max(2, min(1 + (os.cpu_count() or 1), memory, MOST_WORKERS))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

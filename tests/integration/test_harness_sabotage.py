@@ -15,7 +15,7 @@ from tests.integration.chaos.campaigns.nodes import FROZEN_S
 from tests.integration.chaos.judge import Verdict
 from tests.integration.chaos.nodes import EX_SOFTWARE, NODE
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 SABOTAGE = (sys.executable, str(Path(__file__).parent / "chaos" / "sabotage.py"))
 ANSWERED_WITHIN_S = 60.0
 
@@ -50,13 +50,19 @@ def kills(found: Arena, count: int) -> Verdict:
 
 
 def test_harness_finds_duplicates_when_nobody_is_fenced(broker: Broker) -> None:
-    with arena(broker, 1, *SABOTAGE, "no-fence") as found:
+    """Who wakes may have had nothing in hand: then it is tried again."""
+    assert any("duplicated" in frozen(broker, seed).violations for seed in range(1, 5))
+
+
+def frozen(broker: Broker, seed: int) -> Verdict:
+    """Both nodes, one after the other, while the other has its partitions."""
+    with arena(broker, seed, *SABOTAGE, "no-fence") as found:
         found.wait_until_serving()
         for number in range(2):
             nemeses.freeze(found, found.supervisor.nodes[number], FROZEN_S)
             time.sleep(2)
         found.settle()
-        assert found.verdict("sabotage").violations.keys() >= {"duplicated"}
+        return found.verdict("sabotage")
 
 
 def test_harness_finds_losses_when_offsets_are_committed_early(broker: Broker) -> None:

@@ -16,9 +16,11 @@ COUNT = 6_000  # more batches than it takes to open a breaker
 
 @pytest.mark.timeout(400)
 def test_requests_of_a_version_that_fails_are_answered_by_the_one_that_a_rollback_brings_back(
-    registry: tuple[Place, Registry],
+    registry: tuple[Place, Registry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, controller = registry
+    for name in ("INLINE_RETRY_MS", "DECIDE_WITHIN_MS"):  # however long the breaker takes to open
+        monkeypatch.setitem(place.environment, f"CHIMERA_SERVING__{name}", "90000")
     one, bad = controller.compile("1"), controller.compile("2", is_faulty=True)
     controller.publish(one)
     traffic = Traffic(place)
