@@ -102,7 +102,7 @@ def played(settings: Settings, folder: Path) -> None:
             async with sequencing(asked):
                 await place.signed(LEAVES)
             await commit(place, 0, LEAVES + 7)
-            reconciling = {"reconcile_ms": 1, "idle_ms": 100}
+            reconciling = {"reconcile_ms": 200, "idle_ms": 100}
             often = asked.model_copy(update={"audit": asked.audit.model_copy(update=reconciling)})
             async with sequencing(often, OTHER_KEY):
                 (found, *_) = [one for one in await reconciled(place, 8) if one.missing]

@@ -42,21 +42,21 @@ def test_thread_takes_turns_until_its_context_is_left() -> None:
 
 def test_error_in_a_thread_comes_out_where_its_context_is_left() -> None:
     with pytest.raises(OSError, match="disk full"), Counting(OSError("disk full")) as counting:
-        assert wait(lambda: counting.turns == 3, 5)
+        assert wait(lambda: counting.turns == 3, 60)
     assert not alive()
 
 
 def test_error_in_a_thread_does_not_hide_one_beside_it_nor_is_hidden() -> None:
     beside, inside = ValueError("beside"), OSError("inside")
     with pytest.raises(ExceptionGroup, match="counting") as caught, Counting(inside) as counting:
-        assert wait(lambda: counting.turns == 3, 5)
+        assert wait(lambda: counting.turns == 3, 60)
         raise beside
     assert caught.value.exceptions == (beside, inside)
 
 
 def test_error_in_a_thread_that_is_ended_early_comes_out_once() -> None:
     with Counting(OSError("disk full")) as counting:
-        assert wait(lambda: counting.turns == 3, 5)
+        assert wait(lambda: counting.turns == 3, 60)
         with pytest.raises(OSError, match="disk full"):
             counting.end()
 
@@ -71,7 +71,7 @@ def test_supervisor_that_cannot_start_a_node_again_says_so_and_leaves_no_other(
     with pytest.raises(FileNotFoundError, match="once"), supervisor:
         supervisor.add({"STAYS": "1"})
         ending = supervisor.add()
-        assert wait(lambda: bool(ending.exits), 10)
+        assert wait(lambda: bool(ending.exits), 60)
     assert supervisor.nodes[0].exits == [-signal.SIGTERM]
 
 
@@ -87,7 +87,7 @@ def test_sampler_that_cannot_write_says_so(tmp_path: Path, monkeypatch: pytest.M
     ledger.close()
     sampler = Sampler(Offsets("127.0.0.1:9", "nobody"), "topic", ledger)
     with pytest.raises(sqlite3.ProgrammingError, match="closed database"), sampler:
-        assert asked.wait(10)
+        assert asked.wait(60)
 
 
 def test_proxy_whose_port_is_taken_says_so_at_once() -> None:

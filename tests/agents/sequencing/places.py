@@ -31,7 +31,7 @@ from chimera.topics import admin, clients, log_reader
 from chimera.topics.catalogue import Catalogue, catalogue
 from tests.schemas.transparency.logs import KEY, ORIGIN, make_policy
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 GROUP = Group("default", "digits", "1", "d" * 64, "onnx-cpu", "cpu:0", 2, 90, 700, 800)
 Step = Callable[[str], None]
 
