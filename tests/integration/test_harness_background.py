@@ -36,7 +36,7 @@ def alive() -> bool:
 
 def test_thread_takes_turns_until_its_context_is_left() -> None:
     with Counting() as counting:
-        assert wait(lambda: counting.turns >= 5, 5)
+        assert wait(lambda: counting.turns >= 5, 60)
     assert not alive()
 
 
