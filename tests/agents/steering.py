@@ -5,16 +5,13 @@
 # (aiokafka ships no type information)
 
 import asyncio
-import os
-import signal
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from chimera.agents.controlling.controller import Controller
 from chimera.agents.controlling.said import decode_action
@@ -31,9 +28,9 @@ from chimera.schemas.transparency.leaves import ActionTaken
 from chimera.stores.postgres import Database
 from chimera.topics import admin
 from chimera.topics.catalogue import Catalogue, catalogue
-from tests.forks import FORKS
+from tests.agents.scene import Scene, deadly, killed, visible
 from tests.stores.content import KEY
-from tests.stores.places import Place, opened
+from tests.stores.places import opened
 
 WITHIN_S = 60.0
 C = TypeVar("C", bound=Command)
@@ -54,22 +51,8 @@ def settings_of(bootstrap: str, prefix: str, store: Path) -> Settings:
     )
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Of one test."""
-
-    place: Place
-    dsn: str
-    settings: Settings
-    topics: Catalogue
-
-    @property
-    def tenant(self) -> str:
-        return self.place.tenant.name
-
-    @property
-    def bootstrap(self) -> str:
-        return self.settings.kafka.bootstrap or ""
+class Stage(Scene):
+    """Of one test of the controller."""
 
     def controller(self) -> Controller:
         return Controller(self.settings, self.bootstrap, self.place.database)
@@ -107,10 +90,7 @@ class Stage:
 
     async def die(self, step: str) -> None:
         """A controller in a process that kills itself when it reaches the step."""
-        child = FORKS.Process(target=_play_until, args=(self.settings, self.dsn, step))
-        child.start()
-        await asyncio.to_thread(child.join)
-        assert child.exitcode == -signal.SIGKILL
+        await killed(_play_until, self.settings, self.dsn, step)
 
     async def events(self) -> list[Event]:
         """All that are visible, of this test's tenant."""
@@ -167,25 +147,7 @@ async def steered(stage: Stage) -> AsyncGenerator[Controller]:
 
 
 async def _read(bootstrap: str, topic: str) -> list[bytes]:
-    where = TopicPartition(topic, 0)
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        fetch_max_wait_ms=20,
-    )
-    await consumer.start()
-    try:
-        consumer.assign([where])
-        end = (await consumer.end_offsets([where]))[where]
-        consumer.seek(where, 0)
-        found: list[bytes] = []
-        while await consumer.position(where) < end:
-            for records in (await consumer.getmany(timeout_ms=100)).values():
-                found += [record.value for record in records if record.value]
-        return found
-    finally:
-        await consumer.stop()
+    return [record.value for record in await visible(bootstrap, topic) if record.value]
 
 
 async def observations(bootstrap: str, topics: Catalogue) -> list[ModelObserved]:
@@ -199,12 +161,8 @@ async def events(bootstrap: str, topics: Catalogue) -> list[Event]:
 
 
 async def _die_at(settings: Settings, dsn: str, step: str) -> None:
-    def visit(reached: str) -> None:
-        if reached == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
     async with Database(dsn) as database:
-        controller = Controller(settings, settings.kafka.bootstrap or "", database, visit)
+        controller = Controller(settings, settings.kafka.bootstrap or "", database, deadly(step))
         await controller.start()
         await asyncio.sleep(WITHIN_S)
 

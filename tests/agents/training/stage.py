@@ -5,16 +5,14 @@
 # (aiokafka ships no type information)
 
 import asyncio
-import os
-import signal
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from chimera.agents.training.agent import TrainingAgent
 from chimera.cli.postgres.server import EmbeddedPostgres
@@ -36,9 +34,10 @@ from chimera.stores.registry import training_runs
 from chimera.stores.registry.outbox import OF_TRAINING, Outbox
 from chimera.stores.registry.training_runs import TrainingRun
 from chimera.topics import admin
-from chimera.topics.catalogue import Catalogue, catalogue
+from chimera.topics.catalogue import catalogue
+from tests.agents.scene import Scene, deadly, killed
 from tests.agents.steering import settings_of
-from tests.stores.places import Place, opened
+from tests.stores.places import opened
 from tests.workers.training.places import ALLOWED, config
 
 WITHIN_S = 240.0  # a trainer loads torch, on a busy machine
@@ -49,26 +48,12 @@ WHERE state IN ('queued', 'running')
 RIGHTS = {"train": ["ada", "eve"], "promote": ["ada"]}
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Of one test."""
-
-    place: Place
-    dsn: str
-    settings: Settings
-    topics: Catalogue
-
-    @property
-    def tenant(self) -> str:
-        return self.place.tenant.name
+class Stage(Scene):
+    """Of one test of the training agent."""
 
     @property
     def runs_dir(self) -> Path:
         return self.settings.training.dir / ".tenants" / self.tenant
-
-    @property
-    def bootstrap(self) -> str:
-        return self.settings.kafka.bootstrap or ""
 
     def with_trainer(self, **changes: Any) -> "Stage":
         trainer = self.settings.trainer.model_copy(update=changes)
@@ -114,28 +99,6 @@ class Stage:
         finally:
             await producer.stop()
 
-    async def records(self, topic: str) -> list[Any]:
-        """All that is visible on a topic now."""
-        where = TopicPartition(topic, 0)
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=20,
-        )
-        await consumer.start()
-        try:
-            consumer.assign([where])
-            end = (await consumer.end_offsets([where]))[where]
-            consumer.seek(where, 0)
-            found: list[Any] = []
-            while await consumer.position(where) < end:
-                for records in (await consumer.getmany(timeout_ms=100)).values():
-                    found += records
-            return found
-        finally:
-            await consumer.stop()
-
     async def events(self, kind: type[Event] | None = None, run_id: str = "") -> list[Any]:
         """All events, or those of a kind or a run."""
         found = [
@@ -154,11 +117,18 @@ class Stage:
     async def answers(self, count: int) -> list[TriggerAnswered]:
         return await self.until(TriggerAnswered, count=count)
 
+    async def die(self, step: str) -> None:
+        """An agent in a process that kills itself when it reaches the step, or does for the n-th time."""
+        await killed(_play_until, self.settings, self.dsn, step)
+
     async def run(self, run_id: str) -> TrainingRun:
         async with self.place.database.tenant(self.place.tenant.id) as connection:
             found = await training_runs.find(connection, run_id)
         assert found is not None
         return found
+
+
+Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
 
 
 def training_settings(bootstrap: str, prefix: str, folder: Path) -> Settings:
@@ -209,29 +179,12 @@ async def working(stage: Stage) -> AsyncGenerator[TrainingAgent]:
         await task
 
 
-async def _die_at(
-    bootstrap: str, dsn: str, prefix: str, folder: str, devices: tuple[str, ...], step: str
-) -> None:
-    name, _, count = step.partition(":")
-    left = int(count or 1)
-
-    def visit(reached: str) -> None:
-        nonlocal left
-        left -= reached == name
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    settings = training_settings(bootstrap, prefix, Path(folder))
-    trainer = settings.trainer.model_copy(update={"devices": devices})
-    settings = settings.model_copy(update={"trainer": trainer})
+async def _die_at(settings: Settings, dsn: str, step: str) -> None:
     async with Database(dsn) as database:
-        agent = TrainingAgent(settings, bootstrap, database, visit)
+        agent = TrainingAgent(settings, settings.kafka.bootstrap or "", database, deadly(step))
         async with asyncio.timeout(WITHIN_S):
             await agent.run()
 
 
-def die_at(
-    bootstrap: str, dsn: str, prefix: str, folder: str, devices: tuple[str, ...], step: str
-) -> None:
-    """A process that kills itself when its agent reaches the step, for the n-th time if it says so."""
-    asyncio.run(_die_at(bootstrap, dsn, prefix, folder, devices, step))
+def _play_until(settings: Settings, dsn: str, step: str) -> None:
+    asyncio.run(_die_at(settings, dsn, step))

@@ -1,17 +1,14 @@
 """Runs of real trainers: to the end once, whoever is killed meanwhile, with the weights of a quiet run."""
 
 import asyncio
-import multiprocessing
 import os
 import signal
 import uuid
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.training_config import TrainingConfig
 from chimera.schemas.training_events import (
     CheckpointSaved,
@@ -26,56 +23,31 @@ from chimera.schemas.training_events import (
 )
 from chimera.schemas.training_triggers import SetPolicy
 from chimera.workers.training.run import train
-from tests.agents.training.stage import WITHIN_S, Stage, die_at, staged, working
+from tests.agents.training.stage import WITHIN_S, Play, Stage, working
 from tests.workers.training.places import config, where
 
 pytestmark = pytest.mark.timeout(600)  # several processes that load torch, on a busy machine
 
 GATED: dict[str, Any] = {"definition": "tests.workers.training.hooks:Gated", "arguments": {}}
 OFTEN: dict[str, Any] = {"every_minutes": 1e-9, "keep_last": 2}
-Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
-
-
-@pytest.fixture
-def play(server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path) -> Play:
-    """Runs a coroutine function with a stage of the test's own."""
-
-    def run(work: Callable[[Stage], Awaitable[None]]) -> None:
-        async def staging() -> None:
-            async with staged(server, kafka, prefix, tmp_path) as stage:
-                await work(stage)
-
-        asyncio.run(staging())
-
-    return run
 
 
 def test_run_whose_agent_and_trainer_are_killed_ends_once_with_the_same_weights(
-    play: Play, server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path
+    play: Play, tmp_path: Path
 ) -> None:
-    context = multiprocessing.get_context("forkserver")  # what they import is imported once
-    context.set_forkserver_preload([die_at.__module__])
-
-    async def die(step: str) -> None:
-        arguments = (kafka, server.dsn, prefix, str(tmp_path), ("cpu",), step)
-        child = context.Process(target=die_at, args=arguments)
-        child.start()
-        await asyncio.to_thread(child.join)
-        assert child.exitcode == -signal.SIGKILL
-
     async def work(stage: Stage) -> None:
         order = stage.order(config=gated(tmp_path / "gate"))
         run_id = stage.run_id(order)
         await stage.send(order)
-        await die("after_claim")  # its trainer was not started yet
-        await die("after_beat:3")
+        await stage.die("after_claim")  # its trainer was not started yet
+        await stage.die("after_beat:3")
         async with working(stage):
             started = await stage.until(RunStarted, run_id, 3)
             await saved_by(stage, run_id, started[-1].attempt)
             os.kill(trainer_of(stage, run_id), signal.SIGKILL)
             await stage.until(RunInterrupted, run_id)
         (tmp_path / "gate").touch()
-        await die("before_end")  # the trainer has finished, and nobody was told
+        await stage.die("before_end")  # the trainer has finished, and nobody was told
         async with working(stage):
             (finished,) = await stage.until(RunFinished, run_id)
         quiet = train(config(model=GATED), where(tmp_path / "quiet"))

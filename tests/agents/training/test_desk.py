@@ -1,19 +1,13 @@
 """Triggers on a real Kafka and a real Postgres: each is taken once and answered once, or refused."""
 
-import asyncio
-import multiprocessing
-import signal
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 
-from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.training_events import RunCancelled, RunQueued, TriggerAnswered
 from chimera.schemas.training_triggers import ConfigReference
-from tests.agents.training.stage import Stage, die_at, staged, working
+from tests.agents.training.stage import Play, Stage, working
 from tests.stores.content import sha256
 from tests.workers.training.places import config
 
@@ -26,25 +20,9 @@ STEPS = (
     "after_commit",
     "after_forget",
 )
-NOBODY: dict[str, Any] = {"devices": ()}
-Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
 
 
-@pytest.fixture
-def play(server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path) -> Play:
-    """Runs a coroutine function with a stage on which nothing is trained."""
-
-    def run(work: Callable[[Stage], Awaitable[None]]) -> None:
-        async def staging() -> None:
-            async with staged(server, kafka, prefix, tmp_path) as stage:
-                await work(stage.with_trainer(**NOBODY))
-
-        asyncio.run(staging())
-
-    return run
-
-
-def test_trigger_is_taken_once_however_often_it_comes(play: Play) -> None:
+def test_trigger_is_taken_once_however_often_it_comes(play_untrained: Play) -> None:
     async def work(stage: Stage) -> None:
         first, second = stage.order(priority=2), stage.order(actor="eve")
         stolen = msgspec.structs.replace(first, priority=1)
@@ -68,60 +46,14 @@ def test_trigger_is_taken_once_however_often_it_comes(play: Play) -> None:
         (dead,) = await stage.records(stage.topics.training_dead_letters.name)
         assert b"has ordered another run" in dict(dead.headers)["chimera-error-message"]
 
-    play(work)
+    play_untrained(work)
 
 
-def test_bad_triggers_are_dead_letters_with_every_reason(play: Play, tmp_path: Path) -> None:
+def test_bad_triggers_are_dead_letters_with_every_reason(
+    play_untrained: Play, tmp_path: Path
+) -> None:
     async def work(stage: Stage) -> None:
-        (tmp_path / "data").mkdir()
-        (tmp_path / "data" / "order.yaml").write_text("name: [")
-        good = msgspec.to_builtins(stage.order())
-        faulty = {**good, "priority": 99, "config": {**good["config"], "seed": -1}}
-        strange = config(
-            model={"definition": "os:system"},
-            data={"sources": ["/etc/passwd", "file:///etc/*.csv"]},
-        )
-        there = f"file://{tmp_path}/data/order.yaml"
-        references = [
-            ConfigReference(url="file:///etc/passwd", sha256="0" * 64),
-            ConfigReference(url=there, sha256="0" * 64),
-            ConfigReference(url=there, sha256=sha256(b"name: [")),
-            ConfigReference(url=f"{there}.not", sha256="0" * 64),
-        ]
-        orders = [stage.order(config=None, reference=one) for one in references]
-        bad: dict[bytes | None, tuple[str, ...]] = {
-            None: ("malformed", "Input data was truncated"),
-            b"{": ("malformed", "truncated"),
-            b'{"v":9,"action":"train"}': ("schema_invalid", "version 9"),
-            msgspec.json.encode(faulty): ("schema_invalid", "$.priority", "$.config.seed"),
-            encoded(stage.order(config=strange)): (
-                "schema_invalid",
-                "os:system",
-                "'/etc/passwd'",
-                "'file:///etc/*.csv'",
-            ),
-            encoded(stage.order(tenant="nobody")): ("unauthorised", "no tenant nobody"),
-            encoded(stage.order(actor="mallory", promote=True, config=strange)): (
-                "unauthorised",
-                "mallory has no right to train",
-                "mallory has no right to promote",
-                "os:system",
-            ),
-            encoded(stage.order(actor="eve", promote=True)): (
-                "unauthorised",
-                "eve has no right to promote",
-            ),
-            encoded(stage.order(actor="eve", config=config(release={"until": "promoted"}))): (
-                "unauthorised",
-                "eve has no right to promote",
-            ),
-            encoded(orders[0]): ("schema_invalid", "under no prefix"),
-            encoded(orders[1]): ("schema_invalid", "is not 000"),
-            encoded(orders[2]): ("schema_invalid", "while parsing"),
-            encoded(orders[3]): ("schema_invalid", "there is nothing"),
-            encoded(stage.cancel("no-such-run")): ("schema_invalid", "there is no run"),
-            encoded(stage.resume("no-such-run", "mallory")): ("unauthorised", "mallory"),
-        }
+        bad = bad_triggers(stage, tmp_path)
         async with working(stage):
             await stage.send_raw(*bad)
             answers = await stage.answers(len(bad))
@@ -137,14 +69,76 @@ def test_bad_triggers_are_dead_letters_with_every_reason(play: Play, tmp_path: P
                 assert part in headers["chimera-error-message"].decode()
         assert await stage.events(RunQueued) == []
 
-    play(work)
+    play_untrained(work)
+
+
+def bad_triggers(stage: Stage, folder: Path) -> dict[bytes | None, tuple[str, ...]]:
+    """Each with the code of its error, and parts of its reasons."""
+    return unreadable(stage) | forbidden(stage) | misreferring(stage, folder)
+
+
+STRANGE: dict[str, Any] = {
+    "model": {"definition": "os:system"},
+    "data": {"sources": ["/etc/passwd", "file:///etc/*.csv"]},
+}
+
+
+def unreadable(stage: Stage) -> dict[bytes | None, tuple[str, ...]]:
+    good = msgspec.to_builtins(stage.order())
+    faulty = {**good, "priority": 99, "config": {**good["config"], "seed": -1}}
+    return {
+        None: ("malformed", "Input data was truncated"),
+        b"{": ("malformed", "truncated"),
+        b'{"v":9,"action":"train"}': ("schema_invalid", "version 9"),
+        msgspec.json.encode(faulty): ("schema_invalid", "$.priority", "$.config.seed"),
+        encoded(stage.order(config=config(**STRANGE))): (
+            "schema_invalid",
+            "os:system",
+            "'/etc/passwd'",
+            "'file:///etc/*.csv'",
+        ),
+        encoded(stage.cancel("no-such-run")): ("schema_invalid", "there is no run"),
+    }
+
+
+def forbidden(stage: Stage) -> dict[bytes | None, tuple[str, ...]]:
+    promoted = config(release={"until": "promoted"})
+    may_not = ("unauthorised", "eve has no right to promote")
+    return {
+        encoded(stage.order(tenant="nobody")): ("unauthorised", "no tenant nobody"),
+        encoded(stage.order(actor="mallory", promote=True, config=config(**STRANGE))): (
+            "unauthorised",
+            "mallory has no right to train",
+            "mallory has no right to promote",
+            "os:system",
+        ),
+        encoded(stage.order(actor="eve", promote=True)): may_not,
+        encoded(stage.order(actor="eve", config=promoted)): may_not,
+        encoded(stage.resume("no-such-run", "mallory")): ("unauthorised", "mallory"),
+    }
+
+
+def misreferring(stage: Stage, folder: Path) -> dict[bytes | None, tuple[str, ...]]:
+    (folder / "data").mkdir()
+    (folder / "data" / "order.yaml").write_text("name: [")
+    there = f"file://{folder}/data/order.yaml"
+    reasons = {
+        ConfigReference(url="file:///etc/passwd", sha256="0" * 64): "under no prefix",
+        ConfigReference(url=there, sha256="0" * 64): "is not 000",
+        ConfigReference(url=there, sha256=sha256(b"name: [")): "while parsing",
+        ConfigReference(url=f"{there}.not", sha256="0" * 64): "there is nothing",
+    }
+    return {
+        encoded(stage.order(config=None, reference=one)): ("schema_invalid", reason)
+        for one, reason in reasons.items()
+    }
 
 
 def encoded(trigger: msgspec.Struct) -> bytes:
     return msgspec.json.encode(trigger)
 
 
-def test_run_that_waits_is_cancelled_and_resumed(play: Play) -> None:
+def test_run_that_waits_is_cancelled_and_resumed(play_untrained: Play) -> None:
     async def work(stage: Stage) -> None:
         order = stage.order()
         run_id = stage.run_id(order)
@@ -163,28 +157,18 @@ def test_run_that_waits_is_cancelled_and_resumed(play: Play) -> None:
         assert cancelled.actor == "eve"
         assert (await stage.run(run_id)).state == "queued"
 
-    play(work)
+    play_untrained(work)
 
 
 def test_agent_killed_at_each_step_takes_and_tells_everything_once(
-    play: Play, server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path
+    play_untrained: Play,
 ) -> None:
-    context = multiprocessing.get_context("forkserver")  # what they import is imported once
-    context.set_forkserver_preload([die_at.__module__])
-
-    async def die(step: str) -> None:
-        arguments = (kafka, server.dsn, prefix, str(tmp_path), (), step)
-        child = context.Process(target=die_at, args=arguments)
-        child.start()
-        await asyncio.to_thread(child.join)
-        assert child.exitcode == -signal.SIGKILL
-
     async def work(stage: Stage) -> None:
         orders = [stage.order() for _ in STEPS]
         bad = stage.order(actor="mallory")
         for step, order in zip(STEPS, orders, strict=True):
             await stage.send(order, bad)
-            await die(step)
+            await stage.die(step)
         async with working(stage):
             last = stage.order()
             await stage.send(last)
@@ -197,4 +181,4 @@ def test_agent_killed_at_each_step_takes_and_tells_everything_once(
         assert len(answers) == len(accepted) + len(STEPS)
         assert len(await stage.records(stage.topics.training_dead_letters.name)) == len(STEPS)
 
-    play(work)
+    play_untrained(work)

@@ -1,15 +1,10 @@
 """Policies on a real Kafka and a real Postgres: each time that one is due is one trigger, whoever is killed."""
 
-import asyncio
-import multiprocessing
-import signal
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.training_events import (
     PolicyFired,
     PolicyRemoved,
@@ -26,7 +21,7 @@ from chimera.schemas.training_triggers import (
 )
 from chimera.stores.registry import training_policies
 from chimera.stores.registry.training_policies import NewPolicy
-from tests.agents.training.stage import Stage, die_at, staged, working
+from tests.agents.training.stage import Play, Stage, working
 from tests.workers.training.places import config
 
 pytestmark = pytest.mark.timeout(240)  # several agents, one after the other
@@ -71,85 +66,68 @@ async def make_due(stage: Stage) -> None:
 
 
 def test_policy_fires_one_trigger_for_an_outage_and_a_kill_at_any_step(
-    server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path
+    play_untrained: Play,
 ) -> None:
-    context = multiprocessing.get_context("forkserver")  # what they import is imported once
-    context.set_forkserver_preload([die_at.__module__])
+    async def work(stage: Stage) -> None:
+        order = nightly(stage, "t-1", priority=3)
+        async with working(stage):
+            await stage.send(order, order)
+            await stage.until(PolicySet)
+        for step in STEPS:
+            await make_due(stage)
+            await stage.die(step)
+        async with working(stage):
+            await stage.until(RunQueued, count=len(STEPS))
+        fired = await stage.events(PolicyFired)
+        assert len({one.occasion for one in fired}) == len(fired) == len(STEPS)
+        found = await triggers(stage)
+        assert found == [one.order for one in fired]
+        assert {(one.reason, one.priority, one.actor) for one in found} == {("schedule", 3, "ada")}
+        queued = await stage.events(RunQueued)
+        assert [one.trigger_id for one in queued] == [one.trigger_id for one in found]
+        assert len(await stage.events(TriggerAnswered)) == 1 + len(STEPS)
+        assert len(await stage.events(PolicySet)) == 1
 
-    async def die(step: str) -> None:
-        arguments = (kafka, server.dsn, prefix, str(tmp_path), (), step)
-        child = context.Process(target=die_at, args=arguments)
-        child.start()
-        await asyncio.to_thread(child.join)
-        assert child.exitcode == -signal.SIGKILL
-
-    async def run() -> None:
-        async with staged(server, kafka, prefix, tmp_path) as stage:
-            stage = stage.with_trainer(devices=())
-            order = nightly(stage, "t-1", priority=3)
-            async with working(stage):
-                await stage.send(order, order)
-                await stage.until(PolicySet)
-            for step in STEPS:
-                await make_due(stage)
-                await die(step)
-            async with working(stage):
-                await stage.until(RunQueued, count=len(STEPS))
-            fired = await stage.events(PolicyFired)
-            assert len({one.occasion for one in fired}) == len(fired) == len(STEPS)
-            found = await triggers(stage)
-            assert found == [one.order for one in fired]
-            assert {(one.reason, one.priority, one.actor) for one in found} == {
-                ("schedule", 3, "ada")
-            }
-            queued = await stage.events(RunQueued)
-            assert [one.trigger_id for one in queued] == [one.trigger_id for one in found]
-            assert len(await stage.events(TriggerAnswered)) == 1 + len(STEPS)
-            assert len(await stage.events(PolicySet)) == 1
-
-    asyncio.run(run())
+    play_untrained(work)
 
 
 def test_rights_are_asked_when_a_policy_is_set_and_again_when_it_fires(
-    server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path
+    play_untrained: Play,
 ) -> None:
-    async def run() -> None:
-        async with staged(server, kafka, prefix, tmp_path) as stage:
-            stage = stage.with_trainer(devices=(), judge_ms=20)
-            remove = RemovePolicy(
-                trigger_id="r-1", tenant=stage.tenant, actor="ada", policy="nightly"
-            )
-            refused: list[Trigger] = [
-                nightly(stage, "t-1", actor="mallory"),
-                nightly(stage, "t-2", actor="eve", promote=True),
-                nightly(stage, "t-3", config=config(model={"definition": "os:system"})),
-                nightly(stage, "t-4", interval_s=1),
-                msgspec.structs.replace(remove, actor="mallory"),
-                remove,
-            ]
-            async with working(stage):
-                await stage.send(*refused, nightly(stage, "t-5", actor="eve"))
-                answers = await stage.answers(7)
-                assert [one.outcome for one in answers] == ["refused"] * 6 + ["accepted"]
-                reasons = ["; ".join(one.reasons) for one in answers]
-                for part, said in zip(
-                    ("right to train", "right to promote", "os:system", "interval_s",
-                     "right to train", "there is no policy"), reasons, strict=False,
-                ):  # fmt: skip
-                    assert part in said
-                rights = {"train": ["ada"], "promote": ["ada"]}
-                await stage.place.registry.put_policy("training", rights, actor="test")
-                async with stage.place.database.tenant(stage.place.tenant.id) as connection:
-                    await training_policies.put(connection, stage.place.tenant.id, STRANGE)
-                await make_due(stage)
-                *_, last = await stage.answers(8)
-                assert (last.outcome, last.action) == ("refused", "train")
-                assert "eve has no right to train" in last.reasons[0]
-                await stage.send(msgspec.structs.replace(remove, trigger_id="r-2"))
-                await stage.until(PolicyRemoved)
-            left = await stage.place.registry.training_policies()
-            assert [(one.name, one.firings) for one in left] == [("a-strange-one", 0)]
-            assert len(await triggers(stage)) == 1
-            assert await stage.events(RunQueued) == []
+    async def work(stage: Stage) -> None:
+        stage = stage.with_trainer(judge_ms=20)
+        remove = RemovePolicy(trigger_id="r-1", tenant=stage.tenant, actor="ada", policy="nightly")
+        refused: list[Trigger] = [
+            nightly(stage, "t-1", actor="mallory"),
+            nightly(stage, "t-2", actor="eve", promote=True),
+            nightly(stage, "t-3", config=config(model={"definition": "os:system"})),
+            nightly(stage, "t-4", interval_s=1),
+            msgspec.structs.replace(remove, actor="mallory"),
+            remove,
+        ]
+        async with working(stage):
+            await stage.send(*refused, nightly(stage, "t-5", actor="eve"))
+            answers = await stage.answers(7)
+            assert [one.outcome for one in answers] == ["refused"] * 6 + ["accepted"]
+            reasons = ["; ".join(one.reasons) for one in answers]
+            for part, said in zip(
+                ("right to train", "right to promote", "os:system", "interval_s",
+                 "right to train", "there is no policy"), reasons, strict=False,
+            ):  # fmt: skip
+                assert part in said
+            rights = {"train": ["ada"], "promote": ["ada"]}
+            await stage.place.registry.put_policy("training", rights, actor="test")
+            async with stage.place.database.tenant(stage.place.tenant.id) as connection:
+                await training_policies.put(connection, stage.place.tenant.id, STRANGE)
+            await make_due(stage)
+            *_, last = await stage.answers(8)
+            assert (last.outcome, last.action) == ("refused", "train")
+            assert "eve has no right to train" in last.reasons[0]
+            await stage.send(msgspec.structs.replace(remove, trigger_id="r-2"))
+            await stage.until(PolicyRemoved)
+        left = await stage.place.registry.training_policies()
+        assert [(one.name, one.firings) for one in left] == [("a-strange-one", 0)]
+        assert len(await triggers(stage)) == 1
+        assert await stage.events(RunQueued) == []
 
-    asyncio.run(run())
+    play_untrained(work)

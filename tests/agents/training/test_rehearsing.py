@@ -4,8 +4,6 @@
 # (aiokafka ships no type information)
 
 import asyncio
-import multiprocessing
-import signal
 import uuid
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from chimera.agents.training.packing import Packing
-from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.deployments import Change
 from chimera.schemas.model_commands import PromoteModel, decode_command
 from chimera.schemas.model_events import CommandAnswered, encode_event
@@ -29,7 +26,7 @@ from chimera.stores.registry.training_runs import Ending, NewRun
 from chimera.stores.versions import Versions
 from chimera.workers.packing import write_folder
 from tests.agents.replaying.past import MARK, Past, asked, marked_sums
-from tests.agents.training.stage import Stage, die_at, staged, working
+from tests.agents.training.stage import Play, Stage, working
 from tests.stores.places import verified
 from tests.workers.rig import manifest, sums
 from tests.workers.training.places import config
@@ -111,53 +108,42 @@ async def promotions(stage: Stage) -> list[Any]:
 
 
 def test_version_is_replayed_and_promoted_or_withheld_once_whoever_is_killed(
-    server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path
+    play_untrained: Play, tmp_path: Path
 ) -> None:
-    context = multiprocessing.get_context("forkserver")  # what they import is imported once
-    context.set_forkserver_preload([die_at.__module__])
+    async def work(stage: Stage) -> None:
+        registry = stage.place.registry
+        for version, content in (
+            ("1", marked_sums()),
+            ("good", marked_sums()),
+            ("bad", sums()),
+        ):
+            await register(stage, tmp_path / "versions", version, content)
+        await registry.record_deployment("sums", Change("deploy", "ada", version="1"))
+        body = msgspec.to_builtins(POLICY)
+        await registry.put_policy(policy_name("sums"), body, actor="test")
+        await serve(stage, tmp_path)
+        await finished(stage, "good")
+        for step in STEPS:
+            await stage.die(step)
+        await finished(stage, "bad")
+        async with working(stage):
+            (withheld,) = await stage.until(VersionWithheld, "bad")
+        assert withheld.step == "replay"
+        assert "its replay failed: " in withheld.error
+        told = await stage.events(VersionReplayed)
+        assert [(one.version, one.verdict, one.requests, one.disagreed) for one in told] == [
+            ("good", "passed", COUNT, 0),
+            ("bad", "failed", COUNT, COUNT // 2),
+        ]
+        compiled = [one.run_id for one in await stage.events(VersionCompiled)]
+        assert compiled == ["good", "bad"]
+        stages = [(await stage.run(one)).stage for one in ("good", "bad")]
+        assert stages == ["promote", "withheld"]
+        assert {one.command_id for one in await promotions(stage)} == {"good.1.promote"}
+        for version, verdict in (("good", "passed"), ("bad", "failed")):
+            kept = await registry.replay("sums", version)
+            assert kept is not None
+            assert (kept.report.verdict, kept.made_by) == (verdict, "ada")
+        await registry.record_deployment("sums", Change("promote", "ada", version="good"))
 
-    async def die(step: str) -> None:
-        arguments = (kafka, server.dsn, prefix, str(tmp_path), (), step)
-        child = context.Process(target=die_at, args=arguments)
-        child.start()
-        await asyncio.to_thread(child.join)
-        assert child.exitcode == -signal.SIGKILL
-
-    async def run() -> None:
-        async with staged(server, kafka, prefix, tmp_path) as stage:
-            stage, registry = stage.with_trainer(devices=()), stage.place.registry
-            for version, content in (
-                ("1", marked_sums()),
-                ("good", marked_sums()),
-                ("bad", sums()),
-            ):
-                await register(stage, tmp_path / "versions", version, content)
-            await registry.record_deployment("sums", Change("deploy", "ada", version="1"))
-            body = msgspec.to_builtins(POLICY)
-            await registry.put_policy(policy_name("sums"), body, actor="test")
-            await serve(stage, tmp_path)
-            await finished(stage, "good")
-            for step in STEPS:
-                await die(step)
-            await finished(stage, "bad")
-            async with working(stage):
-                (withheld,) = await stage.until(VersionWithheld, "bad")
-            assert withheld.step == "replay"
-            assert "its replay failed: " in withheld.error
-            told = await stage.events(VersionReplayed)
-            assert [(one.version, one.verdict, one.requests, one.disagreed) for one in told] == [
-                ("good", "passed", COUNT, 0),
-                ("bad", "failed", COUNT, COUNT // 2),
-            ]
-            compiled = [one.run_id for one in await stage.events(VersionCompiled)]
-            assert compiled == ["good", "bad"]
-            stages = [(await stage.run(one)).stage for one in ("good", "bad")]
-            assert stages == ["promote", "withheld"]
-            assert {one.command_id for one in await promotions(stage)} == {"good.1.promote"}
-            for version, verdict in (("good", "passed"), ("bad", "failed")):
-                kept = await registry.replay("sums", version)
-                assert kept is not None
-                assert (kept.report.verdict, kept.made_by) == (verdict, "ada")
-            await registry.record_deployment("sums", Change("promote", "ada", version="good"))
-
-    asyncio.run(run())
+    play_untrained(work)
