@@ -22,6 +22,7 @@ from chimera.schemas import manifest as manifests
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import File, Manifest
 from chimera.schemas.placements import Variant
+from chimera.workers.aside import read_at_most
 
 MODEL_FILE, MANIFEST_FILE = manifests.GRAPH_FILE, manifests.MANIFEST_FILE
 MAX_MODEL_BYTES = 2 << 30  # protobuf's own limit: larger ones need external data
@@ -229,10 +230,10 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
         fileno = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise ModelRefused(f"{path}: {error.strerror}") from None
-    with open(fileno, "rb") as file:
+    with open(fileno, "rb", buffering=0) as file:
         status = os.fstat(fileno)
         if not S_ISREG(status.st_mode):
             raise ModelRefused(f"{path}: is no regular file")
         if status.st_size > limit_bytes:
             raise ModelRefused(f"{path}: {status.st_size} bytes, at most {limit_bytes}")
-        return file.read(limit_bytes + 1)
+        return read_at_most(file, limit_bytes + 1)

@@ -1,12 +1,13 @@
-"""What gives way has a low priority; who waits for it keeps its own; what is raised arrives."""
+"""What gives way has a low priority; who waits for it keeps its own; what is raised arrives; files arrive whole."""
 
 import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from chimera.workers.aside import BESIDE, aside
+from chimera.workers.aside import BESIDE, PART_BYTES, aside, read, read_at_most
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
 
@@ -33,3 +34,14 @@ def test_what_the_work_raises_arrives() -> None:
 
     with pytest.raises(ValueError, match="no such model"):
         aside(fail)
+
+
+@pytest.mark.parametrize("size", [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES])
+def test_files_are_read_whole_and_not_beyond_the_limit(tmp_path: Path, size: int) -> None:
+    content = os.urandom(size)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    assert read(path) == content
+    with path.open("rb", buffering=0) as file:
+        assert read_at_most(file, size // 2) == content[: size // 2]
+        assert read_at_most(file, size) == content[size // 2 :]

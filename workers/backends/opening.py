@@ -16,6 +16,7 @@ from chimera.schemas.compile_report import Precision, variant
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import File, Manifest
 from chimera.schemas.tiers import BY_NAME, ENGINE, GRAPH, PACKAGE
+from chimera.workers import aside
 from chimera.workers.backends.protocol import Backend
 
 PLAN = "plan.json"
@@ -50,10 +51,11 @@ def check_files(folder: Path, files: Mapping[str, File]) -> None:
         if Path(name).name != name or path.is_symlink():
             raise ModelRefused(f"{path}: is no plain file of this folder")
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise ModelRefused(f"{path}: {error.strerror}") from None
-        if hashlib.sha256(content).hexdigest() != known.sha256:
+        if digest != known.sha256:
             raise ModelRefused(f"{path}: is not the file that was verified")
 
 
@@ -77,7 +79,7 @@ def _open_graph(artifact: Artifact, place: Place) -> Backend:
 
     tensorrt: dict[str, str] | None = {} if artifact.tier == "onnx-tensorrt" else None
     runtime = OnnxRuntime(place.device, place.threads, tensorrt=tensorrt)
-    graph = (artifact.folder / GRAPH).read_bytes()
+    graph = aside.read(artifact.folder / GRAPH)
     return runtime.load_saved(artifact.manifest, graph, artifact.variant)
 
 
@@ -86,7 +88,7 @@ def _open_engine(artifact: Artifact, place: Place) -> Backend:
     from chimera.workers.compiling.tensorrt_plan import Plan
 
     made = msgspec.json.decode((artifact.folder / PLAN).read_bytes(), type=Plan)
-    engine = (artifact.folder / ENGINE).read_bytes()
+    engine = aside.read(artifact.folder / ENGINE)
     return TensorrtEngine(place.device, artifact.variant).load(artifact.manifest, engine, made)
 
 
