@@ -67,7 +67,7 @@ class Withdrawn(msgspec.Struct, frozen=True, array_like=True):
     """Requests of a lane that nobody waits for."""
 
     lane: int
-    offsets: frozenset[int]
+    offsets: list[int]
 
 
 _HANDED_BACK_IN = msgspec.json.Decoder(HandedBack)
@@ -98,7 +98,7 @@ def frame_deferred(serial: int, deferred: Deferred) -> bytes:
 
 
 def frame_withdraw(lane: int, offsets: Collection[int]) -> bytes:
-    return frame(Kind.WITHDRAW, msgspec.json.encode(Withdrawn(lane, frozenset(offsets))))
+    return frame(Kind.WITHDRAW, msgspec.json.encode(Withdrawn(lane, sorted(offsets))))
 
 
 def frame_forget(lane: int) -> bytes:

@@ -350,7 +350,7 @@ class Lane:
         self._timers.forget_below(end)
         if self.journal is not None:
             self.journal.begin(end)
-        self._reading.committed(self._window, now_s, self.deferred)
+        self._reading.committed(self._window, now_s, self._timers.waiting)
         self._signal()
         return finished
 

@@ -40,11 +40,12 @@ class Pace:
 
     def measure(self, now_s: float, left: int) -> None:
         """Look at what was answered since the last time; executors have `left` records still."""
-        if not self._answered or self._busy_since_s is None:
+        if not self._answered:
             return
-        seen = self._answered / max(now_s - self._busy_since_s, 1e-6)
-        if seen > self._rate or left >= self.limit // 2:
-            rate = self._rate + WEIGHT * (seen - self._rate)
-            self._rate = min(rate, self._most / self._drain_s)
+        if self._busy_since_s is not None:
+            seen = self._answered / max(now_s - self._busy_since_s, 1e-6)
+            if seen > self._rate or left >= self.limit // 2:
+                rate = self._rate + WEIGHT * (seen - self._rate)
+                self._rate = min(rate, self._most / self._drain_s)
         self._answered = 0
         self._busy_since_s = now_s if left else None

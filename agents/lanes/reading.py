@@ -76,9 +76,9 @@ class Reading:
         """So many more are decided by what executors said."""
         self._pace.answered(records)
 
-    def committed(self, window: AnyWindow, now_s: float, deferred: int) -> None:
-        """The window holds less than before; so many of it no executor may compute now."""
-        self._pace.measure(now_s, window.undecided - deferred)
+    def committed(self, window: AnyWindow, now_s: float, waiting: int) -> None:
+        """The window holds less than before; so many of it are not with executors."""
+        self._pace.measure(now_s, window.undecided - waiting)
         self.emptied(window)
 
     def emptied(self, window: AnyWindow) -> None:

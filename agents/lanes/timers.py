@@ -47,6 +47,12 @@ class Timers:
         """Records of a retry topic are not due yet; all of one topic wait equally long."""
         self._waiting.append((due_ms, offsets))
 
+    @property
+    def waiting(self) -> int:
+        """Requests that are not with executors: they are due later, or nobody may compute them."""
+        retried = sum(len(offsets) for _, offsets in self._waiting)
+        return len(self.deferrals) + len(self._again) + retried
+
     def expired(self, now_ms: int) -> list[tuple[int, int]]:
         """Deadlines that have passed, each told once."""
         found: list[tuple[int, int]] = []
@@ -55,17 +61,18 @@ class Timers:
         return found
 
     def due(self, now_s: float, now_ms: int, paused: Collection[str], turns: int) -> Due:
-        """Each is told once; the age of those that no executor might compute begins anew."""
+        """Each is told once; the age of those that were not with executors begins anew."""
         waits_ms = self.deferrals.due(now_ms, paused, turns)
-        if waits_ms:
-            self._renewed.update(dict.fromkeys(waits_ms, now_s))
-            self.enter(now_s, max(waits_ms) + 1)
-        found = set(waits_ms)
+        found: set[int] = set()
         while self._again and self._again[0][0] <= now_ms:
             found.add(heapq.heappop(self._again)[1])
+        waited = set(waits_ms)
         while self._waiting and self._waiting[0][0] <= now_ms:
-            found.update(self._waiting.popleft()[1])
-        return Due(found, waits_ms)
+            waited.update(self._waiting.popleft()[1])
+        if waited:
+            self._renewed.update(dict.fromkeys(waited, now_s))
+            self.enter(now_s, max(waited) + 1)
+        return Due(found | waited, waits_ms)
 
     def got_on(self, at_s: float) -> None:
         """Executors that have something of the lane began or ended something then: all may wait."""

@@ -101,9 +101,41 @@ def test_time_without_executors_is_not_held_against_those_that_stood_before(cloc
     assert codes(bench) == ["backend_unavailable"]
 
 
-def test_requests_that_are_refused_or_expired_leave_room_for_others(clock: Clock) -> None:
+def test_requests_that_no_executor_sees_take_no_room_and_say_nothing_of_their_speed(
+    clock: Clock,
+) -> None:
     bench = Bench(max_request_bytes=40).open()
     bench.put(*(Kafka(offset, value=b"v" * 41) for offset in range(4 * RUN)))
     assert not bench.flow.paused and codes(bench) == ["too_large"] * 4 * RUN
+    clock.tick(bench, 0.01, moves=False)
+    bench.commit()
     put(bench, 4 * RUN, RUN)
     assert bench.flow.paused
+
+
+def test_age_of_a_retried_request_begins_when_it_is_due(clock: Clock) -> None:
+    bench = Bench(topic="inference.requests.retry.1m").open()
+    due_ms = int((clock.now_s + 2 * WITHIN_S) * 1_000)
+    bench.put(Kafka(0, headers=retried(due_ms)), Kafka(1, headers=retried(due_ms)))
+    clock.tick(bench, 1.1 * WITHIN_S, moves=True)
+    clock.tick(bench, 0.95 * WITHIN_S, moves=False)
+    assert bench.executors.offsets() == [[0, 1]] and bench.decided() == []
+    bench.answer(0)
+    clock.tick(bench, 0.8 * WITHIN_S, moves=False)
+    assert codes(bench) == ["ok"]
+    clock.tick(bench, 0.3 * WITHIN_S, moves=False)
+    assert codes(bench) == ["ok", "backend_unavailable"]
+
+
+def retried(due_ms: int) -> list[tuple[str, bytes | None]]:
+    return [
+        ("chimera-orig-topic", b"inference.requests"),
+        ("chimera-orig-partition", b"0"),
+        ("chimera-orig-offset", b"99"),
+        ("chimera-orig-timestamp", b"1700000000000"),
+        ("chimera-attempt", b"1"),
+        ("chimera-error-code", b"model_error"),
+        ("chimera-error-message", b"it failed"),
+        ("chimera-first-failure", b"1700000000001"),
+        ("chimera-not-before", b"%d" % due_ms),
+    ]

@@ -81,7 +81,6 @@ def test_results_wait_for_others_while_there_is_room_and_not_for_long() -> None:
     assert collection.may_wait([b"x", b"y"], HELD_NS), "they are the last"
 
 
-
 def test_results_that_are_large_together_are_several_batches() -> None:
     collection = Collection(block([b"x"] * 3), [b"k"] * 3)
     collection.add(range(3), [tail(at) for at in range(3)], STORY)
