@@ -40,7 +40,7 @@ test: $(UV) ## Run the tests, on a Kafka of their own
 	$(RUN) pytest $(ARGS)
 
 .PHONY: campaigns
-campaigns: $(UV) ## Break everything, small: nodes, brokers, networks, trainers
+campaigns: $(UV) ## Break everything, small: nodes, brokers, networks, trainers, the demo
 	$(RUN) pytest -m campaign $(ARGS)
 
 .PHONY: check
