@@ -1,4 +1,7 @@
-"""`chimera offsets`: where lanes stand, why one halts, and the command that resumes it."""
+"""`chimera offsets`: where lanes stand, why one halts, and the command that resumes it.
+
+Who moves an offset, and what is passed over by that, is told to the audit log. `tests/cli/test_offsets.py`.
+"""
 
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -10,11 +13,14 @@ if TYPE_CHECKING:
     from chimera.cli.offsets.positions import Desk, Position
     from chimera.schemas.settings import Settings
 
+    Move = tuple[Position, int]
+
 app = typer.Typer(no_args_is_help=True, help="Where lanes stand; setting it resumes a halted lane.")
 
 T = TypeVar("T")
 Bootstrap = Annotated[str | None, typer.Option(help="Kafka's host:port; wins over the setting.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Reason = Annotated[str, typer.Option(help="For the audit log.")]
 Topic = Annotated[str, typer.Argument(help="An input topic's whole name.")]
 
 
@@ -26,7 +32,7 @@ def list_offsets(
     """Show each input partition: committed, the log's bounds, the last answered request."""
 
     async def look(desk: "Desk") -> "list[Position]":
-        return [await desk.look_back(one) for one in await desk.positions()]
+        return await desk.survey()
 
     found = _at_desk(bootstrap, look)
     if as_json:
@@ -43,75 +49,100 @@ def set_offset(
     partition: Annotated[int, typer.Argument(min=0)],
     offset: Annotated[int, typer.Argument(min=0, help="The next request to answer.")],
     yes: Yes = False,
+    reason: Reason = "",
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Let the lane go on at OFFSET. Only while no node runs."""
+    """Let a lane go on at OFFSET: one that halts, at once; any other, only while no node runs."""
 
-    async def move(desk: "Desk") -> None:
+    async def plan(desk: "Desk") -> "list[Move]":
         from chimera.cli.offsets.positions import chosen
 
         (position,) = chosen(await desk.positions(), topic, partition)
-        await desk.require_nobody()
-        await _move(desk, [(await desk.look_back(position), offset)], yes)
+        position = await desk.look_back(position)
+        await desk.require_halted(position)
+        return [(position, offset)]
 
-    _at_desk(bootstrap, move)
+    _carry_out(_at_desk(bootstrap, plan), yes, reason, bootstrap)
 
 
 @app.command()
 def restore(
     topic: Topic,
-    partition: Annotated[int | None, typer.Argument(min=0, help="Else all of them.")] = None,
+    partition: Annotated[
+        int | None, typer.Argument(min=0, help="Else all of them that halt.")
+    ] = None,
     yes: Yes = False,
+    reason: Reason = "",
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Let lanes go on after the last request that has an outcome. Only while no node runs."""
+    """Let lanes go on after the last request that has an outcome.
 
-    async def move(desk: "Desk") -> None:
+    Those that halt do so at once; any other may be restored only while no node runs.
+    """
+
+    async def plan(desk: "Desk") -> "list[Move]":
         from chimera.cli.offsets.positions import chosen
         from chimera.schemas.errors import ConfigurationError
 
-        await desk.require_nobody()
-        wanted: list[tuple[Position, int]] = []
+        wanted: list[Move] = []
         for one in chosen(await desk.positions(), topic, partition):
             position = await desk.look_back(one)
+            if partition is None and not position.trouble:
+                continue
             if position.restored is not None:
+                await desk.require_halted(position)
                 wanted.append((position, position.restored))
             elif partition is not None:
                 raise ConfigurationError(
                     f"no result tells where {topic}-{partition} was: use `chimera offsets set`"
                 )
-        await _move(desk, wanted, yes)
+        return wanted
 
-    _at_desk(bootstrap, move)
+    _carry_out(_at_desk(bootstrap, plan), yes, reason, bootstrap)
 
 
-async def _move(desk: "Desk", wanted: "Sequence[tuple[Position, int]]", yes: bool) -> None:
+def _carry_out(wanted: "Sequence[Move]", yes: bool, reason: str, bootstrap: str | None) -> None:
     for position, offset in wanted:
         where = f"{position.topic}-{position.partition}"
         before = position.committed.offset if position.committed else None
         typer.echo(f"{where}: {'nothing' if before is None else before} -> {offset}")
-        for consequence in _consequences(position, offset):
-            typer.echo(f"  {consequence}")
+        passed_over, again = position.consequences(offset)
+        if again:
+            typer.echo(f"  requests {_told(again)} have outcomes: they get another one")
+        if passed_over:
+            typer.echo(f"  requests {_told(passed_over)} are passed over: no outcome is known")
     if not wanted:
         typer.echo("nothing to do")
     elif yes or typer.confirm("commit?"):
         for position, offset in wanted:
-            await desk.move(position, offset)
+            _move(position, offset, reason, bootstrap)
         typer.echo("committed; nodes go on from there")
     else:
         raise typer.Exit(1)
 
 
-def _consequences(position: "Position", offset: int) -> "list[str]":
-    """What moving there means for requests; nothing to say where it is the natural place."""
-    found: list[str] = []
-    decided = position.restored
-    if decided is not None and offset < decided:
-        found.append(f"requests {offset} to {decided - 1} have outcomes: they get another one")
-    first = max(position.start, decided if decided is not None else 0)
-    if offset > first:
-        found.append(f"requests {first} to {offset - 1} are passed over: no outcome is known")
-    return found
+def _told(offsets: range) -> str:
+    return f"{offsets.start} to {offsets.stop - 1}"
+
+
+def _move(position: "Position", offset: int, reason: str, bootstrap: str | None) -> None:
+    """Its event is on the disk before."""
+    from chimera.cli.recording import own_act, recorded
+    from chimera.cli.refusals import told
+    from chimera.schemas.control_actions import Lane, offsets_set
+    from chimera.schemas.settings import load
+
+    with told("offsets"):
+        settings = load()
+        lane = Lane(settings.kafka.group, position.topic, position.partition)
+        before = position.committed.offset if position.committed else None
+        consequences = position.consequences(offset)
+        event = offsets_set(own_act(reason), lane, before, offset, *consequences)
+        with recorded(settings, event, bootstrap):
+            doubt = _at_desk(bootstrap, lambda desk: desk.move(position, offset))
+    if doubt:
+        typer.echo(f"chimera offsets: {doubt}", err=True)
+        raise typer.Exit(1)
 
 
 def _fields(position: "Position") -> dict[str, Any]:
@@ -159,16 +190,13 @@ def _show(positions: "Sequence[Position]") -> None:
 def _at_desk(bootstrap: str | None, use: "Callable[[Desk], Awaitable[T]]") -> T:
     import asyncio
 
-    from chimera.cli.stack.stack import find_bootstrap
-    from chimera.schemas.errors import ChimeraError
+    from chimera.cli.refusals import told
+    from chimera.cli.stack.state import find_bootstrap
     from chimera.schemas.settings import load
 
-    try:
+    with told("offsets"):
         settings = load()
         return asyncio.run(_opened(settings, bootstrap or find_bootstrap(settings), use))
-    except ChimeraError as error:
-        typer.echo(f"chimera offsets: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 async def _opened(settings: "Settings", bootstrap: str, use: "Callable[[Desk], Awaitable[T]]") -> T:

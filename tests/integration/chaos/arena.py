@@ -81,6 +81,7 @@ class Arena:
             "CHIMERA_SERVING__MODELS_DIR": str(models),
             "CHIMERA_CONFIG": str(self.folder / "none.toml"),
             "CHIMERA_STACK__DIR": str(self.folder),
+            "CHIMERA_AUDIT__OUTBOX_DIR": str(self.folder / "outbox"),
             "CHIMERA_CHAOS_RUN": str(self.folder),  # marks its processes
             **({"CHIMERA_KAFKA__BOOTSTRAP": broker.proxied} if proxied else {}),
             **(environment or {}),
