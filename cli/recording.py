@@ -27,9 +27,7 @@ def own_act(reason: str = "") -> "Act":
 
 
 @contextmanager
-def recorded(
-    settings: "Settings", event: "ActionTaken", bootstrap: str | None = None
-) -> Generator[None]:
+def recorded(settings: "Settings", event: "ActionTaken") -> Generator[None]:
     """The block does what the event tells.
 
     Raises:
@@ -39,6 +37,11 @@ def recorded(
 
     with AuditOutbox(settings.audit.outbox).holding(event):
         yield
+    send_what_waits(settings)
+
+
+def send_what_waits(settings: "Settings", bootstrap: str | None = None) -> None:
+    """To Kafka, or say why it goes on waiting."""
     reason = send(settings, bootstrap)
     if reason:
         folder = settings.audit.outbox

@@ -10,10 +10,9 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from chimera.cli.offsets.moves import Move
     from chimera.cli.offsets.positions import Desk, Position
     from chimera.schemas.settings import Settings
-
-    Move = tuple[Position, int]
 
 app = typer.Typer(no_args_is_help=True, help="Where lanes stand; setting it resumes a halted lane.")
 
@@ -21,7 +20,6 @@ T = TypeVar("T")
 Bootstrap = Annotated[str | None, typer.Option(help="Kafka's host:port; wins over the setting.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Reason = Annotated[str, typer.Option(help="For the audit log.")]
-Topic = Annotated[str, typer.Argument(help="An input topic's whole name.")]
 
 
 @app.command("list")
@@ -45,7 +43,7 @@ def list_offsets(
 
 @app.command("set")
 def set_offset(
-    topic: Topic,
+    topic: Annotated[str, typer.Argument(help="An input topic's whole name.")],
     partition: Annotated[int, typer.Argument(min=0)],
     offset: Annotated[int, typer.Argument(min=0, help="The next request to answer.")],
     yes: Yes = False,
@@ -55,94 +53,61 @@ def set_offset(
     """Let a lane go on at OFFSET: one that halts, at once; any other, only while no node runs."""
 
     async def plan(desk: "Desk") -> "list[Move]":
-        from chimera.cli.offsets.positions import chosen
+        from chimera.cli.offsets import moves
 
-        (position,) = chosen(await desk.positions(), topic, partition)
-        position = await desk.look_back(position)
-        await desk.require_halted(position)
-        return [(position, offset)]
+        return await moves.to_offset(desk, topic, partition, offset)
 
     _carry_out(_at_desk(bootstrap, plan), yes, reason, bootstrap)
 
 
 @app.command()
 def restore(
-    topic: Topic,
-    partition: Annotated[
-        int | None, typer.Argument(min=0, help="Else all of them that halt.")
-    ] = None,
+    topic: Annotated[str | None, typer.Argument(help="Its whole name; else all.")] = None,
+    partition: Annotated[int | None, typer.Argument(min=0, help="Else all that halt.")] = None,
     yes: Yes = False,
     reason: Reason = "",
     bootstrap: Bootstrap = None,
 ) -> None:
     """Let lanes go on after the last request that has an outcome.
 
-    Those that halt do so at once; any other may be restored only while no node runs.
+    One that halts goes on at once; any other may be restored only while no node runs.
     """
+    from chimera.cli.progress import counting
 
     async def plan(desk: "Desk") -> "list[Move]":
-        from chimera.cli.offsets.positions import chosen
-        from chimera.schemas.errors import ConfigurationError
+        from chimera.cli.offsets import moves
 
-        wanted: list[Move] = []
-        for one in chosen(await desk.positions(), topic, partition):
-            position = await desk.look_back(one)
-            if partition is None and not position.trouble:
-                continue
-            if position.restored is not None:
-                await desk.require_halted(position)
-                wanted.append((position, position.restored))
-            elif partition is not None:
-                raise ConfigurationError(
-                    f"no result tells where {topic}-{partition} was: use `chimera offsets set`"
-                )
-        return wanted
+        with counting("lanes looked at") as show:
+            return await moves.after_outcomes(desk, topic, partition, show)
 
     _carry_out(_at_desk(bootstrap, plan), yes, reason, bootstrap)
 
 
-def _carry_out(wanted: "Sequence[Move]", yes: bool, reason: str, bootstrap: str | None) -> None:
-    for position, offset in wanted:
-        where = f"{position.topic}-{position.partition}"
-        before = position.committed.offset if position.committed else None
-        typer.echo(f"{where}: {'nothing' if before is None else before} -> {offset}")
-        passed_over, again = position.consequences(offset)
-        if again:
-            typer.echo(f"  requests {_told(again)} have outcomes: they get another one")
-        if passed_over:
-            typer.echo(f"  requests {_told(passed_over)} are passed over: no outcome is known")
-    if not wanted:
-        typer.echo("nothing to do")
-    elif yes or typer.confirm("commit?"):
-        for position, offset in wanted:
-            _move(position, offset, reason, bootstrap)
-        typer.echo("committed; nodes go on from there")
-    else:
-        raise typer.Exit(1)
-
-
-def _told(offsets: range) -> str:
-    return f"{offsets.start} to {offsets.stop - 1}"
-
-
-def _move(position: "Position", offset: int, reason: str, bootstrap: str | None) -> None:
-    """Its event is on the disk before."""
-    from chimera.cli.recording import own_act, recorded
-    from chimera.cli.refusals import told
-    from chimera.schemas.control_actions import Lane, offsets_set
+def _carry_out(planned: "Sequence[Move]", yes: bool, reason: str, bootstrap: str | None) -> None:
+    from chimera.cli.models.actor import actor
+    from chimera.cli.progress import counting
+    from chimera.cli.recording import send_what_waits
     from chimera.schemas.settings import load
 
-    with told("offsets"):
-        settings = load()
-        lane = Lane(settings.kafka.group, position.topic, position.partition)
-        before = position.committed.offset if position.committed else None
-        consequences = position.consequences(offset)
-        event = offsets_set(own_act(reason), lane, before, offset, *consequences)
-        with recorded(settings, event, bootstrap):
-            doubt = _at_desk(bootstrap, lambda desk: desk.move(position, offset))
-    if doubt:
-        typer.echo(f"chimera offsets: {doubt}", err=True)
+    for move in planned:
+        typer.echo("\n".join(move.told()))
+    if not planned:
+        typer.echo("nothing to do")
+        return
+    if not yes and not typer.confirm("commit?"):
         raise typer.Exit(1)
+
+    async def carry_out(desk: "Desk") -> None:
+        from chimera.cli.offsets import moves
+
+        with counting("lanes moved") as show:
+            await moves.carry_out(desk, load(), planned, actor(), reason, show)
+
+    try:
+        _at_desk(bootstrap, carry_out)
+    finally:
+        send_what_waits(load(), bootstrap)
+    typer.echo("committed; nodes go on from there")
 
 
 def _fields(position: "Position") -> dict[str, Any]:

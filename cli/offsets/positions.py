@@ -60,9 +60,12 @@ class Position:
 
     @property
     def restored(self) -> int | None:
-        """Where to go on after the last request with an outcome; None: no result tells."""
+        """Where to go on after the last request with an outcome; None: no result tells.
+
+        Of a topic that was made anew none does: they may be those of its namesake.
+        """
         last = Decided(self.answered, self.moved).last
-        return None if last is None else last + 1
+        return None if last is None or self.is_anew else last + 1
 
     @property
     def is_anew(self) -> bool:
@@ -166,7 +169,8 @@ class Desk:
         """Commit `offset` for the group; why it is not known to be done, or nothing.
 
         Raises:
-            ConfigurationError: the offset is outside the log, or a node runs, and the lane with it.
+            ConfigurationError: the offset is outside the log, or a node runs, and the lane with it;
+                or somebody has moved it since `position` was asked for.
             KafkaUnavailable: the broker refuses it.
         """
         if not position.start <= offset <= position.end:
@@ -174,7 +178,7 @@ class Desk:
                 f"offset {offset} is not in {position.topic}-{position.partition}, "
                 f"which goes from {position.start} to {position.end}"
             )
-        await self.require_halted(position)
+        await self.require_movable(position)
         way = self._resume if position.trouble and not position.is_anew else self._commit
         try:
             await way(position, offset)
@@ -184,7 +188,7 @@ class Desk:
             raise KafkaUnavailable(f"the offset is not set, try again: {error}") from error
         return ""
 
-    async def require_halted(self, position: Position) -> None:
+    async def require_movable(self, position: Position) -> None:
         """
         Raises:
             ConfigurationError: somebody is in the group, and the lane not one that a node resumes.
@@ -211,7 +215,7 @@ class Desk:
 
     @asynccontextmanager
     async def _fencing(self, position: Position) -> AsyncGenerator[TransactionalProducer]:
-        """With the lane's own id."""
+        """With the lane's own id: from here on nobody has moved it, and who tries is fenced."""
         kafka = self._settings.kafka
         async with admin.connected(kafka, self._bootstrap) as client:
             producer = TransactionalProducer(
@@ -223,6 +227,11 @@ class Desk:
             )
             try:
                 await producer.open()
+                found = await producer.committed(position.topic, position.partition)
+                if found != position.committed:
+                    raise ConfigurationError(
+                        f"{position.topic}-{position.partition} was moved meanwhile: look again"
+                    )
                 yield producer
             finally:
                 await producer.close()
@@ -272,13 +281,19 @@ async def opened(settings: Settings, bootstrap: str) -> AsyncGenerator[Desk, Non
         await group.close()
 
 
-def chosen(positions: Iterable[Position], topic: str, partition: int | None) -> list[Position]:
-    """Those of one topic; of one partition, if it is given.
+def chosen(
+    positions: Iterable[Position], topic: str | None, partition: int | None
+) -> list[Position]:
+    """Those of one topic, if it is given; of one partition, if that is.
 
     Raises:
         ConfigurationError: there is none.
     """
-    found = [one for one in positions if one.topic == topic and partition in (None, one.partition)]
+    found = [
+        one
+        for one in positions
+        if topic in (None, one.topic) and partition in (None, one.partition)
+    ]
     if not found:
         which = topic if partition is None else f"{topic}-{partition}"
         raise ConfigurationError(f"{which} is no input partition; `chimera offsets list` shows all")

@@ -123,15 +123,19 @@ def halted(place: Place) -> bool:
     return "halted: see `chimera offsets list`" in place.run("watch", "--once").stdout
 
 
-def told(place: Place) -> list[ActionTaken]:
-    """What the audit log will know of lanes and offsets, the oldest first."""
+def settings_of(place: Place) -> Settings:
     kafka = {
         "bootstrap": place.bootstrap,
         "topic_prefix": place.prefix,
         "group": place.environment["CHIMERA_KAFKA__GROUP"],
         "partitions": 2,
     }
-    found = letters.actions(Settings.model_validate({"kafka": kafka}))
+    return Settings.model_validate({"kafka": kafka})
+
+
+def told(place: Place) -> list[ActionTaken]:
+    """What the audit log will know of lanes and offsets, the oldest first."""
+    found = letters.actions(settings_of(place))
     ours = [one for one in found if one.action in (LANE_HALTED, OFFSETS_SET)]
     return sorted(ours, key=lambda one: one.at_ms)
 
@@ -176,11 +180,13 @@ def test_lanes_whose_offsets_were_lost_are_restored_after_their_last_outcomes(pl
     try:
         assert halted(place)
         eventually(lambda: len(told(place)) == 2)
-        for topic, move in (("inference.requests", "-0: nothing -> 7"), (soon, "-0: nothing -> 1")):
-            name = f"{place.prefix}{topic}"
-            restored = place.run("offsets", "restore", name, "--yes", "--reason", "lost")
-            assert restored.returncode == 0, restored.stderr
-            assert f"{name}{move}" in restored.stdout
+        restored = place.run("offsets", "restore", "--yes", "--reason", "lost")
+        assert restored.returncode == 0, restored.stderr
+        assert restored.stdout.splitlines() == [
+            f"{requests_topic(place)}-0: nothing -> 7",
+            f"{place.prefix}{soon}-0: nothing -> 1",
+            "committed; nodes go on from there",
+        ]
         eventually(lambda: results(place) == 7)
         eventually(lambda: lane(place, "committed", topic=soon) == (1,))
     finally:
@@ -258,15 +264,7 @@ def test_set_is_refused_while_a_node_runs(served: Place) -> None:
 def test_broker_refuses_an_offset_when_a_node_joined_meanwhile(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings.model_validate(
-        {
-            "kafka": {
-                "group": place.environment["CHIMERA_KAFKA__GROUP"],
-                "topic_prefix": place.prefix,
-                "partitions": 2,
-            }
-        }
-    )
+    settings = settings_of(place)
 
     async def nobody(_: Desk) -> None:
         """As the look before the node joined would tell."""
@@ -283,6 +281,22 @@ def test_broker_refuses_an_offset_when_a_node_joined_meanwhile(
     finally:
         node.stop(30)
     assert lane(place, "committed") == (None,)
+
+
+def test_lane_that_was_moved_meanwhile_is_not_moved_again(place: Place) -> None:
+    """As when two are asked for it at the same time, and the second confirms when its node serves."""
+    publish(place, 3)
+    settings = settings_of(place)
+
+    async def moves() -> None:
+        async with opened(settings, place.bootstrap) as desk:
+            position = (await desk.positions())[0]
+            assert await desk.move(position, 2) == ""
+            await desk.move(position, 1)
+
+    with pytest.raises(ConfigurationError, match="was moved meanwhile"):
+        asyncio.run(moves())
+    assert lane(place, "committed") == (2,)
 
 
 def test_set_asks_and_takes_no_for_an_answer(place: Place) -> None:

@@ -84,8 +84,7 @@ def forgotten(arena: Arena, size: Size) -> None:
     arena.expect(halted, "every lane with a history refused to start, retry topics' as well")
     time.sleep(STAYS_S)
     arena.expect(set(arena.committed().values()) == {-1}, "nothing was committed meanwhile")
-    for topic in arena.cluster.catalogue.inputs:
-        arena.command("offsets", "restore", topic.name, "--yes")
+    arena.command("offsets", "restore", "--yes")
     arena.expect(_go_on(arena, range(arena.partitions)), "every lane went on beside the others")
 
 
