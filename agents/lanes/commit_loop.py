@@ -132,6 +132,13 @@ class CommitLoop:
 
     async def _open(self) -> None:
         position, deaths = await self._opening(self._committer)
+        at = self._lane.position
+        if self._halted and at is not None and position < at:  # what it holds may be other requests
+            raise Halted(
+                f"the group's offset {position} is behind {at}, where this lane was: only a new start "
+                "of its node goes back",
+                await self._committer.committed(),
+            )
         self._lane.open(position, deaths)
         self._show(0)
         self._halted = ""

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from chimera.cli.offsets.moves import Move
-    from chimera.cli.offsets.positions import Desk, Position
+    from chimera.cli.offsets.position import Position
+    from chimera.cli.offsets.positions import Desk
     from chimera.schemas.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Where lanes stand; setting it resumes a halted lane.")

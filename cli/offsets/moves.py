@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from chimera.agents.audit_events import act
-from chimera.cli.offsets.positions import Desk, Position, chosen
+from chimera.cli.offsets.position import Position
+from chimera.cli.offsets.positions import Desk, chosen
 from chimera.schemas.control_actions import Lane, offsets_set
 from chimera.schemas.errors import ConfigurationError, KafkaUnavailable
 from chimera.schemas.settings import Settings

@@ -1,9 +1,5 @@
 """Where a group stands in its input partitions, as the brokers tell; and setting it by command.
 
-    committed < start     retention was faster            answered    the last request with a result
-    committed > end       the log was cut                 moved       the last one on another retry topic
-    another topic id      the topic was made anew         neither     nothing is known to be decided
-
 A lane that halts asks for its offset now and then, so it may be set while nodes run: in a transaction
 of the lane's own id, which fences whoever had it. Any other lane's is set only while nobody is in the
 group: the id is fenced first, so that no commit of a former owner can come later, and the broker
@@ -17,7 +13,7 @@ resumes them.
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -25,9 +21,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from chimera.agents.lanes.commit_loop import Halted
-from chimera.agents.lanes.history import Bounds, Decided, History
-from chimera.agents.lanes.opening import require_possible
+from chimera.agents.lanes.history import History
+from chimera.cli.offsets.position import Position
 from chimera.schemas.errors import ConfigurationError, KafkaUnavailable
 from chimera.schemas.settings import Settings
 from chimera.topics import admin, clients
@@ -37,60 +32,6 @@ from chimera.topics.transactions import TransactionalProducer
 
 MEMBERS = 5  # which field of a described group
 FETCH_WAIT_MS = 20  # a question for offsets waits behind a fetch that waits for records
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """One input partition. Readable offsets are `start` to `end` - 1."""
-
-    topic: str
-    partition: int
-    topic_id: str
-    start: int
-    end: int
-    committed: Committed | None
-    answered: int | None = None  # of requests: looked for in the latest results only
-    moved: int | None = None
-
-    @property
-    def lag(self) -> int:
-        """Requests that are not committed."""
-        first = self.committed.offset if self.committed else self.start
-        return max(0, self.end - max(first, self.start))
-
-    @property
-    def restored(self) -> int | None:
-        """Where to go on after the last request with an outcome; None: no result tells.
-
-        Of a topic that was made anew none does: they may be those of its namesake.
-        """
-        last = Decided(self.answered, self.moved).last
-        return None if last is None or self.is_anew else last + 1
-
-    @property
-    def is_anew(self) -> bool:
-        """Whether the offset is another topic's, of the same name."""
-        known = self.committed.topic_id if self.committed else ""
-        return bool(known) and known != self.topic_id
-
-    @property
-    def trouble(self) -> str:
-        """Why a lane that opens here would halt; empty: it would not."""
-        if self.committed is None:
-            last = Decided(self.answered, self.moved).last
-            how = "answered" if last == self.answered else "to be tried again"
-            return "" if last is None else f"no offset, but {last} is {how}"
-        try:
-            require_possible(self.committed, Bounds(self.start, self.end), self.topic_id)
-        except Halted as halted:
-            return halted.reason
-        return ""
-
-    def consequences(self, offset: int) -> tuple[range, range]:
-        """Of going on there: requests that are passed over, and those that get another outcome."""
-        known = 0 if self.committed is None or self.is_anew else self.committed.offset
-        decided = max(self.restored or 0, known) or self.start
-        return range(decided, offset), range(offset, min(decided, self.end))
 
 
 class Desk:

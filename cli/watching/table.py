@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from chimera.cli.offsets.positions import Position
+from chimera.cli.offsets.position import Position
 from chimera.cli.watching.scrape import Page
 
 

@@ -235,6 +235,30 @@ def test_loop_that_halts_commits_nothing_for_a_lane_that_is_revoked() -> None:
     assert (broker.committed, fatal, is_halted(bench)) == ([], [], False)
 
 
+def test_loop_that_halted_never_goes_back_behind_what_its_lane_holds() -> None:
+    bench, broker, fatal, halts = Bench(), Transactions(fenced={1}), list[str](), list[Halted]()
+
+    async def run() -> None:
+        cut = Halted("cut", Committed(5))
+        loop = loop_of(bench, broker, fatal, 5, cut, 2, 6, take_halt=halts.append)
+        task = asyncio.create_task(loop.run())
+        bench.put(Kafka(5), Kafka(6), start=5)
+        await until(lambda: bench.lane.position is not None)
+        broker.position = Committed(5)
+        bench.answer(5, 6)
+        await until(lambda: is_halted(bench))
+        broker.position = Committed(2)
+        await until(lambda: len(halts) == 2)
+        broker.position = Committed(6)
+        await until(lambda: broker.committed)
+        await loop.finish(10.0)
+        await asyncio.wait_for(task, 10.0)
+
+    asyncio.run(run())
+    assert [offset for _, offset in broker.committed] == [7]
+    assert halts[1].reason.startswith("the group's offset 2 is behind 5")
+
+
 def test_lane_that_is_condemned_waits_for_no_command() -> None:
     bench, broker, fatal = Bench(), Transactions(), list[str]()
 

@@ -18,7 +18,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from chimera.cli.models.actor import actor
-from chimera.cli.offsets.positions import Desk, Position, opened
+from chimera.cli.offsets.position import Position
+from chimera.cli.offsets.positions import Desk, opened
 from chimera.cli.stack.stack import sync_topics
 from chimera.schemas.control_actions import LANE_HALTED, OFFSETS_SET
 from chimera.schemas.errors import ConfigurationError
