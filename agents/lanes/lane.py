@@ -90,12 +90,14 @@ class Lane:
     # Records come in.
 
     def open(self, position: int, deaths: dict[int, int]) -> None:
-        """Start at `position`; `deaths` counts the executors that offsets have killed so far."""
+        """Start at `position`, or go on there; `deaths` counts whom offsets have killed so far."""
         self._cases.deaths = deaths
         if self._window is None:
             self._window = Window(position)
         else:
             self.rewind(position)
+        if self.lost is not None:  # overtaken by runs that were on their way, or passed over
+            self._reading.read_again(self._window.next)
         if self.journal is not None:
             self.journal.begin(position)
         held, self._held = self._held, []
@@ -175,11 +177,6 @@ class Lane:
         records = stored.parse(block.raw)
         self._window.open(block, records)
         return records
-
-    def read_again(self) -> None:
-        """What seemed lost is there: it was overtaken by runs that were on their way."""
-        assert self._window is not None
-        self._reading.read_again(self._window.next)
 
     def _admit(self, records: Sequence[Raw], accused: Collection[int] = ()) -> None:
         taken = take_in(self._rules, records, now_ms=_now_ms(), entered_ns=time.monotonic_ns())
