@@ -3,8 +3,8 @@
     materialized ── compiled (`compiler`) ── native code signed ── files stored ── all rows at once
 
 Each step is told while it goes on. Rows are of the tiers that were asked for, and bear the command's
-id: one that is done again finds them, and compiles nothing. Commands behind it wait for as long as
-it takes. Where there is no key to sign with, tiers of native code are skipped.
+id: one that is done again finds them, and compiles nothing. Where there is no key to sign with,
+tiers of native code are skipped.
 `tests/agents/test_compilation.py`.
 """
 

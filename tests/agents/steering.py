@@ -8,6 +8,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,6 +145,29 @@ async def steered(stage: Stage) -> AsyncGenerator[Controller]:
         yield controller
     finally:
         await controller.stop()
+
+
+@asynccontextmanager
+async def asked_in_vain() -> AsyncGenerator[tuple[str, asyncio.Event]]:
+    """A source that takes questions, the event says that it was asked, and answers none."""
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def hear(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await ended.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    async with server:
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", asked
+        finally:
+            ended.set()
+
+
+def with_source(stage: Stage, url: str) -> Stage:
+    artifacts = stage.settings.artifacts.model_copy(update={"sources": (url,)})
+    return replace(stage, settings=stage.settings.model_copy(update={"artifacts": artifacts}))
 
 
 async def _read(bootstrap: str, topic: str) -> list[bytes]:

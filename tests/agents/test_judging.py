@@ -2,9 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ from chimera.schemas.model_commands import (
     DeployModel,
     PauseModel,
     PromoteModel,
-    RegisterModel,
     RollBackModel,
     WatchPolicy,
 )
@@ -233,48 +230,6 @@ def test_watch_that_is_superseded_is_judged_no_more(play: Play) -> None:
         assert verdict.verdict == "passed"
         history = await stage.place.registry.history("digits")
         assert watches(stage.tenant, "digits", history) == {2: "superseded", 4: "passed"}
-
-    play(work)
-
-
-@asynccontextmanager
-async def asked_in_vain() -> AsyncGenerator[tuple[str, asyncio.Event]]:
-    """A source that takes questions, the event says that it was asked, and answers none."""
-    asked, ended = asyncio.Event(), asyncio.Event()
-
-    async def hear(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.set()
-        await ended.wait()
-        writer.close()
-
-    server = await asyncio.start_server(hear, "127.0.0.1", 0)
-    async with server:
-        try:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", asked
-        finally:
-            ended.set()
-
-
-def with_source(stage: Stage, url: str) -> Stage:
-    artifacts = stage.settings.artifacts.model_copy(update={"sources": (url,)})
-    return replace(stage, settings=stage.settings.model_copy(update={"artifacts": artifacts}))
-
-
-def test_command_that_takes_long_holds_up_no_rollback(play: Play) -> None:
-    """What it is to register is asked for in vain."""
-
-    async def work(stage: Stage) -> None:
-        async with asked_in_vain() as (url, asked):
-            register = stage.command(
-                RegisterModel, version="3", source=f"{url}3", manifest_sha256="0" * 64
-            )
-            async with steered(with_source(stage, url)):
-                await promoted(stage, LONG, seen(stage, "1", 1, 1_000))
-                await stage.send(register)
-                await asyncio.wait_for(asked.wait(), WITHIN_S)
-                await stage.observe(seen(stage, "2", 2, 200, errors=40))
-                await judged(stage)
-                assert len(await stage.answers(2)) == 2
 
     play(work)
 
