@@ -3,7 +3,7 @@
     deploy V, 100 %     V serves
     deploy V, w < 100   V is the candidate: it gets w percent; 0: it shadows a share of what is answered
     promote [V]         the candidate, or V, serves; what served before is `previous`
-    rollback [V]        the candidate goes; without one, `previous`, or V, serves again
+    rollback [V]        the candidate goes; without one, `previous`, or a V that served, serves again
     pause, resume       nothing is answered until it is resumed; all else stays
     keep V              the watch over V has been judged, and V stays as it is
 
@@ -181,6 +181,23 @@ def target(live: Live, change: Change) -> str | None:
     lacks = {"promote": "no candidate", "rollback": "no previous version"}
     raise DeploymentRefused(
         f"{change.action} {live.model}: it has {lacks.get(change.action, 'no version')}; name one"
+    )
+
+
+def require_served(history: Iterable[Deployment], change: Change, model: str, version: str) -> None:
+    """A rollback goes back: to a version that once had all requests, but for a candidate's share.
+
+    Raises:
+        DeploymentRefused: this one never had, so it is a promotion, and has to show what they do.
+    """
+    live = Live("", model)
+    for event in history:
+        live = after(live, event)
+        if live.serving is not None and live.serving.version == version:
+            return
+    raise DeploymentRefused(
+        f"{change.action} {model} {version}: it never served, so there is no way back to it; "
+        "promote it"
     )
 
 

@@ -5,7 +5,7 @@ sequence numbers have no gaps and outbox rows of one key stand in the order of t
 Functions over a tenant's transaction, as in `versions`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from chimera.schemas.deployments import (
     Placed,
     after,
     fold,
+    require_served,
     takes_over,
     target,
 )
@@ -119,7 +120,7 @@ async def record(
     now = fold(name, model, events)
     if change.judges is not None and (now.watch is None or now.watch.sequence != change.judges):
         raise DeploymentRefused(f"{model}: the watch that event {change.judges} opened is over")
-    state = after(now, await _add(connection, tenant_id, now, change))
+    state = after(now, await _add(connection, tenant_id, events, now, change))
     tiers = await _tiers(connection, state)
     said = states.model_state(state, tiers, change.command_id or uuid4().hex)
     await outbox.add(connection, tenant_id, STATE, key(name, model), encode_state(said))
@@ -137,12 +138,19 @@ async def _tiers(connection: "Connection", live: Live) -> dict[str, states.Tiers
     }
 
 
+# What a change is judged by comes one by one.
 async def _add(
-    connection: "Connection", tenant_id: "UUID", now: Live, change: Change
+    connection: "Connection",
+    tenant_id: "UUID",
+    past: Sequence[Deployment],
+    now: Live,
+    change: Change,
 ) -> Deployment:
     """The event that a change makes of this state; it is in the history then."""
     chosen = target(now, change)
     version = None if chosen is None else await versions.version(connection, now.model, chosen)
+    if version is not None and change.action == "rollback":
+        require_served(past, change, now.model, version.version)
     if version is not None:
         found = await artifacts.newest(connection, now.model, version.version)
         if not states.tiers_of(found):

@@ -17,6 +17,7 @@ from chimera.schemas.deployments import (
     after,
     fold,
     judgement_id,
+    require_served,
     target,
     watches,
 )
@@ -108,6 +109,17 @@ def test_target_is_what_the_change_or_the_state_names(
 def test_target_of_nothing_is_refused(action: Action) -> None:
     with pytest.raises(DeploymentRefused, match=f"{action} digits: it has no "):
         target(Live("default", "digits"), Change(action, "test"))
+
+
+def test_a_rollback_goes_only_to_what_served() -> None:
+    """A candidate and a shadow never did, whatever their share."""
+    past = [event("deploy", A), event("deploy", B, 99), event("deploy", C, 0), event("promote", B)]
+    back = Change("rollback", "test")
+    for served in ("a", "b"):
+        require_served(past, back, "digits", served)
+    for never, before in (("c", past), ("b", past[:-1]), ("a", [])):
+        with pytest.raises(DeploymentRefused, match=f"rollback digits {never}: it never served"):
+            require_served(before, back, "digits", never)
 
 
 POLICY = WatchPolicy(window_s=5)
