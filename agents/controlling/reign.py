@@ -15,7 +15,7 @@ Versions are judged beside the commands; whoever tells has the turn. `tests/agen
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 import structlog
@@ -86,8 +86,10 @@ class Reign:
         while True:
             await asyncio.sleep(every_s)
             async with self._turn:
-                if await self._judging.judge(await self._still()):
-                    await self._tell(())
+                found = await self._judging.judge(await self._still())
+                if found is not None:
+                    said = self._records.said
+                    await self._tell([one for one in found if not said.is_known(one.event_id)])
 
     async def _take(self, record: CommandRecord) -> None:
         """Into the order, unless there is nothing to do about it."""
@@ -170,7 +172,7 @@ class Reign:
         async with self._turn:
             await self._records.commit((event,), (), self._order.position)
 
-    async def _tell(self, events: tuple[Event, ...], *answered: int) -> None:
+    async def _tell(self, events: Sequence[Event], *answered: int) -> None:
         """Make all of it visible, with what waits in the outbox, then delete that."""
         said = self._records.said
         rows = await self._outbox.pending()

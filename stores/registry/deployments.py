@@ -151,7 +151,7 @@ async def _add(
     version = None if chosen is None else await versions.version(connection, now.model, chosen)
     if version is not None and change.action == "rollback":
         require_served(past, change, now.model, version.version)
-    if version is not None:
+    if version is not None and change.action != "keep":  # that stays as it is, whatever it has
         found = await artifacts.newest(connection, now.model, version.version)
         if not states.tiers_of(found):
             raise DeploymentRefused(

@@ -24,7 +24,7 @@ from chimera.schemas.model_events import CommandAnswered, ModelRolledBack
 from chimera.schemas.model_names import key
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.versions import Versions
-from tests.agents.steering import WITHIN_S, Stage, settings_of, staged, steered
+from tests.agents.steering import WITHIN_S, Stage, settings_of, staged, steered, until
 from tests.agents.test_compilation import sums
 from tests.stores.content import version_in
 from tests.stores.places import compiled, connected, verified
@@ -56,12 +56,6 @@ def play(server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path) -> P
         asyncio.run(staging())
 
     return run
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while not holds():  # noqa: ASYNC110  # nothing announces it
-            await asyncio.sleep(0.02)
 
 
 def told(answers: list[CommandAnswered]) -> list[tuple[str, str, str | None, int]]:

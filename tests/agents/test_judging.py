@@ -18,8 +18,9 @@ from chimera.schemas.model_commands import (
 )
 from chimera.schemas.model_events import Event, ModelRolledBack, WatchJudged
 from chimera.schemas.model_observed import ModelObserved, Seen
-from tests.agents.steering import WITHIN_S, Stage, staged, steered
-from tests.stores.places import compiled
+from chimera.stores.registry.records import Artifact
+from tests.agents.steering import WITHIN_S, Stage, staged, steered, until
+from tests.stores.places import compiled, verified
 
 STEPS = (
     "after_judgement",
@@ -32,6 +33,7 @@ STEPS = (
 )
 SHORT = WatchPolicy(window_s=0, min_requests=100)
 LONG = WatchPolicy(window_s=3_600, min_requests=100)
+NO_LONGER = Artifact("onnx-cpu", "fp32", "x86-64", "refused", "max error 1.0")
 FAST, SLOW = 160, 192  # buckets: 1 ms, 4 ms
 Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
 
@@ -230,6 +232,39 @@ def test_watch_that_is_superseded_is_judged_no_more(play: Play) -> None:
         assert verdict.verdict == "passed"
         history = await stage.place.registry.history("digits")
         assert watches(stage.tenant, "digits", history) == {2: "superseded", 4: "passed"}
+
+    play(work)
+
+
+def test_breach_that_cannot_be_rolled_back_is_told_once_and_tried_until_it_can(play: Play) -> None:
+    """What was before has lost its only tier meanwhile; a second controller goes on with it."""
+
+    async def work(stage: Stage) -> None:
+        registry = stage.place.registry
+        good = (await registry.version("digits", "1")).sha256
+        async with steered(stage):
+            await promoted(stage, LONG, seen(stage, "1", 1, 1_000))
+            await registry.add_artifact("digits", "1", NO_LONGER)
+            await stage.observe(seen(stage, "2", 2, 200, errors=40))
+            (verdict,) = await judged(stage)
+            assert stage.held() == 1
+        assert verdict.verdict == "breached"
+        assert "could not be rolled back: rollback digits 1: no tier" in verdict.reason
+        assert "error rate 40 of 200" in verdict.reason
+        assert stage.held() is None
+        async with steered(stage):
+            await until(lambda: stage.held() == 1)
+            await registry.add_artifact("digits", "1", verified(good))
+            async with asyncio.timeout(WITHIN_S):
+                while not (back := rolled_back(await stage.events())):  # noqa: ASYNC110  # nothing announces it
+                    await asyncio.sleep(0.05)
+            assert stage.held() is None
+            assert await judged(stage) == [verdict]
+        assert [(one.restored, one.is_automatic, one.revision) for one in back] == [
+            (("1",), True, 3)
+        ]
+        history = await registry.history("digits")
+        assert watches(stage.tenant, "digits", history) == {2: "breached"}
 
     play(work)
 
