@@ -42,6 +42,8 @@ STATE, EVENTS = "models.state", "models.events"
 
 Tell = Callable[[Live, Live], Iterable[Event]]
 
+_OF_WHAT_IS_THERE = ("keep", "recompile")  # nothing gets requests by it
+
 _WATCH = msgspec.json.Decoder(WatchPolicy)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -109,9 +111,7 @@ async def record(
         UnknownModel: no such model, or no such version.
         DeploymentRefused: the change makes no sense now, or its version has no verified artifact.
     """
-    await connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{tenant_id}/{model}"
-    )
+    await _lock(connection, tenant_id, model)
     events = await history(connection, model)
     name = await tenants.name_of(connection, tenant_id)
     done = [event.sequence for event in events if _is(event, change)]
@@ -127,6 +127,30 @@ async def record(
     for event in tell(now, state):
         await outbox.add(connection, tenant_id, EVENTS, key(name, model), encode_event(event))
     return state
+
+
+async def recompile(
+    connection: "Connection", tenant_id: "UUID", model: str, change: Change
+) -> Live | None:
+    """Tell nodes what a version runs with now; a part of the transaction that has added its artifacts.
+
+    None: the state does not name it, so there is nothing to tell; or what serves has no verified
+    tier left, and nodes go on with what they have, lest nobody answers. Raises as `record`.
+    """
+    await _lock(connection, tenant_id, model)
+    now = await live(connection, tenant_id, model)
+    named = {one.version for one in (now.serving, now.candidate, now.previous) if one}
+    if change.version not in named:
+        return None
+    if now.serving and not (await _tiers(connection, now))[now.serving.version]:
+        return None
+    return await record(connection, tenant_id, model, change)
+
+
+async def _lock(connection: "Connection", tenant_id: "UUID", model: str) -> None:
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{tenant_id}/{model}"
+    )
 
 
 async def _tiers(connection: "Connection", live: Live) -> dict[str, states.Tiers]:
@@ -151,7 +175,7 @@ async def _add(
     version = None if chosen is None else await versions.version(connection, now.model, chosen)
     if version is not None and change.action == "rollback":
         require_served(past, change, now.model, version.version)
-    if version is not None and change.action != "keep":  # that stays as it is, whatever it has
+    if version is not None and change.action not in _OF_WHAT_IS_THERE:
         found = await artifacts.newest(connection, now.model, version.version)
         if not states.tiers_of(found):
             raise DeploymentRefused(

@@ -175,6 +175,7 @@ def judged(event: Deployment, sequence: int) -> Deployment:
     [
         ([], "open"),
         ([event("pause"), event("resume")], "open"),
+        ([event("recompile", B), event("recompile", A)], "open"),
         ([judged(event("keep", B), 2)], "passed"),
         ([event("pause"), judged(event("keep", B), 2)], "passed"),
         ([judged(event("rollback", A), 2)], "breached"),
@@ -206,6 +207,13 @@ def test_what_is_kept_stays_as_it_was() -> None:
         kept = after(before, event("keep", B, opening.weight))
         assert before.watch is not None
         assert kept == msgspec.structs.replace(before, watch=None, sequence=1)
+
+
+def test_a_recompile_changes_nothing_but_the_sequence() -> None:
+    watched = event("deploy", B, 10, POLICY)
+    before = fold("default", "digits", numbered(event("deploy", A), watched, event("pause")))
+    again = msgspec.structs.replace(event("recompile", B), sequence=4)
+    assert after(before, again) == msgspec.structs.replace(before, sequence=4)
 
 
 def test_judgement_has_one_id_for_each_watch() -> None:
