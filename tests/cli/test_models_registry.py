@@ -178,9 +178,11 @@ def test_what_was_deployed_is_told_by_list_show_history_and_what_served(
     history = run("history", "live")[1]
     assert "half of it" in history and "open" in history
     assert "live" not in run("what-served", "--at", start.isoformat())[1]
-    between = events[0]["at"]
-    (then,) = [one for one in read("what-served", "--at", between) if one["model"] == "live"]
-    assert (then["serving"]["version"], then["candidate"]) == ("1", None)
+    for between, served in ((events[0]["at"], None), ("0s", "2")):
+        (then,) = [one for one in read("what-served", "--at", between) if one["model"] == "live"]
+        assert then["serving"]["version"] == "1"
+        assert (then["candidate"] and then["candidate"]["version"]) == served
+    assert not [one for one in read("what-served", "--at", "1h") if one["model"] == "live"]
 
 
 def test_what_served_at_what_is_no_time_says_what_one_looks_like() -> None:
