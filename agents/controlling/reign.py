@@ -191,8 +191,8 @@ class Reign:
             said.tell(state)
             await self._judging.look_at(state.tenant, state.model)
         if rows:
-            await self._outbox.mark_published([row.id for row in rows])
-            self._step("after_mark")
+            await self._outbox.forget([row.id for row in rows])
+            self._step("after_forget")
 
 
 def _log_answer(event: CommandAnswered) -> None:

@@ -36,7 +36,7 @@ STEPS = (
     "after_send_offsets",
     "before_commit",
     "after_commit",
-    "after_mark",
+    "after_forget",
 )
 END_LEADERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
@@ -283,7 +283,7 @@ def test_controller_tells_what_others_left_in_the_outbox(play: Play) -> None:
     play(work)
 
 
-@pytest.mark.parametrize("step", ["after_commit", "after_mark"])
+@pytest.mark.parametrize("step", ["after_commit", "after_forget"])
 def test_change_of_a_policy_is_told_once_through_a_kill(play: Play, step: str) -> None:
     async def work(stage: Stage) -> None:
         await stage.place.registry.put_policy("canary", {"share": 0.1}, actor="ada")

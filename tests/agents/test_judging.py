@@ -29,7 +29,7 @@ STEPS = (
     "after_send_offsets",
     "before_commit",
     "after_commit",
-    "after_mark",
+    "after_forget",
 )
 SHORT = WatchPolicy(window_s=0, min_requests=100)
 LONG = WatchPolicy(window_s=3_600, min_requests=100)
