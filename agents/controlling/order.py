@@ -1,6 +1,7 @@
 """The order of a reign's commands: what may be done now, what waits for what, how far all is answered.
 
-    register, compile   one at a time, as they came; they may take an hour, so nothing else waits for them
+    register, compile   one of each at a time, as they came, a compile behind the register of its
+                        version; they may take an hour, so nothing else waits for them
     deploy, promote     behind what registers or compiles their version, and behind those of their
                         model that wait so; else at once
     rollback            at once: what of its model still waits is withdrawn, or it would undo the rollback
@@ -62,8 +63,9 @@ class Order:
         return len(self._left) >= MOST
 
     def ready(self) -> list[tuple[int, Command]]:
-        """What may be done now, as it came; of what takes long the oldest alone."""
+        """What may be done now, as it came; of what takes long the oldest of its kind."""
         found: list[tuple[int, Command]] = []
+        begun: set[type[Command]] = set()
         made: set[tuple[str, str, str]] = set()
         held: set[tuple[str, str]] = set()
         for offset, command in self._left.items():
@@ -71,8 +73,9 @@ class Order:
                 continue
             model = command.tenant, command.model
             if isinstance(command, Long):
-                if not made:
+                if type(command) not in begun and (*model, command.version) not in made:
                     found.append((offset, command))
+                begun.add(type(command))
                 made.add((*model, command.version))
             elif isinstance(command, Placing) and (
                 model in held or (*model, command.version or "") in made

@@ -53,13 +53,13 @@ class Reign:
         self._outbox, self._judging, self._step = outbox, judging, step
         self._order = Order(records.position)
         self._turn = asyncio.Lock()
-        self._long: asyncio.Task[None] | None = None  # one at a time
+        self._long: dict[type[Command], asyncio.Task[None]] = {}  # one of each kind at a time
 
     async def run(self, stopping: asyncio.Event, judge_s: float) -> None:
         """Until `stopping` is set, and what is being done then is done; raises what ends it."""
         async with asyncio.TaskGroup() as tasks:
             judges = tasks.create_task(self._judge(judge_s))
-            while not stopping.is_set() or self._is_busy:
+            while not stopping.is_set() or any(map(self._is_busy, self._long)):
                 await self._obey(tasks, stopping)
             judges.cancel()
 
@@ -72,15 +72,14 @@ class Reign:
             await self._take(record)
             await self._do_ready()
         await self._do_ready()
-        if not self._is_busy and not stopping.is_set():
+        if not stopping.is_set():
             self._begin_long(tasks)
         if not found:
             async with self._turn:
                 await self._tell(())
 
-    @property
-    def _is_busy(self) -> bool:
-        return self._long is not None and not self._long.done()
+    def _is_busy(self, kind: type[Command]) -> bool:
+        return kind in self._long and not self._long[kind].done()
 
     async def _judge(self, every_s: float) -> None:
         while True:
@@ -100,6 +99,8 @@ class Reign:
             await self._answer(self._refuse(record, error), record.offset)
             return
         self._order.take(record.offset, command)
+        if self._is_repeated(record.offset, command):
+            return
         if self._order.is_full and record.offset not in dict(self._order.ready()):
             why = f"{MOST} commands wait for what is compiled and registered; give it again later"
             await self._answer(self._refusal(command, why), record.offset)
@@ -113,7 +114,7 @@ class Reign:
             events = await self._commands.do(command)
             self._step("after_registry")
             why = f"{command.command_id} rolled back while it waited; give it again"
-            for _, one in withdrawn:
+            for one in {one.command_id: one for _, one in withdrawn}.values():
                 events = (*self._refusal(one, why), *events)
             await self._answer(events, *(at for at, _ in withdrawn), offset)
 
@@ -126,10 +127,12 @@ class Reign:
         return True
 
     def _begin_long(self, tasks: asyncio.TaskGroup) -> None:
-        """The oldest of what takes long, if there is any."""
+        """The oldest of each kind that takes long, if there is any."""
         for offset, command in self._order.ready():
-            if isinstance(command, Long) and not self._is_repeated(offset, command):
-                self._long = tasks.create_task(self._do_long(offset, command))
+            if not isinstance(command, Long) or self._is_busy(type(command)):
+                continue
+            if not self._is_repeated(offset, command):
+                self._long[type(command)] = tasks.create_task(self._do_long(offset, command))
 
     async def _do_long(self, offset: int, command: Long) -> None:
         attempt = self._records.said.begun(command.tenant, command.command_id) + 1

@@ -81,7 +81,7 @@ def test_rollback_by_hand_is_done_while_a_version_is_being_made(play: Play) -> N
             async with steered(slow):
                 await stage.send(commands[0])
                 await asyncio.wait_for(asked.wait(), WITHIN_S)
-                await stage.send(*commands[1:3])
+                await stage.send(commands[1], *commands[1:3])
                 await stage.send_raw((at, b"{"))
                 await stage.send(commands[3])
                 answers = await stage.answers(6)
@@ -95,16 +95,22 @@ def test_rollback_by_hand_is_done_while_a_version_is_being_made(play: Play) -> N
             ]
             assert told(answers) == expected
             assert commands[2].command_id in answers[2].error
+            async with steered(slow):
+                await stage.send(stage.command(RollBackModel))
+                await stage.answers(7)
         async with steered(stage):  # its source is allowed no more
-            answers = await stage.answers(7)
+            await stage.answers(8)
             await stage.send(stage.command(PauseModel))
-            answers = await stage.answers(8)
+            answers = await stage.answers(9)
         assert told(answers)[:6] == expected, "nothing is done or told again"
-        assert told(answers)[6:] == [("register", "refused", "3", 0), ("pause", "done", None, 5)]
+        assert told(answers)[6:] == [
+            ("rollback", "refused", None, 0),
+            ("register", "refused", "3", 0),
+            ("pause", "done", None, 5),
+        ]
         begun = [one for one in await stage.events() if isinstance(one, CommandBegun)]
         assert [(one.command_id, one.attempt) for one in begun] == [
-            (commands[0].command_id, 1),
-            (commands[0].command_id, 2),
+            (commands[0].command_id, attempt) for attempt in (1, 2, 3)
         ]
 
     play(work)
