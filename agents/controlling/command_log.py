@@ -58,7 +58,7 @@ class CommandLog:
         self._settings, self._bootstrap, self._step = settings, bootstrap, step
         self.consumer_arguments = clients.consumer_arguments(kafka, bootstrap, CLIENT)
         self._where = TopicPartition(self.topics.model_commands.name, PARTITION)
-        self.position = 0
+        self.position: int = 0
         self._topic_id = ""
 
     @asynccontextmanager
@@ -116,7 +116,7 @@ class CommandLog:
         fits = committed and committed.topic_id == topic_id and start <= committed.offset <= end
         offset = committed.offset if committed and fits else start
         self._consumer.seek(where, offset)
-        self.position = offset
+        self.position = int(offset)
         self._topic_id = topic_id
 
     async def poll(self) -> list[CommandRecord]:
