@@ -21,8 +21,31 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DATABASE = "chimera"
-PASSING = frozenset({159, 202, 209, 210, 236, 241, 242, 252, 425, 999})
-"""Codes of errors that pass: time-outs, too many queries or parts, network, memory, read-only."""
+PASSING: Mapping[int, str] = {
+    75: "CANNOT_WRITE_TO_FILE_DESCRIPTOR",
+    159: "TIMEOUT_EXCEEDED",
+    173: "CANNOT_ALLOCATE_MEMORY",
+    198: "DNS_ERROR",
+    202: "TOO_MANY_SIMULTANEOUS_QUERIES",
+    209: "SOCKET_TIMEOUT",
+    210: "NETWORK_ERROR",
+    225: "NO_ZOOKEEPER",
+    236: "ABORTED",
+    241: "MEMORY_LIMIT_EXCEEDED",
+    242: "TABLE_IS_READ_ONLY",
+    243: "NOT_ENOUGH_SPACE",
+    252: "TOO_MANY_PARTS",
+    279: "ALL_CONNECTION_TRIES_FAILED",
+    319: "UNKNOWN_STATUS_OF_INSERT",
+    394: "QUERY_WAS_CANCELLED",
+    425: "SYSTEM_ERROR",
+    439: "CANNOT_SCHEDULE_TASK",
+    499: "S3_ERROR",
+    733: "TABLE_IS_BEING_RESTARTED",
+    745: "SERVER_OVERLOADED",
+    999: "KEEPER_EXCEPTION",
+}
+"""Errors that pass, or that somebody mends while it is asked again: a full disk, too."""
 
 Row = Sequence[Any]
 

@@ -1,9 +1,11 @@
 """`chimera warehouse`: what happened, from Kafka into ClickHouse, until it is told to stop.
 
 One process owns the embedded engine's folder, and serves it over HTTP: a lock in it says who. A server
-of one's own is named by `CHIMERA_CLICKHOUSE__DSN`; one warehouse at a time there, too.
+of one's own is named by `CHIMERA_CLICKHOUSE__DSN`; one warehouse at a time there, too. Exit status 1:
+something is wrong that another start does not mend; 70: start it again, ClickHouse or Kafka is away.
 """
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +34,24 @@ def warehouse(
 
     with told("warehouse"):
         settings = lasting.begin(ready_file)
-        with opened(settings.clickhouse) as clickhouse:
+        with _started_again(), opened(settings.clickhouse) as clickhouse:
             asyncio.run(_serve(settings, bootstrap, ready_file, clickhouse))
+
+
+@contextmanager
+def _started_again() -> "Iterator[None]":
+    """What may go better another time ends the process, to be started again."""
+    from aiokafka.errors import KafkaError
+
+    from chimera.cli import lasting
+    from chimera.schemas.errors import ClickHouseUnavailable, KafkaUnavailable
+    from chimera.topics.producers import ProducerError
+
+    try:
+        yield
+    except (ClickHouseUnavailable, KafkaUnavailable, KafkaError, ProducerError) as error:
+        typer.echo(f"chimera warehouse: {str(error) or repr(error)}", err=True)
+        raise typer.Exit(lasting.START_AGAIN) from None
 
 
 async def _serve(

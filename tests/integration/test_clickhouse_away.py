@@ -1,4 +1,4 @@
-"""A ClickHouse at an address, over HTTP, that is killed, stays away and comes back: each row once.
+"""A ClickHouse at an address, over HTTP, that is not there yet, or is killed and comes back: each row once.
 
 Its stand-in is `clickhouse_server.py`: a server of ClickHouse's own was not run.
 """
@@ -18,12 +18,14 @@ from chimera.agents import warehouse as agent
 from chimera.agents.warehouse import Warehouse
 from chimera.agents.warehouse_metrics import WarehouseMetrics
 from chimera.cli.stack.ports import free_port
+from chimera.cli.stack.supervised import Supervised
 from chimera.schemas.errors import ClickHouseUnavailable
 from chimera.schemas.server_settings import KafkaSettings
 from chimera.stores import clickhouse, inference_log, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.sink import Limits, Sink
 from chimera.topics import clients
+from tests.agents.sequencing.places import Place, play, settings_of
 from tests.integration.topics import new_topic
 from tests.stores.sink_records import SIZE, record
 
@@ -37,6 +39,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._port = folder, free_port()
+        self._process: subprocess.Popen[bytes] | None = None
         self.dsn = f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
@@ -50,16 +53,23 @@ class Server:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def address(tmp_path: Path) -> Iterator[Server]:
+    """Nobody is there yet."""
     found = Server(tmp_path)
-    found.start()
     yield found
     found.kill()
+
+
+@pytest.fixture
+def server(address: Server) -> Server:
+    address.start()
+    return address
 
 
 def produce(kafka: str, topic: str, numbers: range) -> None:
@@ -100,7 +110,7 @@ def test_rows_are_there_once_after_a_server_was_away_twice(
     monkeypatch.setattr(agent, "AGAIN_S", 0.05)
     monkeypatch.setattr(agent, "MAX_AGAIN_S", 0.2)
 
-    async def run() -> None:
+    async def run() -> Sequence[int]:
         topic = await new_topic(kafka, f"{prefix}inference.journal")
         writer, metrics = clickhouse.server(server.dsn), WarehouseMetrics()
         warehouse_tables.migrate(writer)
@@ -116,8 +126,10 @@ def test_rows_are_there_once_after_a_server_was_away_twice(
             with suppress(asyncio.CancelledError):
                 await reading
             await reader.stop()
+        return tuple((await asyncio.to_thread(writer.rows, COUNT))[0])
 
-    asyncio.run(run())
+    rows = 20 * SIZE * LIVES
+    assert asyncio.run(run()) == (rows, rows, rows)
 
 
 async def gone_through(
@@ -137,3 +149,47 @@ async def gone_through(
         await asyncio.to_thread(server.start)
         whole = 200 * (life + 1)
         await until(lambda found, n=whole: list(found) == [n, n, n], writer, reading)  # type: ignore[misc]  # bound at once
+
+
+def test_warehouse_that_began_before_its_clickhouse_reads_once_it_is_there(
+    kafka: str, prefix: str, address: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(kafka, prefix, tmp_path)
+
+    async def write(place: Place) -> None:
+        await place.journal(0, (0, 10), (10, 20))
+
+    play(settings, write)
+    known = {
+        "KAFKA__BOOTSTRAP": kafka,
+        "KAFKA__TOPIC_PREFIX": prefix,
+        "KAFKA__GROUP": settings.kafka.group,
+        "KAFKA__PARTITIONS": "2",
+        "CLICKHOUSE__DSN": address.dsn,
+        "CLICKHOUSE__DIR": str(tmp_path / "clickhouse"),
+        "CLICKHOUSE__HTTP_PORT": "null",
+    }
+    for name, value in known.items():
+        monkeypatch.setenv(f"CHIMERA_{name}", value)
+    command = [sys.executable, "-m", "chimera.cli", "warehouse", "--ready-file"]
+    ready, log = tmp_path / "warehouse-ready", tmp_path / "log"
+    warehouse = Supervised([*command, str(ready)], ready, log, name="warehouse")
+    warehouse.start()
+    try:
+        until_so(warehouse, lambda: warehouse.state.restarts > 0)
+        address.start()
+        until_so(warehouse, lambda: warehouse.state.ready)
+        writer = clickhouse.server(address.dsn)
+        until_so(warehouse, lambda: writer.rows(COUNT) == [(20, 20, 20)])
+    finally:
+        warehouse.stop(10)
+    assert "clickhouse" in log.read_text().lower()
+
+
+def until_so(watched: Supervised, claim: Callable[[], bool]) -> None:
+    """Raises NodeFailed: what is watched has ended for good."""
+    ends = time.monotonic() + WITHIN_S
+    while not claim():
+        watched.watch()
+        assert time.monotonic() < ends
+        time.sleep(0.05)

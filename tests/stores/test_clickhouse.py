@@ -8,6 +8,8 @@ from chimera.schemas.errors import ClickHouseRefused, ClickHouseUnavailable
 from chimera.stores import clickhouse, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
 
+THROW = "allow_custom_error_code_in_throwif = 1"
+
 
 def test_migrations_are_done_once(engine: ClickHouse) -> None:
     assert warehouse_tables.migrate(engine) == []
@@ -29,6 +31,21 @@ def test_statement_that_is_wrong_is_refused(engine: ClickHouse) -> None:
 def test_server_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(ClickHouseUnavailable):
         clickhouse.server("http://localhost:1")
+
+
+def test_errors_that_pass_have_the_engines_codes(engine: ClickHouse) -> None:
+    found = engine.rows(
+        "SELECT code, name FROM system.errors SETTINGS system_events_show_zero_values = 1"
+    )
+    assert clickhouse.PASSING.items() <= {int(code): name for code, name in found}.items()
+
+
+@pytest.mark.parametrize(("code", "passes"), [(243, True), (745, True), (60, False)])
+def test_error_that_passes_is_told_from_a_refusal(
+    engine: ClickHouse, code: int, passes: bool
+) -> None:
+    with pytest.raises(ClickHouseUnavailable if passes else ClickHouseRefused):
+        engine.rows(f"SELECT throwIf(1, 'full', {code}::Int16) SETTINGS {THROW}")
 
 
 @pytest.mark.parametrize(
