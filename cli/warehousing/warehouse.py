@@ -123,15 +123,11 @@ def _readers(
         training_log,
     )
     from chimera.stores.sink import Limits, Sink
-    from chimera.topics import clients
     from chimera.topics.catalogue import catalogue
 
     topics, of = catalogue(settings), settings.clickhouse
     limits = Limits(of.batch_rows, of.batch_bytes, of.batch_ms / 1000)
-    arguments = {
-        **clients.consumer_arguments(settings.kafka, bootstrap, "chimera-warehouse"),
-        "group_id": f"{settings.kafka.group}.warehouse",
-    }
+    kafka = settings.kafka.model_copy(update={"bootstrap": bootstrap})
     for topic, log in (
         (topics.journal, inference_log.LOG),
         (topics.model_events, model_log.LOG),
@@ -139,5 +135,4 @@ def _readers(
         (topics.audit_log, audit_log.destination()),
         (topics.audit_checkpoints, audit_checkpoints.LOG),
     ):
-        sink = Sink(clickhouse, log, limits)
-        yield Warehouse(topic.name, topic.partitions, sink, metrics, arguments)
+        yield Warehouse(topic, Sink(clickhouse, log, limits), metrics, kafka)

@@ -24,9 +24,8 @@ from chimera.schemas.server_settings import KafkaSettings
 from chimera.stores import clickhouse, inference_log, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.sink import Limits, Sink
-from chimera.topics import clients
 from tests.agents.sequencing.places import Place, play, settings_of
-from tests.integration.topics import new_topic
+from tests.integration.topics import new_topic, topic_of
 from tests.stores.sink_records import SIZE, record
 
 WITHIN_S = 60.0
@@ -115,8 +114,8 @@ def test_rows_are_there_once_after_a_server_was_away_twice(
         writer, metrics = clickhouse.server(server.dsn), WarehouseMetrics()
         warehouse_tables.migrate(writer)
         sink = Sink(writer, inference_log.LOG, Limits(rows=2 * SIZE, seconds=0.02))
-        where = clients.consumer_arguments(KafkaSettings(), kafka, "sink")
-        reader = Warehouse(topic, 1, sink, metrics, {**where, "group_id": f"{prefix}warehouse"})
+        settings = KafkaSettings(bootstrap=kafka, group=prefix)
+        reader = Warehouse(topic_of(topic), sink, metrics, settings)
         await reader.start()
         reading = asyncio.create_task(reader.run())
         try:
