@@ -4,7 +4,6 @@ Its stand-in is `clickhouse_server.py`: a server of ClickHouse's own was not run
 """
 
 import asyncio
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
 from chimera.agents import warehouse as agent
 from chimera.agents.warehouse import Warehouse
 from chimera.agents.warehouse_metrics import WarehouseMetrics
-from chimera.cli.stack.ports import free_port
 from chimera.cli.stack.supervised import Supervised
 from chimera.schemas.errors import ClickHouseUnavailable
 from chimera.schemas.server_settings import KafkaSettings
@@ -25,36 +22,13 @@ from chimera.stores import clickhouse, inference_log, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.sink import Limits, Sink
 from tests.agents.sequencing.places import Place, play, settings_of
-from tests.integration.topics import new_topic, topic_of
-from tests.stores.sink_records import SIZE, record
+from tests.integration.clickhouse_at import Server
+from tests.integration.topics import new_topic, produce, topic_of
+from tests.stores.sink_records import SIZE
 
 WITHIN_S = 60.0
 LIVES = 2
 COUNT = "SELECT count(), uniqExact(offset), max(offset) + 1 FROM chimera.inference_log"
-
-
-class Server:
-    """A process that is started and killed, always at the same address and with the same data."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        self.dsn = f"http://127.0.0.1:{self._port}"
-
-    def start(self) -> None:
-        ready = self._folder / "ready"
-        ready.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "tests.integration.clickhouse_server"]
-        self._process = subprocess.Popen([*command, str(self._folder), str(self._port), str(ready)])
-        ends = time.monotonic() + WITHIN_S
-        while not ready.exists():
-            assert self._process.poll() is None and time.monotonic() < ends
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
 
 
 @pytest.fixture
@@ -69,13 +43,6 @@ def address(tmp_path: Path) -> Iterator[Server]:
 def server(address: Server) -> Server:
     address.start()
     return address
-
-
-def produce(kafka: str, topic: str, numbers: range) -> None:
-    producer = Producer({"bootstrap.servers": kafka})
-    for number in numbers:
-        producer.produce(topic, record(0, number).value, partition=0)
-    producer.flush(30)
 
 
 async def until(

@@ -10,10 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
-from tests.integration.topics import new_topic
-from tests.stores.sink_records import SIZE, record
+from tests.integration.topics import new_topic, produce
+from tests.stores.sink_records import SIZE
 
 STEPS = ("before_decide", "after_decide", "after_insert")
 KILLS = 10
@@ -23,13 +22,6 @@ SEGMENTS = 40
 @pytest.fixture
 def topic(kafka: str, prefix: str) -> str:
     return asyncio.run(new_topic(kafka, f"{prefix}inference.journal"))
-
-
-def produce(kafka: str, topic: str, numbers: range) -> None:
-    producer = Producer({"bootstrap.servers": kafka})
-    for number in numbers:
-        producer.produce(topic, record(0, number).value, partition=0)
-    producer.flush(30)
 
 
 def test_ten_kills_and_every_trouble_leave_each_row_once(

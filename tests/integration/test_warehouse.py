@@ -11,11 +11,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from confluent_kafka import Producer
-
 from chimera.stores import warehouse_tables
 from tests.cli.letters import starts
-from tests.stores.sink_records import record
+from tests.integration.topics import produce
 
 MIGRATE = """
 import pathlib, sys
@@ -67,13 +65,6 @@ def metrics(folder: Path) -> str:
     address = (folder / "clickhouse" / "http").read_text("utf-8")
     with urllib.request.urlopen(f"{address}/metrics", timeout=30) as answer:
         return str(answer.read().decode())
-
-
-def produce(kafka: str, topic: str, numbers: range) -> None:
-    producer = Producer({"bootstrap.servers": kafka})
-    for number in numbers:
-        producer.produce(topic, record(0, number).value, partition=0)
-    producer.flush(30)
 
 
 def until_committed(kafka: str, group: str, topic: str, offset: int) -> None:
