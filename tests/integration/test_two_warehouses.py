@@ -73,7 +73,8 @@ def test_two_that_take_over_from_each_other_leave_each_row_once(
         while lives < TAKEN_OVER:
             produce(kafka, topic, range(written, written + SEGMENTS))
             written += SEGMENTS
-            while reader.rows(COUNT)[0][2] < written * SIZE:
+            while (found := reader.rows(COUNT)[0])[2] < written * SIZE:
+                assert found[0] == found[1]
                 assert time.monotonic() < ends and all(process.is_alive() for process in both)
                 time.sleep(0.02)
             lives = reader.rows(LIVES)[0][1]  # that decided something
