@@ -11,12 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from chimera.agents import warehouse as agent
 from chimera.agents.warehouse import Warehouse
 from chimera.agents.warehouse_metrics import WarehouseMetrics
+from chimera.cli.main import app
 from chimera.cli.stack.supervised import Supervised
-from chimera.schemas.errors import ClickHouseUnavailable
+from chimera.schemas.errors import ClickHouseRefused, ClickHouseUnavailable
 from chimera.schemas.server_settings import KafkaSettings
 from chimera.stores import clickhouse, inference_log, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
@@ -159,3 +161,33 @@ def until_so(watched: Supervised, claim: Callable[[], bool]) -> None:
         watched.watch()
         assert time.monotonic() < ends
         time.sleep(0.05)
+
+
+def test_sql_asks_a_server_and_changes_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its account may do what it likes; and each request says that this one does not."""
+    writer = clickhouse.server(server.dsn)
+    warehouse_tables.migrate(writer)
+    monkeypatch.setenv("CHIMERA_CLICKHOUSE__DSN", server.dsn)
+    monkeypatch.setenv("CHIMERA_CLICKHOUSE__READER_ROWS", "100")
+    for harm in (
+        "DROP TABLE chimera.inference_log",
+        "INSERT INTO migrations (version, name) VALUES (99, 'x')",
+        "SET readonly = 0",
+        "SELECT 1 SETTINGS readonly = 0",
+        "SELECT count() FROM inference_log SETTINGS max_execution_time = 0",
+        "SELECT * FROM file('/etc/hostname', 'LineAsString')",
+        "SELECT number FROM numbers(101)",
+    ):
+        refused = asked(harm)
+        assert (refused.exit_code, refused.stdout) == (1, ""), harm
+    with pytest.raises(ClickHouseRefused, match="readonly"):
+        clickhouse.reader(server.dsn, {}).command("DROP TABLE chimera.inference_log")
+    found = asked("SELECT count() FROM migrations")  # in our database
+    assert found.stdout == f"{len(warehouse_tables.MIGRATIONS)}\n", found.stderr
+    assert writer.rows("SELECT count() FROM chimera.inference_log") == [(0,)]
+
+
+def asked(sql: str) -> Result:
+    return CliRunner().invoke(app, ["sql", "--format", "tsv", sql])

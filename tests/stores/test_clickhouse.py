@@ -8,6 +8,7 @@ from chimera.schemas.errors import ClickHouseRefused, ClickHouseUnavailable
 from chimera.stores import clickhouse, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
 
+LIMITS = {"max_execution_time": 60, "max_memory_usage": 2_000_000_000, "max_result_rows": 1_000}
 THROW = "allow_custom_error_code_in_throwif = 1"
 
 
@@ -53,6 +54,8 @@ def test_error_that_passes_is_told_from_a_refusal(
     [
         "SELECT * FROM file('/etc/hostname', 'LineAsString')",
         "SELECT * FROM url('http://localhost:1/', 'LineAsString')",
+        "SELECT file('/etc/hostname')",
+        "SELECT * FROM numbers(1001)",
         "SET readonly = 0",
         "SET max_execution_time = 0",
         "INSERT INTO migrations (version, name) VALUES (9, 'x')",
@@ -65,7 +68,7 @@ def test_reader_changes_nothing_and_reads_no_file(
 ) -> None:
     reader = clickhouse.embedded(engine_folder)
     try:
-        reader.read_only()
+        reader.read_only(LIMITS)
         with pytest.raises(ClickHouseRefused):
             reader.ask(statement)
         answer = reader.ask("SELECT 1 AS one, 'x' AS x")
