@@ -153,7 +153,7 @@ def reader(dsn: str, limits: Mapping[str, int]) -> ClickHouse:
     What the account may not set itself is left as it is: it is a reader's account already. Raises as
     `server`; ClickHouseRefused: it has no database of ours.
     """
-    client = _client(dsn, database=DATABASE)
+    client = _client(dsn, DATABASE)
     known = client.server_settings.get("readonly")
     account = known.value if known is not None else "0"
     wanted: dict[str, int] = {} if account == "1" else dict(limits)
@@ -164,12 +164,14 @@ def reader(dsn: str, limits: Mapping[str, int]) -> ClickHouse:
     return ClickHouse(client)
 
 
-def _client(dsn: str, **given: str) -> "Client":
+def _client(dsn: str, database: str | None = None) -> "Client":
     import clickhouse_connect
     from clickhouse_connect.driver import exceptions
 
     try:
-        return clickhouse_connect.get_client(dsn=dsn, autogenerate_session_id=False, **given)
+        return clickhouse_connect.get_client(
+            dsn=dsn, database=database, autogenerate_session_id=False
+        )
     except (exceptions.Error, OSError) as error:
         raise _judged(error) from None
 

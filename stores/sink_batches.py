@@ -10,11 +10,12 @@ gone, or of another topic: going on would lose rows in silence, so it is a `Hist
 what to do. `tests/stores/test_sink_batches.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from chimera.schemas.errors import HistoryConflict
-from chimera.stores.clickhouse import DATABASE, ClickHouse
+from chimera.stores.clickhouse import DATABASE, ClickHouse, Row
 
 TABLE = f"{DATABASE}.sink_batches"
 FILL_AGAIN = f"bring them back, or delete its lines of {TABLE} and it is filled again from Kafka"
@@ -115,10 +116,9 @@ class SinkBatches:
             f" '{decided.token}', '{decided.topic_id}', {decided.life})"
         )
 
-    def _rows(self, partition: int, columns: str, rest: str) -> list[list[object]]:
-        found = self._clickhouse.rows(
+    def _rows(self, partition: int, columns: str, rest: str) -> Sequence[Row]:
+        return self._clickhouse.rows(
             f"SELECT {columns} FROM {TABLE} WHERE sink = {{sink:String}}"
             f" AND partition = {{partition:UInt32}} {rest} LIMIT 1",
             {"sink": self._table, "partition": partition},
         )
-        return [list(row) for row in found]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from chimera.agents.warehouse import Warehouse
     from chimera.agents.warehouse_metrics import WarehouseMetrics
@@ -39,9 +39,9 @@ def warehouse(
 
 
 @contextmanager
-def _started_again() -> "Iterator[None]":
+def _started_again() -> "Generator[None]":
     """What may go better another time ends the process, to be started again."""
-    from aiokafka.errors import KafkaError
+    from aiokafka.errors import KafkaError  # pyright: ignore[reportMissingTypeStubs]  # has none
 
     from chimera.cli import lasting
     from chimera.schemas.errors import ClickHouseUnavailable, KafkaUnavailable

@@ -68,7 +68,7 @@ def _committed(group: Consumer, topic: str) -> int:
 
 def make_anew(kafka: str, topic: str) -> None:
     admin = AdminClient({"bootstrap.servers": kafka})
-    admin.delete_topics([topic])[topic].result(WITHIN_S)
+    admin.delete_topics([topic])[topic].result(WITHIN_S)  # pyright: ignore[reportUnknownMemberType]  # of any
     asyncio.run(new_topic(kafka, topic))
 
 
