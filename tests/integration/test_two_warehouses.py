@@ -24,7 +24,7 @@ from tests.stores.sink_records import SIZE
 
 WITHIN_S = 120.0
 SEGMENTS = 20  # of each round
-TAKEN_OVER = 6
+TAKEN_OVER = 4
 COUNT = "SELECT count(), uniqExact(offset), max(offset) + 1 FROM chimera.inference_log"
 LIVES = "SELECT max(life), uniqExact(life) FROM chimera.sink_batches WHERE token != ''"
 
