@@ -62,6 +62,7 @@ class Warehouse:
             auto_offset_reset="none",
         )
         self._opened = AsyncExitStack()
+        self._opened.push_async_callback(self._consumer.stop)
         self._committed: dict[TopicPartition, int] = {}
 
     async def start(self) -> None:
@@ -78,7 +79,6 @@ class Warehouse:
         held = holding.held(client, self._kafka, self._topic)
         self._sink.hold = (await self._opened.enter_async_context(held)).require
         await self._consumer.start()
-        self._opened.push_async_callback(self._consumer.stop)
         self._consumer.assign(self._parts)
         begins = await self._consumer.beginning_offsets(self._parts)
         for part in self._parts:

@@ -34,12 +34,12 @@ def warehouse(
 
     with told("warehouse"):
         settings = lasting.begin(ready_file)
-        with _started_again(), opened(settings.clickhouse) as clickhouse:
+        with started_again(), opened(settings.clickhouse) as clickhouse:
             asyncio.run(_serve(settings, bootstrap, ready_file, clickhouse))
 
 
 @contextmanager
-def _started_again() -> "Generator[None]":
+def started_again() -> "Generator[None]":
     """What may go better another time ends the process, to be started again."""
     from aiokafka.errors import KafkaError  # pyright: ignore[reportMissingTypeStubs]  # has none
 

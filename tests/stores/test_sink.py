@@ -86,6 +86,15 @@ def test_rows_say_what_the_segment_said(engine: ClickHouse, partition: int) -> N
     ]
 
 
+def test_one_request_is_found_by_an_index(engine: ClickHouse, partition: int) -> None:
+    one = sink(engine)
+    one.resume(partition)
+    one.add(record(partition, 0))
+    one.flush(all=True)
+    plan = engine.rows(f"EXPLAIN indexes = 1 SELECT count() FROM {TABLE} WHERE id = 'id-3'")
+    assert any("by_id" in line for (line,) in plan)
+
+
 def test_batch_ends_by_rows_by_bytes_and_by_time(engine: ClickHouse, partition: int) -> None:
     one = sink(engine, rows=3 * SIZE, seconds=1_000)
     one.resume(partition)
