@@ -26,10 +26,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from chimera.agents import holding
 from chimera.agents.warehouse_metrics import WarehouseMetrics
-from chimera.schemas.errors import ClickHouseUnavailable, HistoryConflict, KafkaUnavailable
+from chimera.schemas.errors import ClickHouseUnavailable, KafkaUnavailable
 from chimera.schemas.server_settings import KafkaSettings
 from chimera.stores.sink import Sink
-from chimera.stores.sink_batches import ANOTHER_TABLE
 from chimera.stores.source import Record
 from chimera.topics import admin, clients
 from chimera.topics.catalogue import Topic
@@ -87,14 +86,9 @@ class Warehouse:
 
     async def _go_on(self, part: TopicPartition, begins: int, topic_id: str) -> None:
         floor = await self._consumer.committed(part) or 0
-        resume = partial(self._sink.resume, part.partition, floor, topic_id)
-        start = await self._until_it_answers(resume)
         end = (await self._consumer.end_offsets([part]))[part]
-        if start > end:
-            raise HistoryConflict(
-                f"{self._sink.table}: partition {part.partition} goes on at {start}, and the topic"
-                f" {self._topic} ends at {end}: it was made anew; {ANOTHER_TABLE}"
-            )
+        resume = partial(self._sink.resume, part.partition, floor, topic_id, end)
+        start = await self._until_it_answers(resume)
         if 0 < start < begins:
             log.error("records_were_removed", **part._asdict(), start=start, begins=begins)
         self._consumer.seek(part, max(start, begins))

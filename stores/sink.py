@@ -87,8 +87,10 @@ class Sink:
     def table(self) -> str:
         return self._to.table
 
-    def resume(self, partition: int, floor: int = 0, topic_id: str = "") -> int:
-        """The offset to read from. `floor`: what the group has committed, 0 for nothing.
+    def resume(
+        self, partition: int, floor: int = 0, topic_id: str = "", end: int = sys.maxsize
+    ) -> int:
+        """The offset to read from. `floor`: what the group has committed, 0 for nothing; `end`: the topic's.
 
         Raises:
             HistoryConflict: the table does not fit what had been decided; see `sink_batches`.
@@ -104,7 +106,7 @@ class Sink:
         position = int(last) + 1 if rows else None
         forgets = not rows and retention.forgets(self._clickhouse, to.table)
         try:
-            start, repeat = goes_on(Found(position, floor, forgets, topic_id), known)
+            start, repeat = goes_on(Found(position, floor, forgets, topic_id, end), known)
         except HistoryConflict as error:
             raise HistoryConflict(f"{to.table}: partition {partition}: {error}") from None
         if start < floor:

@@ -10,6 +10,7 @@ gone, or of another topic: going on would lose rows in silence, so it is a `Hist
 what to do. `tests/stores/test_sink_batches.py`.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -51,6 +52,7 @@ class Found(NamedTuple):
     floor: int  # what the group has committed, 0 for nothing
     forgets: bool  # the table has a retention, which may have removed rows
     topic_id: str = ""
+    end: int = sys.maxsize  # of the topic's partition
 
 
 def goes_on(found: Found, known: Known) -> tuple[int, Decided | None]:
@@ -60,6 +62,11 @@ def goes_on(found: Found, known: Known) -> tuple[int, Decided | None]:
         HistoryConflict: rows are gone, a batch is there in part, or the topic is another one.
     """
     last, position = known.last, found.position
+    if position is not None and position > found.end:
+        raise HistoryConflict(
+            f"it goes on at {position}, and its topic ends at {found.end}: that was made anew;"
+            f" {ANOTHER_TABLE}"
+        )
     if last is None:
         return position or 0, None
     if last.topic_id and found.topic_id and last.topic_id != found.topic_id:
@@ -69,6 +76,8 @@ def goes_on(found: Found, known: Known) -> tuple[int, Decided | None]:
             f"its rows are of another topic ({last.topic_id}), which was deleted and made anew"
             f" ({found.topic_id}); {ANOTHER_TABLE}"
         )
+    if position is None and last.last >= found.end:
+        return 0, None
     if position is None and found.forgets:
         is_inserted = not last.token or last.last < found.floor
         return (last.last + 1, None) if is_inserted else (last.first, last)

@@ -85,12 +85,15 @@ def test_history_that_is_not_the_same_loses_no_row(kafka: str, prefix: str, serv
     assert asyncio.run(fill(writer, kafka, topic, 10)) == (100, 100, 100)
 
     make_anew(kafka, topic)
-    produce(kafka, topic, range(3))
+    produce(kafka, topic, range(12))  # offsets go on as if it were the same
     with pytest.raises(HistoryConflict, match="another topic"):
-        asyncio.run(fill(writer, kafka, topic, 3))
-    writer.command("TRUNCATE TABLE chimera.sink_batches")  # as an older release left it
-    with pytest.raises(HistoryConflict, match=r"goes on at 10, and the topic .* ends at 3"):
-        asyncio.run(fill(writer, kafka, topic, 3))
+        asyncio.run(fill(writer, kafka, topic, 12))
+    make_anew(kafka, topic)
+    produce(kafka, topic, range(3))
+    writer.command("TRUNCATE TABLE chimera.sink_batches")  # an older release told no topic
+    for _ in range(2):  # whoever says so leaves nothing that would let the next one pass
+        with pytest.raises(HistoryConflict, match="goes on at 10, and its topic ends at 3"):
+            asyncio.run(fill(writer, kafka, topic, 3))
     for statement in ANOTHER:  # docs/analytics.md
         writer.command(statement)
     assert asyncio.run(fill(writer, kafka, topic, 3)) == (30, 30, 30)

@@ -27,7 +27,8 @@ OPENING = Decided(20, 19, 0, "", "one", 3)
         (Found(20, 20, False), Known(OPENING, 0), 20, False),
         (Found(None, 20, True), Known(OPENING, 0), 20, False),
         (Found(None, 0, True, "two"), Known(BATCH, 10), 0, False),  # nothing is left of the old one
-        (Found(20, 20, False, "one"), Known(BATCH, 10), 20, False),
+        (Found(20, 20, False, "one", 20), Known(BATCH, 10), 20, False),
+        (Found(None, 0, True, "", 15), Known(BATCH, 10), 0, False),  # a shorter topic, and no rows
         (Found(20, 20, False, "two"), Known(Decided(10, 19, 5, "t"), 10), 20, False),  # not told
     ],
 )
@@ -44,6 +45,12 @@ def test_partition_goes_on_at(found: Found, known: Known, start: int, repeats: b
         (Found(None, 0, False), Known(BATCH, 10), "end before offset 0, and those before 10"),
         (Found(19, 0, True), Known(OPENING, 0), "end before offset 19, and those before 20"),
         (Found(20, 0, True, "two"), Known(BATCH, 10), "another topic"),
+        (
+            Found(20, 0, True, "one", 19),
+            Known(BATCH, 10),
+            "its topic ends at 19: that was made anew",
+        ),
+        (Found(20, 0, True, "one", 19), NOTHING, "its topic ends at 19: that was made anew"),
     ],
 )
 def test_what_would_lose_rows_is_refused(found: Found, known: Known, said: str) -> None:
