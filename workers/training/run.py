@@ -253,13 +253,8 @@ def _manifest(
     best = saver.best() or saver.newest()
     assert best is not None  # an epoch ends in one
     training.load_state_dict(checkpoints.read(best))
-    found = evaluate_model(
-        training.best_module,
-        data.validation,
-        config.task,
-        config.evaluation,
-        objective(config.task, config.loss),
-    )
+    device = torch.device(where.device)
+    found = evaluate_model(training.best_module, data.validation, config, device=device)
     previous, drift = _before(where, config.name, data.statistics)
     return TrainingManifest(
         run_id=where.run_id,
@@ -282,7 +277,7 @@ def _manifest(
         previous_run_id=previous,
         is_deterministic=config.deterministic,
         seed=config.seed,
-        device=_device(torch.device(where.device)),
+        device=_device(device),
         threads=torch.get_num_threads(),
         processes=where.place.world,
         code_version=_version("chimera-stream"),
