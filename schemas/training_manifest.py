@@ -19,7 +19,9 @@ class Drift(msgspec.Struct, frozen=True):
     """One column against an earlier data set."""
 
     column: str
-    test: Literal["ks", "chi2"]
+    test: Literal[
+        "ks", "chi2", "appeared", "vanished"
+    ]  # the last two: one of them has no such column
     p_value: float
     psi: float
     mean_delta: float  # in the earlier one's standard deviations
