@@ -50,7 +50,7 @@ class TrainingManifest(msgspec.Struct, frozen=True, kw_only=True):
     config_hash: str
     dataset_digest: str
     is_synthetic: bool = False
-    rows: dict[str, int]  # train, validation, quarantined
+    rows: dict[str, int]  # train, validation, quarantined, dropped
     split: int = 1  # the rule that says which rows are held out; another holds out others
     metrics: dict[str, float]  # of the rows held out; train_loss, data_mean, data_std as well
     intervals: dict[str, Interval] = {}

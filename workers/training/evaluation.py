@@ -6,7 +6,7 @@ of n). The loss, and a metric that looks at neighbours, are computed once for ea
 resampled. A slice is told with its number of rows. `tests/workers/training/test_evaluation.py`.
 """
 
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 # (torch's functions are typed in part)
 
 import math

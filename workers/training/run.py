@@ -267,6 +267,7 @@ def _manifest(
             "train": len(data.train),
             "validation": len(data.validation),
             "quarantined": data.quarantined,
+            "dropped": data.dropped,
         },
         metrics=found.metrics | _of_data(data.statistics, config),
         intervals=found.intervals,
