@@ -66,8 +66,12 @@ class TrainingManifest(msgspec.Struct, frozen=True, kw_only=True):
     processes: int = 1
     code_version: str
     packages: dict[str, str]
-    started_ms: int
-    duration_s: float
+    definitions: dict[str, str] = {}  # import paths of the order: SHA-256 of their source files
+    started_ms: int  # of the first attempt
+    duration_s: float  # of all attempts, up to their last checkpoints
+    energy_j: float | None = (
+        None  # of the machine's processors meanwhile; unset: nobody may read it
+    )
     epochs: int
     updates: int
     nonfinite: int = 0

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chimera.schemas.errors import TrainingRefused
-from chimera.schemas.training_config import Task
+from chimera.schemas.training_config import Task, TrainingConfig
 
 BINS = 15
 
@@ -33,6 +33,17 @@ def metrics(task: Task, names: tuple[str, ...] = ()) -> dict[str, Metric]:
         if name not in known:
             raise TrainingRefused(f"evaluation.metrics {name!r}: {task} has {', '.join(known)}")
     return {name: known[name] for name in names or known}
+
+
+def require_told(config: TrainingConfig) -> None:
+    """Raises TrainingRefused: the best epoch, or the end, is to be known by what no epoch tells."""
+    told = (*metrics(config.task, config.evaluation.metrics), "val_loss", "train_loss")
+    wanted = {"evaluation.best": config.evaluation.best}
+    if config.loop.early_stopping is not None:
+        wanted["loop.early_stopping.metric"] = config.loop.early_stopping.metric
+    for field, name in wanted.items():
+        if name not in told:
+            raise TrainingRefused(f"{field} {name!r}: an epoch tells {', '.join(told)}")
 
 
 def eval_mse(outputs: Floats, targets: NDArray[Any]) -> float:

@@ -28,6 +28,7 @@ from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.training_config import TrainingConfig
 from chimera.workers.training import sources
 from chimera.workers.training.chunks import BadRow
+from chimera.workers.training.provenance import source_sha256
 from chimera.workers.training.row_keys import RULE, row_keys
 from chimera.workers.training.rows import Good, RowReader
 from chimera.workers.training.statistics import RunningStatistics
@@ -63,6 +64,7 @@ class Prepared:
     dropped: int
     is_synthetic: bool
     split: int  # the rule of keys that parted its rows
+    transform_sha256: str  # of the source of what transformed them; empty: nothing did
 
     @property
     def digest(self) -> str:
@@ -83,7 +85,8 @@ def prepare(config: TrainingConfig, folder: Path, transform: Transform | None = 
     folder.mkdir(parents=True)
     found = sources.find(config.data.sources)
     reader = RowReader(config.data.schema, config.task, config.evaluation.slice, transform)
-    with _Writer(folder, config) as writer:
+    source = "" if transform is None else source_sha256(transform)
+    with _Writer(folder, config, source) as writer:
         for number, source in enumerate(found):
             for chunk in sources.chunks(source, config.data.chunk_rows, reader.text):
                 if not len(chunk.rows):
@@ -129,11 +132,13 @@ class _Layout(msgspec.Struct, frozen=True):
     statistics: DatasetStatistics
     split: int = 1  # of folders that were made before there was another
     dropped: int = 0
+    transform_sha256: str = ""
 
 
 class _Writer:
-    def __init__(self, folder: Path, config: TrainingConfig) -> None:
+    def __init__(self, folder: Path, config: TrainingConfig, transform_sha256: str) -> None:
         self._folder, self._config = folder, config
+        self._transform_sha256 = transform_sha256
         self._sides: dict[Side, _Side] = {
             "train": _Side.opened(folder / "train"),
             "validation": _Side.opened(folder / "validation"),
@@ -234,7 +239,14 @@ class _Writer:
         statistics = self._statistics.finish(digest, nulls)
         rows = {str(name): side.rows for name, side in self._sides.items()}
         layout = _Layout(
-            self._shapes, rows, files, self._quarantined, statistics, RULE, self._dropped
+            self._shapes,
+            rows,
+            files,
+            self._quarantined,
+            statistics,
+            RULE,
+            self._dropped,
+            self._transform_sha256,
         )
         writing = self._folder / f".{LAYOUT}"
         writing.write_bytes(msgspec.json.encode(layout))
@@ -261,6 +273,7 @@ def opened(folder: Path) -> Prepared:
         layout.dropped,
         any(name.startswith(SCHEME) for name in layout.files),
         layout.split,
+        layout.transform_sha256,
     )
 
 
