@@ -20,7 +20,10 @@ from chimera.workers.training.run import train
 from tests.workers.training import hooks
 from tests.workers.training.places import config, frame, where
 
-NOISY = {"definition": "tests.workers.training.hooks:Noisy", "arguments": {"inputs": 4}}
+NOISY: dict[str, Any] = {
+    "definition": "tests.workers.training.hooks:Noisy",
+    "arguments": {"inputs": 4},
+}
 CHILD = """
 import sys
 from pathlib import Path
