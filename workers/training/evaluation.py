@@ -118,8 +118,8 @@ def _row_losses(found: Outputs, config: TrainingConfig) -> NDArray[Any]:
     each, size = row_losses(config.task, config.loss), config.evaluation.batch_size
     outputs = torch.from_numpy(found.outputs.astype(np.float32))
     targets = torch.from_numpy(found.targets)
-    parts = zip(outputs.split(size), targets.split(size), strict=True)
-    return torch.cat([each(*part) for part in parts]).numpy()
+    batches = [slice(start, start + size) for start in range(0, len(targets), size)]
+    return torch.cat([each(outputs[batch], targets[batch]) for batch in batches]).numpy()
 
 
 def _slices(

@@ -85,8 +85,8 @@ def prepare(config: TrainingConfig, folder: Path, transform: Transform | None = 
     folder.mkdir(parents=True)
     found = sources.find(config.data.sources)
     reader = RowReader(config.data.schema, config.task, config.evaluation.slice, transform)
-    source = "" if transform is None else source_sha256(transform)
-    with _Writer(folder, config, source) as writer:
+    transform_sha256 = "" if transform is None else source_sha256(transform)
+    with _Writer(folder, config, transform_sha256) as writer:
         for number, source in enumerate(found):
             for chunk in sources.chunks(source, config.data.chunk_rows, reader.text):
                 if not len(chunk.rows):

@@ -3,7 +3,7 @@
 import bz2
 import gzip
 import lzma
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +14,11 @@ from chimera.workers.training import sources
 from chimera.workers.training.synthetic import SyntheticRegressionDataset
 from tests.workers.training.places import frame
 
-PACKERS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+}
 
 
 def rows_of(*patterns: str, chunk_rows: int = 7) -> pd.DataFrame:
