@@ -1,10 +1,10 @@
 """One attempt at a run: its trainer started, its lease held, what happens told, its end written down.
 
-    claimed ── trainer ──┬── says finished ── packed ── finished, registering
-                         ├── says failed ──────────────── failed
-                         ├── ended, or hangs ──────────── queued again; too often in a row: failed
-                         ├── is cancelled ─────────────── cancelled
-                         └── its lease is lost ────────── killed: it is another's
+    claimed ── trainer ──┬── says finished ── packed ── recorded, signed ── finished, registering
+                         ├── says failed ────────────────────────────────── failed
+                         ├── ended, or hangs ────────────────────────────── queued again; too often: failed
+                         ├── is cancelled ───────────────────────────────── cancelled
+                         └── its lease is lost ──────────────────────────── killed: it is another's
 
 Whoever cannot renew a lease in time ends its trainer before the lease does, so a run never has two.
 `tests/agents/training/test_agent.py` kills both.
@@ -43,6 +43,7 @@ from chimera.schemas.training_events import (
     VersionWithheld,
     encode_event,
 )
+from chimera.schemas.training_manifest import TrainingManifest
 from chimera.stores.postgres import Database
 from chimera.stores.registry import training_policies, training_runs
 from chimera.stores.registry.records import Tenant
@@ -109,6 +110,7 @@ class Attendance:
             nice=of.nice,
             threads=self._config.loop.threads or of.threads,
             memory_bytes=of.memory_bytes,
+            resident_bytes=training.resident_bytes,
             tell_s=of.tell_s,
             mlflow_uri=training.mlflow_uri,
         )
@@ -195,7 +197,8 @@ class Attendance:
             digest, why = "", last.unservable
             if not why:
                 digest, why = await self._packed(last, trainer)
-            return lambda: self._finished(last, digest, why)
+            manifest = await self._recorded(last.manifest, why, trainer)
+            return lambda: self._finished(manifest, digest, why)
         if isinstance(last, Failed):
             return lambda: self._failed(last)
         status = trainer.status or 0
@@ -215,12 +218,21 @@ class Attendance:
         finally:
             work.cancel()
 
-    async def _finished(self, last: Finished, digest: str, why: str) -> None:
+    async def _recorded(
+        self, draft: TrainingManifest, why: str, trainer: TrainerProcess
+    ) -> TrainingManifest:
+        """The run's manifest, with its version if it has one, as it stands in the history now."""
+        version = None if why else self._run.run_id
+        draft = msgspec.structs.replace(draft, version=version, signature="")
+        record, runs = self._office.packing.record, self._runs_dir()
+        work = asyncio.create_task(asyncio.to_thread(record, runs, draft))
+        found = await self._beating(work, trainer)
+        self._office.step("after_record")
+        return found
+
+    async def _finished(self, manifest: TrainingManifest, digest: str, why: str) -> None:
         run, of = self._run, self._office.telling.of
         name = self._tenant.name
-        manifest = last.manifest
-        if not why:
-            manifest = msgspec.structs.replace(manifest, version=run.run_id)
         told: list[Event] = [of(RunFinished, name, run, manifest=manifest)]
         columns = tuple(one for one in manifest.drift_from_previous if one.is_drift)
         if columns:

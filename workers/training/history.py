@@ -35,11 +35,11 @@ class Place(NamedTuple):
 
 
 def add(folder: Path, manifest: TrainingManifest) -> None:
-    """One line more, unless the run stands there already."""
+    """One line more, unless the run's last one says the same."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / HISTORY).open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        if any(one.run_id == manifest.run_id for one in read(folder)):
+        if any(one == manifest for one in read(folder)):
             return
         file.write(encode_manifest(manifest) + b"\n")
         file.flush()
@@ -47,18 +47,20 @@ def add(folder: Path, manifest: TrainingManifest) -> None:
 
 
 def read(folder: Path) -> Iterator[TrainingManifest]:
-    """Oldest first; a line that a crash has cut is left out."""
-    for line in lines(folder):
+    """Oldest first, each run as it was recorded last; a line that a crash has cut is left out."""
+    return (manifest for manifest, _ in entries(folder))
+
+
+def entries(folder: Path) -> list[tuple[TrainingManifest, bytes]]:
+    """The same, each with its line as it was written, signature in it."""
+    path, found = folder / HISTORY, dict[str, tuple[TrainingManifest, bytes]]()
+    for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            yield decode_manifest(line)
+            manifest = decode_manifest(line)
         except RequestError:
             continue
-
-
-def lines(folder: Path) -> list[bytes]:
-    """As they were written, signatures in them."""
-    path = folder / HISTORY
-    return path.read_bytes().splitlines() if path.exists() else []
+        found[manifest.run_id] = manifest, line
+    return list(found.values())
 
 
 def load_last_manifest(

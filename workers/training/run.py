@@ -33,7 +33,7 @@ from chimera.schemas.dataset_statistics import DatasetStatistics
 from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.signing import SigningKey
 from chimera.schemas.training_config import TrainingConfig, hash_config
-from chimera.schemas.training_manifest import Drift, TrainingManifest, encode_manifest
+from chimera.schemas.training_manifest import Drift, TrainingManifest
 from chimera.workers.training import (
     checkpoints,
     history,
@@ -46,7 +46,7 @@ from chimera.workers.training import (
 from chimera.workers.training.checkpoints import CheckpointSaver
 from chimera.workers.training.drift import compare_stats
 from chimera.workers.training.evaluation import evaluate_model
-from chimera.workers.training.folder import CONFIG, MANIFEST, STATISTICS, WEIGHTS
+from chimera.workers.training.folder import CONFIG, STATISTICS, WEIGHTS
 from chimera.workers.training.loaders import RESIDENT_BYTES, Loader, Place
 from chimera.workers.training.loop import Epoch, Step, Training
 from chimera.workers.training.objectives import objective
@@ -67,6 +67,7 @@ class Where:
     place: Place = Place()  # noqa: RUF009  # frozen
     device: str = "cpu"
     resident_bytes: int = RESIDENT_BYTES  # of its data set, at a time
+    records: bool = True  # else it leaves a draft: whoever has started it holds the key, and records
     key: SigningKey | None = None  # that signs the manifest
     mlflow_uri: str | None = None  # of an MLflow that hears of the run, too
 
@@ -119,11 +120,11 @@ def train(
                 tracker.forget_after(training.progress.update)
         _run(config, where, (training, data, saver, tracker))
         manifest = _manifest(config, where, started, (training, data, saver))
-        if where.place.world == 1:
+        if where.records:
             manifest = recording.record(where.runs, manifest, where.key)
+        elif where.is_first:
+            recording.write(where.runs, manifest)
         if tracker is not None:
-            if where.place.world > 1:  # `gang.py` records it: members hold no key
-                (where.folder / MANIFEST).write_bytes(encode_manifest(manifest))
             tracker.log("finished", manifest.updates, {"metrics": manifest.metrics})
         return manifest
 

@@ -21,7 +21,16 @@ from chimera.schemas.training_events import (
     RunProgressed,
     RunStarted,
 )
+from chimera.schemas.training_manifest import (
+    TrainingManifest,
+    decode_manifest,
+    encode_manifest,
+    verify,
+)
 from chimera.schemas.training_triggers import SetPolicy
+from chimera.stores import keys
+from chimera.stores.registry.training_runs import TrainingRun
+from chimera.workers.training import recording
 from chimera.workers.training.run import train
 from tests.agents.training.stage import WITHIN_S, Play, Stage, working
 from tests.workers.training.places import config, where
@@ -47,7 +56,8 @@ def test_run_whose_agent_and_trainer_are_killed_ends_once_with_the_same_weights(
             os.kill(trainer_of(stage, run_id), signal.SIGKILL)
             await stage.until(RunInterrupted, run_id)
         (tmp_path / "gate").touch()
-        await stage.die("before_end")  # the trainer has finished, and nobody was told
+        await stage.die("after_record")  # the trainer has finished, and nobody was told
+        await stage.die("before_end")
         async with working(stage):
             (finished,) = await stage.until(RunFinished, run_id)
         quiet = train(config(model=GATED), where(tmp_path / "quiet"))
@@ -56,10 +66,22 @@ def test_run_whose_agent_and_trainer_are_killed_ends_once_with_the_same_weights(
         assert len(await stage.events(RunFinished, run_id)) == 1
         run = await stage.run(run_id)
         assert (run.state, run.stage) == ("finished", "register")
+        require_recorded(stage, run, finished.manifest)
         killed = [one for one in await stage.events(RunInterrupted, run_id) if one.code == "died"]
         assert [one.error for one in killed] == ["its trainer was ended by signal 9"]
 
     play(work)
+
+
+def require_recorded(stage: Stage, run: TrainingRun, told: TrainingManifest) -> None:
+    """Signed, once, and the same in the event, the registry, the history and the run's folder."""
+    assert run.manifest == told
+    assert told.version == run.run_id
+    (line,) = (stage.runs_dir / "history.jsonl").read_bytes().splitlines()
+    assert decode_manifest(line) == told
+    for raw in (line, encode_manifest(told)):
+        verify(raw, keys.trusted(stage.settings.keys), run.run_id)
+    recording.require_whole(stage.runs_dir, line)
 
 
 def gated(gate: Path) -> TrainingConfig:

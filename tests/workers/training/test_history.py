@@ -51,6 +51,14 @@ def test_each_run_stands_there_once(tmp_path: Path) -> None:
     assert before.run_id == "a"
 
 
+def test_run_that_was_recorded_again_is_as_it_was_last(tmp_path: Path) -> None:
+    first, second = run("a", 1.0), msgspec.structs.replace(run("a", 1.0), version="a")
+    for one in (first, run("b", 2.0), second, second):
+        history.add(tmp_path, one)
+    assert [one.version for one in history.read(tmp_path)] == ["a", None]
+    assert len((tmp_path / "history.jsonl").read_bytes().splitlines()) == 3
+
+
 def test_line_that_a_crash_has_cut_hides_no_other(tmp_path: Path) -> None:
     history.add(tmp_path, run("a", 1.0))
     with (tmp_path / "history.jsonl").open("ab") as file:
