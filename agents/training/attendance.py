@@ -26,7 +26,6 @@ from chimera.agents.training.packing import Packing
 from chimera.agents.training.process import TrainerProcess
 from chimera.agents.training.telling import Telling, tell
 from chimera.schemas.errors import ChimeraError, PostgresUnavailable
-from chimera.schemas.model_names import DEFAULT_TENANT
 from chimera.schemas.settings import Settings
 from chimera.schemas.training_config import TrainingConfig
 from chimera.schemas.training_events import (
@@ -48,12 +47,12 @@ from chimera.stores.postgres import Database
 from chimera.stores.registry import training_policies, training_runs
 from chimera.stores.registry.records import Tenant
 from chimera.stores.registry.training_runs import Ending, TrainingRun
+from chimera.workers.training.folder import runs_of
 from chimera.workers.training.lines import Evaluated, Failed, Finished, Line, Order, Saved, Stepped
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-OTHER_TENANTS = ".tenants"  # in the folder of runs: those of `default` lie there themselves
 
 
 class _Over(Exception):
@@ -116,9 +115,7 @@ class Attendance:
         )
 
     def _runs_dir(self) -> Path:
-        runs = self._office.settings.training.dir.expanduser().absolute()
-        own = self._tenant.name == DEFAULT_TENANT
-        return runs if own else runs / OTHER_TENANTS / self._tenant.name
+        return runs_of(self._office.settings.training.dir, self._tenant.name)
 
     # While it goes on.
 

@@ -42,12 +42,13 @@ def run(
     import time
 
     from chimera.cli.refusals import told
+    from chimera.cli.training.placing import placed
     from chimera.cli.training.progress import shown
     from chimera.schemas.settings import load
     from chimera.schemas.training_config import load as load_config
 
     with told("train"):
-        settings, wanted = load(), load_config(config)
+        settings, wanted = load(), placed(load_config(config), config.parent)
         name = run_id or f"{wanted.name}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
         from chimera.cli.training import running
 

@@ -67,7 +67,9 @@ class Where:
     place: Place = Place()  # noqa: RUF009  # frozen
     device: str = "cpu"
     resident_bytes: int = RESIDENT_BYTES  # of its data set, at a time
-    records: bool = True  # else it leaves a draft: whoever has started it holds the key, and records
+    records: bool = (
+        True  # else it leaves a draft: whoever has started it holds the key, and records
+    )
     key: SigningKey | None = None  # that signs the manifest
     mlflow_uri: str | None = None  # of an MLflow that hears of the run, too
 

@@ -94,8 +94,9 @@ def unreadable(stage: Stage) -> dict[bytes | None, tuple[str, ...]]:
         encoded(stage.order(config=config(**STRANGE))): (
             "schema_invalid",
             "os:system",
-            "'/etc/passwd'",
-            "'file:///etc/*.csv'",
+            "'/etc/passwd' is not a plain URL: a URL is as file:///data/",
+            "'file:///etc/*.csv' is under no prefix",
+            """CHIMERA_TRAINING__SOURCES='["file:///etc/"]' would allow it""",
         ),
         encoded(stage.cancel("no-such-run")): ("schema_invalid", "there is no run"),
     }
