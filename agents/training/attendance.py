@@ -47,6 +47,7 @@ from chimera.stores.postgres import Database
 from chimera.stores.registry import training_policies, training_runs
 from chimera.stores.registry.records import Tenant
 from chimera.stores.registry.training_runs import Ending, TrainingRun
+from chimera.workers.training import limits
 from chimera.workers.training.folder import runs_of
 from chimera.workers.training.lines import Evaluated, Failed, Finished, Line, Order, Saved, Stepped
 
@@ -107,12 +108,17 @@ class Attendance:
             allowed=training.allowed,
             device=self._run.device,
             nice=of.nice,
-            threads=self._config.loop.threads or of.threads,
-            memory_bytes=of.memory_bytes,
+            threads=min(self._config.loop.threads or of.threads, of.threads),
+            memory_bytes=of.memory_bytes or self._share_bytes(),
             resident_bytes=training.resident_bytes,
             tell_s=of.tell_s,
             mlflow_uri=training.mlflow_uri,
         )
+
+    def _share_bytes(self) -> int | None:
+        """What a trainer may allocate where nobody has said; on a GPU nobody has tried a limit."""
+        is_gpu = self._run.device != "cpu"
+        return None if is_gpu else limits.share_bytes(len(self._of.devices))
 
     def _runs_dir(self) -> Path:
         return runs_of(self._office.settings.training.dir, self._tenant.name)

@@ -2,6 +2,8 @@
 
     model, transform    import paths of CHIMERA_TRAINING__ALLOWED
     data, reference     URLs below CHIMERA_TRAINING__SOURCES, or synthetic rows
+    loss, metrics, optimizer, scheduler     by their names
+    loop.threads        at most CHIMERA_TRAINER__THREADS
 
 Nothing is imported, and no data are read. `tests/agents/training/test_desk.py`.
 """
@@ -25,8 +27,10 @@ from chimera.schemas.settings import Settings
 from chimera.schemas.training_config import TrainingConfig, parse
 from chimera.schemas.training_triggers import ConfigReference, ServedRows, SetPolicy, TrainModel
 from chimera.stores.sources import opened
+from chimera.workers.training import names
 
 ALLOWED, SOURCES = "CHIMERA_TRAINING__ALLOWED", "CHIMERA_TRAINING__SOURCES"
+THREADS = "CHIMERA_TRAINER__THREADS"
 MAX_CONFIG_BYTES = 1 << 20
 READ_WITHIN_S = 30.0
 SYNTHETIC = "synthetic:"
@@ -37,7 +41,7 @@ class Orders:
 
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigurationError: a prefix is none."""
-        training = settings.training
+        training, self._threads = settings.training, settings.trainer.threads
         self._allowed = training.allowed
         self._prefixes = [urls.folder(prefix, SOURCES) for prefix in training.sources]
 
@@ -58,7 +62,12 @@ class Orders:
 
     def against(self, config: TrainingConfig) -> list[str]:
         """Every reason why it may not be."""
-        return [*self._paths(config), *self._urls(config)]
+        return [
+            *self._paths(config),
+            *self._urls(config),
+            *names.against(config),
+            *self._limits(config),
+        ]
 
     def against_served(self, served: ServedRows | None) -> list[str]:
         """Every reason why these may not be looked at."""
@@ -83,6 +92,11 @@ class Orders:
                 continue
             plain = source.replace("*", "x")  # a star leads nowhere but further down
             yield from self._refusals("data.sources", source, plain)
+
+    def _limits(self, config: TrainingConfig) -> Iterator[str]:
+        wanted = config.loop.threads or 0
+        if wanted > self._threads:
+            yield f"loop.threads {wanted}: at most {self._threads} ({THREADS})"
 
     def _refusals(self, field: str, source: str, plain: str) -> list[str]:
         """Why a source may not be read, and what would let it."""

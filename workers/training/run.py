@@ -67,9 +67,8 @@ class Where:
     place: Place = Place()  # noqa: RUF009  # frozen
     device: str = "cpu"
     resident_bytes: int = RESIDENT_BYTES  # of its data set, at a time
-    records: bool = (
-        True  # else it leaves a draft: whoever has started it holds the key, and records
-    )
+    threads: int | None = None  # instead of the configuration's
+    records: bool = True  # else it leaves a draft: whoever started it has the key, and records
     key: SigningKey | None = None  # that signs the manifest
     mlflow_uri: str | None = None  # of an MLflow that hears of the run, too
 
@@ -103,8 +102,9 @@ def train(
     """
     started = Started(time.time_ns() // 1_000_000, time.monotonic())
     _begin(config, where, resume=resume)
-    if config.loop.threads is not None:
-        torch.set_num_threads(config.loop.threads)
+    threads = where.threads or config.loop.threads
+    if threads is not None:
+        torch.set_num_threads(threads)
     data = _data(config, where)
     randomness.seed(config.seed, deterministic=config.deterministic)
     training = _training(config, where)

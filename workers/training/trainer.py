@@ -40,6 +40,7 @@ class Trainer:
             allowed=order.allowed,
             device=order.device,
             resident_bytes=order.resident_bytes,
+            threads=order.threads,
             records=False,
             mlflow_uri=order.mlflow_uri,
         )

@@ -30,7 +30,7 @@ from chimera.schemas.training_manifest import (
 from chimera.schemas.training_triggers import SetPolicy
 from chimera.stores import keys
 from chimera.stores.registry.training_runs import TrainingRun
-from chimera.workers.training import recording
+from chimera.workers.training import limits, recording
 from chimera.workers.training.run import train
 from tests.agents.training.stage import WITHIN_S, Play, Stage, working
 from tests.workers.training.places import config, where
@@ -112,7 +112,11 @@ def trainer_of(stage: Stage, run_id: str) -> int:
 
 BAD: dict[str, tuple[dict[str, Any], str, str]] = {  # arguments, code, reason
     "hangs": ({"hang_for_s": 600}, "hung", "no step within 8 s"),
-    "eats memory": ({"eat_bytes": 1 << 33}, "out_of_memory", "CHIMERA_TRAINER__MEMORY_BYTES"),
+    "eats memory": (  # more than is its own by default, and less than there is
+        {"eat_bytes": 3 * limits.there_is_bytes() // 4},
+        "out_of_memory",
+        f"(CHIMERA_TRAINER__MEMORY_BYTES: {limits.share_bytes(2)})",
+    ),
     "dies": ({"abort": True}, "died", "signal 6; 1 attempts"),
     "raises": ({"fault": "boo"}, "crashed", "RuntimeError('boo')"),
 }
@@ -120,13 +124,12 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {  # arguments, code, reason
 
 def test_trainer_that_cannot_go_on_is_ended_and_its_run_fails_with_the_reason(play: Play) -> None:
     async def work(stage: Stage) -> None:
-        limits = {"devices": ("cpu", "cpu"), "max_attempts": 1, "memory_bytes": 3 << 30}
-        stage = stage.with_trainer(**limits, hang_s=8.0)
+        stage = stage.with_trainer(devices=("cpu", "cpu"), max_attempts=1, hang_s=8.0)
         orders = {
             name: stage.order(config=config(model=GATED | {"arguments": arguments}))
             for name, (arguments, *_) in BAD.items()
         }
-        wrong = stage.order(config=config(loss={"name": "bce"}))
+        wrong = stage.order(config=config(loss={"name": "mse", "arguments": {"speed": 3}}))
         async with working(stage):
             await stage.send(*orders.values(), wrong)
             failed = {one.run_id: one for one in await stage.until(RunFailed, count=5)}
@@ -134,7 +137,7 @@ def test_trainer_that_cannot_go_on_is_ended_and_its_run_fails_with_the_reason(pl
             found = failed[stage.run_id(orders[name])]
             assert (found.code, why in found.error) == (code, True), (name, found)
         refused = failed[stage.run_id(wrong)]
-        assert (refused.code, "loss.name 'bce'" in refused.error) == ("refused", True)
+        assert (refused.code, "loss.arguments of mse" in refused.error) == ("refused", True)
         assert (await stage.run(refused.run_id)).state == "failed"
 
     play(work)
