@@ -47,7 +47,7 @@ from chimera.stores.postgres import Database
 from chimera.stores.registry import training_policies, training_runs
 from chimera.stores.registry.records import Tenant
 from chimera.stores.registry.training_runs import Ending, TrainingRun
-from chimera.workers.training import limits
+from chimera.workers.training import limits, pruning
 from chimera.workers.training.folder import runs_of
 from chimera.workers.training.lines import Evaluated, Failed, Finished, Line, Order, Saved, Stepped
 
@@ -201,6 +201,8 @@ class Attendance:
             if not why:
                 digest, why = await self._packed(last, trainer)
             manifest = await self._recorded(last.manifest, why, trainer)
+            if not why:  # nobody reads its data any more
+                await self._forgotten(trainer)
             return lambda: self._finished(manifest, digest, why)
         if isinstance(last, Failed):
             return lambda: self._failed(last)
@@ -232,6 +234,10 @@ class Attendance:
         found = await self._beating(work, trainer)
         self._office.step("after_record")
         return found
+
+    async def _forgotten(self, trainer: TrainerProcess) -> None:
+        forget, folder = pruning.forget_data, self._runs_dir() / self._run.run_id
+        await self._beating(asyncio.create_task(asyncio.to_thread(forget, folder)), trainer)
 
     async def _finished(self, manifest: TrainingManifest, digest: str, why: str) -> None:
         run, of = self._run, self._office.telling.of

@@ -82,7 +82,9 @@ async def served(folder: Path) -> None:
     await say(at, *(label(id, number + 1.0) for number, id in enumerate(ids)))
 
 
-def test_what_was_served_is_ingested_and_trained_on(folder: Path) -> None:
+def test_what_was_served_is_ingested_and_trained_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asyncio.run(served(folder))
     assert f"joined {ROWS}" in chimera("ingest")
     model = f"sums-{time.time_ns()}"
@@ -96,3 +98,6 @@ def test_what_was_served_is_ingested_and_trained_on(folder: Path) -> None:
     manifest = json.loads(chimera("train", "manifest", run_id, "--signed").splitlines()[-1])
     assert sum(manifest["rows"][side] for side in ("train", "validation")) == ROWS
     assert manifest["version"] == run_id
+    monkeypatch.setenv("CHIMERA_TRAINING__DIR", str(folder / "elsewhere"))
+    board = ("train", "leaderboard", "--name", model)
+    assert f"1 {run_id}" in chimera(*board)  # as the registry has it

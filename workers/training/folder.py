@@ -4,6 +4,8 @@ from pathlib import Path
 
 from chimera.schemas.model_names import DEFAULT_TENANT
 
+DATA, LAYOUT = "data", "prepared.json"  # the prepared data set; what it is, written last
+SIDES = ("train", "validation")
 CONFIG, STATISTICS = "config.json", "statistics.json"
 METRICS = "metrics.jsonl"
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"

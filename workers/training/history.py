@@ -32,6 +32,7 @@ class Place(NamedTuple):
     value: float
     interval: Interval | None
     is_tied: bool  # with the first: its interval reaches into the first one's
+    is_other_data: bool = False  # than the first's: its metric is of other rows
 
 
 def add(folder: Path, manifest: TrainingManifest) -> None:
@@ -97,13 +98,21 @@ def build_leaderboard(
                 value,
                 interval,
                 at > 0 and (is_equal or _overlap(first, interval)),
+                held_out(one) != held_out(found[0]),
             )
         )
     return tuple(places)
 
 
+def held_out(manifest: TrainingManifest) -> tuple[object, ...]:
+    """What says which rows its metrics are of: runs in which it is equal have held out the same."""
+    rows = manifest.rows.get("validation")
+    return manifest.dataset_digest, manifest.split, manifest.seed, rows
+
+
 def write_leaderboard(folder: Path, places: Iterable[Place]) -> Path:
     """`leaderboard.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "leaderboard.json"
     rows = [{**place._asdict(), "interval": place.interval} for place in places]
     path.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n")

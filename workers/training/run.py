@@ -46,7 +46,7 @@ from chimera.workers.training import (
 from chimera.workers.training.checkpoints import CheckpointSaver
 from chimera.workers.training.drift import compare_stats
 from chimera.workers.training.evaluation import evaluate_model
-from chimera.workers.training.folder import CONFIG, STATISTICS, WEIGHTS
+from chimera.workers.training.folder import CONFIG, DATA, LAYOUT, STATISTICS, WEIGHTS
 from chimera.workers.training.loaders import RESIDENT_BYTES, Loader, Place
 from chimera.workers.training.loop import Epoch, Step, Training
 from chimera.workers.training.objectives import objective
@@ -151,8 +151,8 @@ def _begin(config: TrainingConfig, where: Where, *, resume: bool) -> None:
 
 def _data(config: TrainingConfig, where: Where) -> Prepared:
     """Prepared by the first process of the run, once."""
-    folder = where.folder / "data"
-    if where.is_first and not (folder / preparation.LAYOUT).exists():
+    folder = where.folder / DATA
+    if where.is_first and not (folder / LAYOUT).exists():
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was ended while it prepared
         path = config.data.schema.transform
         transform: Any = None if path is None else modules.load(path, where.allowed)

@@ -82,6 +82,7 @@ def require_recorded(stage: Stage, run: TrainingRun, told: TrainingManifest) -> 
     for raw in (line, encode_manifest(told)):
         verify(raw, keys.trusted(stage.settings.keys), run.run_id)
     recording.require_whole(stage.runs_dir, line)
+    assert list((stage.runs_dir / run.run_id / "data").iterdir()) == []  # its version is packed
 
 
 def gated(gate: Path) -> TrainingConfig:

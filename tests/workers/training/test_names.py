@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,12 +15,13 @@ from chimera.workers.training.objectives import LOSSES
 from tests.workers.training.places import config
 
 
-def classes(module: Any, base: type) -> set[str]:
-    found = {name: one for name, one in vars(module).items() if not name.startswith("_")}
+def classes(module: ModuleType, base: type) -> set[str]:
+    found: dict[str, object] = dict(vars(module))
     return {
         name
         for name, one in found.items()
         if isinstance(one, type) and issubclass(one, base) and one is not base
+        if not name.startswith("_")
     }
 
 
