@@ -30,7 +30,7 @@ BASES = ("Optimizer", "LRScheduler")  # of which every one is
 def against(config: TrainingConfig) -> Iterator[str]:
     """Every name that is none, with those that are."""
     metrics = tuple(METRICS[config.task])
-    judged = (*metrics, *OF_ANY_TASK)
+    judged = (*(config.evaluation.metrics or metrics), *OF_ANY_TASK)  # what an epoch tells
     stopping, schedule = config.loop.early_stopping, config.scheduler.name
     asked = [
         ("loss.name", config.loss.name, LOSSES[config.task]),

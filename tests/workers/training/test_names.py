@@ -45,6 +45,7 @@ def test_names_need_no_torch() -> None:
         ({"loss": {"name": "msee"}}, "loss.name 'msee': regression has mse, mae, huber"),
         ({"evaluation": {"metrics": ["r2", "f1"]}}, "evaluation.metrics 'f1'"),
         ({"evaluation": {"best": "acuracy"}}, "evaluation.best 'acuracy'"),
+        ({"evaluation": {"best": "r2", "metrics": ["mae"]}}, "evaluation.best 'r2'"),
         ({"loop": {"early_stopping": {"metric": "loss"}}}, "loop.early_stopping.metric 'loss'"),
         ({"optimizer": {"name": "Adamw"}}, "optimizer.name 'Adamw'"),
         ({"optimizer": {"name": "Optimizer"}}, "optimizer.name 'Optimizer'"),
