@@ -108,13 +108,16 @@ def _show(found: "TrainingManifest") -> None:
     typer.echo(f"{found.name}, run {found.run_id}, {found.updates} updates in {found.duration_s} s")
     typer.echo(
         f"data {found.dataset_digest[:12]}: {found.rows['train']} rows, {found.rows['validation']}"
-        f" held out, {found.rows['quarantined']} in quarantine"
+        f" held out, {found.rows['quarantined']} in quarantine, {found.rows.get('dropped', 0)} dropped"
     )
     for name, value in found.metrics.items():
         interval = found.intervals.get(name)
         sure = f"   {interval.low:.4g} to {interval.high:.4g}" if interval else ""
         typer.echo(f"  {name:20} {value:.4g}{sure}")
     for one in (one for one in found.drift_from_previous if one.is_drift):
+        if one.test in ("appeared", "vanished"):
+            typer.echo(f"  drift from {found.previous_run_id}: {one.column} has {one.test}")
+            continue
         typer.echo(
             f"  drift from {found.previous_run_id}: {one.column}, {one.test} p {one.p_value:.2g},"
             f" mean moved by {one.mean_delta:+.2f} sigma, PSI {one.psi:.2f}"

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import msgspec
 
@@ -42,9 +42,16 @@ def add(folder: Path, manifest: TrainingManifest) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         if any(one == manifest for one in read(folder)):
             return
-        file.write(encode_manifest(manifest) + b"\n")
+        file.write((b"\n" if _is_cut(file) else b"") + encode_manifest(manifest) + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _is_cut(file: BinaryIO) -> bool:
+    """Whether a crash has left its last line without an end."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 1, 0))
+    return size > 0 and file.read(1) != b"\n"
 
 
 def read(folder: Path) -> Iterator[TrainingManifest]:

@@ -63,7 +63,7 @@ def test_run_that_was_recorded_again_is_as_it_was_last(tmp_path: Path) -> None:
 def test_line_that_a_crash_has_cut_hides_no_other(tmp_path: Path) -> None:
     history.add(tmp_path, run("a", 1.0))
     with (tmp_path / "history.jsonl").open("ab") as file:
-        file.write(b'{"run_id": "b", "na\n')
+        file.write(b'{"run_id": "b", "na')
     history.add(tmp_path, run("c", 1.0))
     assert [one.run_id for one in history.read(tmp_path)] == ["a", "c"]
 
