@@ -181,14 +181,15 @@ class TrainerSettings(Section):
     threads: int = Field(
         default=1,
         ge=1,
-        description="of a trainer, where its configuration names none; equal weights bit for bit"
-        " need an equal number",
+        description="of a trainer, at most, and where its configuration names none; equal weights"
+        " bit for bit need an equal number",
     )
     memory_bytes: int | None = Field(
         default=None,
         ge=1 << 28,
         description="that a trainer may allocate, mapped data sets not counted; more ends the run;"
-        " unset: as much as there is",
+        " unset: half of the machine's memory, or of its cgroup's, parted among `devices`, and on"
+        " a GPU as much as there is",
     )
     start_within_s: float = Field(
         default=3_600,

@@ -88,7 +88,10 @@ class Data(_Part, frozen=True, kw_only=True):
     sources: Annotated[
         tuple[str, ...],
         msgspec.Meta(min_length=1),
-        about("files, globs, folders, URLs of fsspec, `synthetic:ROWS,FEATURES`"),
+        about(
+            "files, globs, folders, by their paths from the configuration's; URLs of fsspec;"
+            " `synthetic:ROWS,FEATURES`"
+        ),
     ]
     schema: Annotated[DatasetSchema, about("which columns, and what a good row is")]
     validation_share: Annotated[Share, about("of the rows, chosen by their content")] = 0.2

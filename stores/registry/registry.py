@@ -117,10 +117,10 @@ class Registry:
         async with self._database.tenant(self._tenant_id) as connection:
             return await deployments.what_served(connection, self._tenant_id, at)
 
-    async def training_runs(self) -> list[TrainingRun]:
+    async def training_runs(self, limit: int = 100) -> list[TrainingRun]:
         """The newest that were ordered, newest first."""
         async with self._database.tenant(self._tenant_id) as connection:
-            return await training_runs.newest(connection)
+            return await training_runs.newest(connection, limit)
 
     async def training_run(self, run_id: str) -> TrainingRun | None:
         async with self._database.tenant(self._tenant_id) as connection:

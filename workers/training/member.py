@@ -37,6 +37,7 @@ def main(path: Path) -> int:
         place=place,
         device=f"cuda:{place.rank}" if has_cuda else order.device,
         resident_bytes=order.resident_bytes,
+        records=False,
         mlflow_uri=order.mlflow_uri,
     )
     refusal = where.folder / REFUSAL

@@ -28,6 +28,7 @@ from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.training_config import TrainingConfig
 from chimera.workers.training import sources
 from chimera.workers.training.chunks import BadRow
+from chimera.workers.training.folder import LAYOUT
 from chimera.workers.training.provenance import source_sha256
 from chimera.workers.training.row_keys import RULE, row_keys
 from chimera.workers.training.rows import Good, RowReader
@@ -35,7 +36,7 @@ from chimera.workers.training.statistics import RunningStatistics
 from chimera.workers.training.synthetic import SCHEME
 
 SHARES = 2**32
-LAYOUT, SLICES = "prepared.json", "slices.json"
+SLICES = "slices.json"
 
 Side = Literal["train", "validation"]
 Transform = Callable[[pd.DataFrame], pd.DataFrame]

@@ -32,7 +32,7 @@ from chimera.schemas.dataset_statistics import DatasetStatistics
 from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.signing import SigningKey
 from chimera.schemas.training_config import TrainingConfig, hash_config
-from chimera.schemas.training_manifest import Drift, TrainingManifest, encode_manifest
+from chimera.schemas.training_manifest import Drift, TrainingManifest
 from chimera.workers.training import (
     checkpoints,
     history,
@@ -45,7 +45,7 @@ from chimera.workers.training import (
 from chimera.workers.training.checkpoints import CheckpointSaver
 from chimera.workers.training.drift import compare_stats
 from chimera.workers.training.evaluation import evaluate_model
-from chimera.workers.training.folder import CONFIG, MANIFEST, STATISTICS, WEIGHTS
+from chimera.workers.training.folder import CONFIG, DATA, LAYOUT, STATISTICS, WEIGHTS
 from chimera.workers.training.loaders import RESIDENT_BYTES, Loader, Place
 from chimera.workers.training.loop import Epoch, Progress, Step, Training
 from chimera.workers.training.objectives import objective
@@ -68,6 +68,8 @@ class Where:
     place: Place = Place()  # noqa: RUF009  # frozen
     device: str = "cpu"
     resident_bytes: int = RESIDENT_BYTES  # of its data set, at a time
+    threads: int | None = None  # instead of the configuration's
+    records: bool = True  # else it leaves a draft: whoever started it has the key, and records
     key: SigningKey | None = None  # that signs the manifest
     mlflow_uri: str | None = None  # of an MLflow that hears of the run, too
 
@@ -115,19 +117,20 @@ def train(
                 _go_on(parts, tracker)
             _run(config, where, parts, tracker)
             manifest = _manifest(config, where, parts)
-            if where.place.world == 1:
+            if where.records:
                 manifest = recording.record(where.runs, manifest, where.key)
+            elif where.is_first:
+                recording.write(where.runs, manifest)
             if tracker is not None:
-                if where.place.world > 1:  # `gang.py` records it: members hold no key
-                    (where.folder / MANIFEST).write_bytes(encode_manifest(manifest))
                 tracker.log("finished", manifest.updates, {"metrics": manifest.metrics})
             return manifest
 
 
 def _parts(config: TrainingConfig, where: Where, spent: Spending) -> Parts:
     """All that an order may be refused for is made before its data are read, which may take hours."""
-    if config.loop.threads is not None:
-        torch.set_num_threads(config.loop.threads)
+    threads = where.threads or config.loop.threads
+    if threads is not None:
+        torch.set_num_threads(threads)
     randomness.seed(config.seed, deterministic=config.deterministic)
     training = _training(config, where)
     definition = modules.load(config.model.definition, where.allowed)
@@ -171,8 +174,8 @@ def _begin(config: TrainingConfig, where: Where, *, resume: bool) -> None:
 
 def _data(config: TrainingConfig, where: Where) -> Prepared:
     """Prepared by the first process of the run, once."""
-    folder = where.folder / "data"
-    if where.is_first and not (folder / preparation.LAYOUT).exists():
+    folder = where.folder / DATA
+    if where.is_first and not (folder / LAYOUT).exists():
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was ended while it prepared
         path = config.data.schema.transform
         transform: Any = None if path is None else modules.load(path, where.allowed)
