@@ -24,6 +24,7 @@ from aiokafka.errors import KafkaError
 from chimera.agents.sequencing import checkpointing
 from chimera.agents.sequencing.audit_log import AuditLog
 from chimera.agents.sequencing.checkpointing import Checkpointing
+from chimera.agents.sequencing.published import Published, believed
 from chimera.agents.sequencing.reconciling import Reconciling, reconcile
 from chimera.agents.sequencing.sequence import Chunk, Draft, Read, State
 from chimera.agents.sequencing.sequencer_metrics import SequencerMetrics
@@ -52,7 +53,7 @@ class Sequencer:
         """`step` is called by name at each stage: fail-points.
 
         Raises:
-            ConfigurationError: a witness that is none.
+            ConfigurationError: a witness, or an earlier key, that is none.
         """
         self.metrics = SequencerMetrics()
         self._audit = settings.audit
@@ -60,6 +61,11 @@ class Sequencer:
         self._file = CheckpointFile(self._audit.checkpoints_file)
         self._checkpoints = Checkpointing(
             self._audit.origin, key, self._file, checkpointing.cadence_of(self._audit), step
+        )
+        self._published = Published(
+            self._records.arguments,
+            self._records.topics.audit_checkpoints.name,
+            believed(key, self._audit.earlier_keys),
         )
         self._witnesses = Witnesses(
             read_witnesses(self._audit.witnesses),
@@ -174,16 +180,14 @@ class Sequencer:
             HistoryConflict, EvidenceMalformed, ConfigurationError.
         """
         kept = await asyncio.to_thread(self._file.last)
-        arguments, topics = records.arguments, records.topics
-        async with log_reader.reading(arguments, topics.audit_checkpoints.name) as reader:
-            found = await reader.last()
-        published = found[0] if found else None
+        published = await self._published.last(kept)
         last = max(filter(None, (published, kept)), key=lambda one: head_of(one).size, default=None)
         if last is not None:
             head, tree = head_of(last), records.state.tree
             known = tree
             if head.size < tree.size:
-                async with log_reader.reading(arguments, topics.audit_log.name) as reader:
+                log_name = records.topics.audit_log.name
+                async with log_reader.reading(records.arguments, log_name) as reader:
                     known = await tree_at(reader, head.size)
             checkpointing.require_extends(head, self._audit.origin, known, tree)
             if last != published:

@@ -100,6 +100,10 @@ class Place:
         """On `audit.events`."""
         await self._send(self.topics.audit_events.name, 0, b"ada", values)
 
+    async def publish(self, *values: bytes) -> None:
+        """On `audit.checkpoints`, as anybody who may write there."""
+        await self._send(self.topics.audit_checkpoints.name, 0, ORIGIN.encode(), values)
+
     async def _send(self, topic: str, partition: int, name: bytes, values: Any) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, enable_idempotence=True)
         await producer.start()
@@ -119,12 +123,13 @@ class Place:
         async with log_reader.reading(self.arguments, name) as reader:
             return [one async for some in reader.values() for one in some]
 
-    async def signed(self, size: int) -> list[bytes]:
-        """The checkpoints, once one covers so many leaves."""
+    async def signed(self, size: int, by: Policy | None = None) -> list[bytes]:
+        """The checkpoints, once the last, or one that is believed, covers so many leaves."""
         async with asyncio.timeout(WITHIN_S):
             while True:
                 notes = await self.notes()
-                if notes and head_of(notes[-1]).size >= size:
+                covered = by.size_of(notes) if by else notes and head_of(notes[-1]).size
+                if (covered or 0) >= size:
                     return notes
                 await asyncio.sleep(0.05)
 
