@@ -86,7 +86,11 @@ def said(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
     if not verdict.is_good:
         lines.append(f"  the first {verdict.signed_size:,} leaves have a root that was signed")
     for span in verdict.spans:
-        repeats = f", {span.repeats:,} computed again" if span.repeats else ""
+        repeats = ""
+        if span.repeats:
+            repeats = (
+                f", {span.repeats:,} of requests that had one, the first leaf {span.first_repeat}"
+            )
         lines.append(f"  leaves {span.first:,} to {span.last:,}: {span.guarantee}{repeats}")
     for use in verdict.keys:
         leaves = f"{use.leaves:,} of leaves {use.first:,} to {use.last:,}"

@@ -117,8 +117,11 @@ def played(settings: Settings, folder: Path) -> None:
             Policy(tuple(LogKey(log_key(ORIGIN, key)) for key in keys))
             for keys in ((KEY, OTHER_KEY), (OTHER_KEY,))
         )
-        assert (await place.verdict(both)).is_good
-        assert {fault.kind for fault in (await place.verdict(second)).faults} == {"forged"}
+        (omitted,) = (await place.verdict(both)).faults
+        told = decode_leaf((await place.leaves())[omitted.index].body)
+        assert (omitted.kind, told) == ("omitted", found)
+        faults = {fault.kind for fault in (await place.verdict(second)).faults}
+        assert faults == {"forged", "omitted"}
 
     play(settings, work)
 
@@ -142,19 +145,23 @@ def test_log_in_kafka_is_verified_exported_and_proved(
     policy.write_text(POLICY)
 
     verified = audit(settings, tmp_path, "verify", "--policy", policy)
-    assert verified.exit_code == 0, verified.output
-    assert verified.stdout.splitlines()[0].endswith(", signed, witnessed")
-    lane = f"{prefix}inference.requests-0, offsets 0 to {LEAVES + 7}"
-    assert f"reconciliation of {lane}: 8 without a leaf, 0 leaves too many" in verified.stdout
+    assert verified.exit_code == 2, verified.output
+    assert verified.stdout.startswith("audit verify: NOT OK, ")
+    lane = f"{prefix}inference.requests-0"
+    assert f": omitted: 8 requests of {lane} have no leaf" in verified.stdout
+    said = f"{lane}, offsets 0 to {LEAVES + 7}: 8 without a leaf, 0 leaves too many"
+    assert f"reconciliation of {said}" in verified.stdout
     told = json.loads(audit(settings, tmp_path, "verify", "--policy", policy, "--json").stdout)
     assert [one["missing"] for one in told["unreconciled"]] == [8]
+    assert [fault["kind"] for fault in told["faults"]] == ["omitted"]
+    assert told["witnessed_size"] == told["leaves"]
     own = audit(settings, tmp_path, "verify")
     assert (own.exit_code, "forged" in own.stdout) == (2, True)  # the other key's checkpoints
 
     exported = audit(settings, tmp_path, "export", tmp_path / "export", "--policy", policy)
     assert exported.exit_code == 0, exported.output
-    offline = audit(settings, tmp_path, "verify", "--export", tmp_path / "export")
-    assert offline.exit_code == 0, offline.output
+    offline = audit(settings, tmp_path, "verify", "--export", tmp_path / "export", "--json")
+    assert json.loads(offline.stdout)["faults"] == told["faults"]
     assert audit(settings, tmp_path, "export", tmp_path / "export").exit_code == 1  # is there
 
     proved = audit(settings, tmp_path, "prove", "r-0-17", "--to", tmp_path)
