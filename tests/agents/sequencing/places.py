@@ -152,8 +152,15 @@ async def sequencing(
     settings: Settings, signing: SigningKey = KEY
 ) -> AsyncGenerator["asyncio.Task[None]"]:
     """A sequencer that has begun; it is stopped at the end, and what ended it is raised."""
-    stop, begun = asyncio.Event(), asyncio.Event()
     sequencer = Sequencer(settings, settings.kafka.bootstrap or "", signing)
+    async with running_of(sequencer) as running:
+        yield running
+
+
+@asynccontextmanager
+async def running_of(sequencer: Sequencer) -> AsyncGenerator["asyncio.Task[None]"]:
+    """As `sequencing`, for who looks at its metrics."""
+    stop, begun = asyncio.Event(), asyncio.Event()
     running = asyncio.create_task(sequencer.run(stop, begun.set))
     try:
         waiting = asyncio.create_task(begun.wait())
