@@ -93,9 +93,7 @@ def _bytes_a_row(server: clickhouse.ClickHouse, leaves: int) -> dict[str, float]
         f" WHERE active AND database = '{clickhouse.DATABASE}' AND table = 'audit_log'"
     )
     assert rows == leaves
-    return {
-        name: size / rows for name, size in zip(("stored", "uncompressed"), sizes, strict=True)
-    }
+    return {name: size / rows for name, size in zip(("stored", "uncompressed"), sizes, strict=True)}
 
 
 @contextmanager
