@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -42,7 +43,7 @@ def chimera(*arguments: str) -> Result:
 async def train_nightly(place: Registered) -> None:
     """A training policy is set, twice by the same trigger, and removed."""
     policies = Policies(place.database, Telling("test"), 1.0)
-    asked = {"tenant": place.tenant.name, "actor": "eve", "policy": "nightly"}
+    asked: dict[str, Any] = {"tenant": place.tenant.name, "actor": "eve", "policy": "nightly"}
     order = SetPolicy(
         trigger_id=uuid4().hex, config=config(), cause="schedule", interval_s=3_600, **asked
     )
