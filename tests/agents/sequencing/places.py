@@ -128,8 +128,8 @@ class Place:
         async with asyncio.timeout(WITHIN_S):
             while True:
                 notes = await self.notes()
-                covered = by.size_of(notes) if by else notes and head_of(notes[-1]).size
-                if (covered or 0) >= size:
+                last = head_of(notes[-1]).size if notes and by is None else 0
+                if (last if by is None else by.size_of(notes) or 0) >= size:
                     return notes
                 await asyncio.sleep(0.05)
 

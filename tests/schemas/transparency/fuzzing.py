@@ -12,9 +12,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import FunctionType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chimera.schemas.errors import EvidenceRefused
 from chimera.schemas.transparency import (
@@ -73,8 +74,7 @@ def _functions() -> Iterator[FunctionType]:
 
 
 def main(name: str, *arguments: str) -> None:
-    import atheris  # type: ignore[import-not-found]  # who fuzzes installs it
-
+    atheris: Any = import_module("atheris")  # who fuzzes installs it
     target = TARGETS[name]
     for function in _functions():
         atheris.instrument_func(function)
