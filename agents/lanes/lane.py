@@ -90,12 +90,14 @@ class Lane:
     # Records come in.
 
     def open(self, position: int, deaths: dict[int, int]) -> None:
-        """Start at `position`; `deaths` counts the executors that offsets have killed so far."""
+        """Start at `position`, or go on there; `deaths` counts whom offsets have killed so far."""
         self._cases.deaths = deaths
         if self._window is None:
             self._window = Window(position)
         else:
             self.rewind(position)
+        if self.lost is not None:
+            self._read_again()
         if self.journal is not None:
             self.journal.begin(position)
         held, self._held = self._held, []
@@ -176,8 +178,8 @@ class Lane:
         self._window.open(block, records)
         return records
 
-    def read_again(self) -> None:
-        """What seemed lost is there: it was overtaken by runs that were on their way."""
+    def _read_again(self) -> None:
+        """What seemed lost is there, overtaken by runs that were on their way; or is passed over."""
         assert self._window is not None
         self._reading.read_again(self._window.next)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,6 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from chimera.agents import audit_events, starting
+from chimera.agents.lanes.commit_loop import Halted
+from chimera.agents.lanes.halts import Halts
 from chimera.agents.training.policies import Policies
 from chimera.agents.training.telling import Telling
 from chimera.cli.main import app
@@ -94,6 +97,7 @@ def test_each_kind_of_action_becomes_a_leaf_with_its_actor(
                 await stage.send(stage.command(PauseModel))
                 await stage.answers(1)
             await starting.begin(settings, kafka, "node", actor())
+            await Halts(settings, kafka).tell("inference.requests", 0, Halted("it was cut"))
             return stage.tenant
 
     tenant = asyncio.run(control())
@@ -105,6 +109,7 @@ def test_each_kind_of_action_becomes_a_leaf_with_its_actor(
         ("keys", "destroy", "acme", "--yes"),
         ("sequencer", "--make-key"),
         ("dlq", "replay", "--yes"),
+        ("offsets", "set", topics.requests.name, "0", "1", "--yes"),
     ):
         chimera(*arguments)
     place = Place(settings, topics)
@@ -116,6 +121,7 @@ def test_each_kind_of_action_becomes_a_leaf_with_its_actor(
         ("policies.put", "eve"),
         ("policies.remove", "eve"),
         ("models.pause", "ada"),
+        ("lanes.halt", f"node@{socket.gethostname()}"),
     }
     by_us = {*ACTIONS} - {action for action, _ in others}
     assert {(one.action, one.actor) for one in ours} == others | {(one, actor()) for one in by_us}
