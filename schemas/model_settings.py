@@ -232,6 +232,12 @@ class ControllerSettings(Section):
     compile_within_s: float = Field(
         default=3_600,
         gt=0,
-        description="one compile command; its process is ended after that, and commands behind it"
-        " wait for as long",
+        description="one compile command; its process is ended after that, and other compiles and"
+        " registers wait for as long, traffic does not",
+    )
+    max_attempts: int = Field(
+        default=3,
+        ge=1,
+        description="a compile or register that was begun so often, and each time lost with its"
+        " controller, has failed",
     )

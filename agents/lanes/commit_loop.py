@@ -40,7 +40,6 @@ log = structlog.get_logger(__name__)
 
 FENCES_APART_S = 60.0  # a second fence sooner means that somebody else is alive: leave it to them
 NO_ERRORS = frozenset(("ok", "retry"))
-RATE_WEIGHT = 0.2  # of the latest transaction in the lane's smoothed rate
 
 
 ADVICE = "see `chimera offsets list`, resume with `chimera offsets restore` or `set`"
@@ -96,7 +95,6 @@ class CommitLoop:
         self._dropped = False
         self._halted = ""  # why; empty: it is not
         self._fenced_at = -FENCES_APART_S
-        self._rate = float(settings.serving.window_records)
 
     async def run(self) -> None:
         """Open the lane, then commit until it is closed and nothing decided is left."""
@@ -188,18 +186,17 @@ class CommitLoop:
         self._metrics.total_seconds.observe(
             max(0.0, time.time() - appended_ms(prefix[0][0]) / 1000)
         )
-        records = self._count(prefix)
+        self._count(prefix)
         commit = self._settings.commit
         pause = (commit.busy_linger_ms if behind else commit.linger_ms) / 1000
-        self._rate += RATE_WEIGHT * (records / (took + pause + 1e-6) - self._rate)
-        finished = self._lane.committed(prefix, self._rate)
+        finished = self._lane.committed(prefix, started + took)
         if finished:
             self._forget_deaths(finished)
         if pause and not self._lane.closed:
             await asyncio.sleep(pause)
 
-    def _count(self, prefix: Sequence[tuple[Entry, Outcome]]) -> int:
-        """What has become visible; returns how many records that is."""
+    def _count(self, prefix: Sequence[tuple[Entry, Outcome]]) -> None:
+        """What has become visible."""
         counts: Counter[str] = Counter()
         for entry, outcome in prefix:
             counts[code_of(outcome)] += count_of(entry)
@@ -207,7 +204,6 @@ class CommitLoop:
             self._metrics.outcomes.labels(code).inc(count)
         if counts.keys() - NO_ERRORS:
             self._take_errors([one for _, one in prefix if isinstance(one, Error)])
-        return counts.total()
 
     async def _look_at_the_log(self) -> None:
         """Something seems to be missing: halt if the log no longer has it, else read it again."""
