@@ -3,7 +3,7 @@
     last of this role here ── else the last anywhere ── else the defaults ── differ ── event ── state
 
 What was last stands in `settings.state`, compacted: each role has Kafka, and not each has a registry;
-and events are kept for a month, a state for ever. The event goes first: a process that dies in between
+and a state is found without going over all events. The event goes first: a process that dies in between
 is told of again, by the next one. Values of settings are compared by name, secrets only by whether they
 are set; public keys that are in force are compared, too. `tests/integration/test_starting.py`.
 """

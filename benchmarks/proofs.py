@@ -33,7 +33,7 @@ PROOFS = 300
 
 
 def run(folder: Path, leaves: int = LEAVES) -> dict[str, Any]:
-    """Milliseconds of a proof, seconds of a verification."""
+    """Milliseconds of a proof, seconds of a verification, bytes of a row."""
     with _served(folder, leaves) as told:
         began = time.perf_counter()
         server = clickhouse.server(told["address"])
@@ -47,6 +47,7 @@ def run(folder: Path, leaves: int = LEAVES) -> dict[str, Any]:
                 "connect_ms": connect_ms,
                 "proof_ms": _proof_ms(log, policy, leaves, process),
                 **_verified(log, policy, leaves, process),
+                "bytes_a_row": _bytes_a_row(server, leaves),
                 "fill_s": told["fill_s"],
                 "fill_cpu_s": told["fill_cpu_s"],
             }
@@ -83,6 +84,16 @@ def _verified(
         "verify_cpu_s": time.process_time() - used,
         "verify_server_cpu_s": sum(server.cpu_times()[:2]) - sum(before[:2]),
     }
+
+
+def _bytes_a_row(server: clickhouse.ClickHouse, leaves: int) -> dict[str, float]:
+    """Of `audit_log`: on the disk, and before compression."""
+    ((rows, *sizes),) = server.rows(
+        "SELECT sum(rows), sum(bytes_on_disk), sum(data_uncompressed_bytes) FROM system.parts"
+        f" WHERE active AND database = '{clickhouse.DATABASE}' AND table = 'audit_log'"
+    )
+    assert rows == leaves
+    return {name: size / rows for name, size in zip(("stored", "uncompressed"), sizes, strict=True)}
 
 
 @contextmanager

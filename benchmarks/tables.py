@@ -151,6 +151,9 @@ def _audit(report: Report, console: Console) -> None:
         milliseconds = (f"{name} {value:.1f}" for name, value in found["proof_ms"].items())
         table.add_row("one proof from ClickHouse, ms", ", ".join(milliseconds))
         table.add_row("verified from ClickHouse, s", f"{found['verify_s']:.2f}")
+        if "bytes_a_row" in found:
+            sizes = (f"{name} {value:.1f}" for name, value in found["bytes_a_row"].items())
+            table.add_row("a row of audit_log, bytes", ", ".join(sizes))
     console.print(table)
 
 

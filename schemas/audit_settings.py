@@ -25,6 +25,11 @@ class AuditSettings(Section):
         default=None,
         description="the private key itself, as PEM; wins over the file; never logged",
     )
+    earlier_keys: tuple[str, ...] = Field(
+        default=(),
+        description="public keys (C2SP vkeys) that signed this log before: what they published last"
+        " is gone on from where checkpoints_file was lost",
+    )
     outbox_dir: Path | None = Field(
         default=None,
         description="events of this machine that Kafka has not got yet, as of keys made while it was"

@@ -4,6 +4,7 @@
     keys.destroy           a tenant's: what it had committed to says nothing any more
     versions.register      a model's version became known, by whatever way
     policies.put           a policy of the registry was written, over the one before
+    policies.remove        a training policy orders runs no more
     dead_letters.replay    a dead letter went back to the topic that it came from, as a new request
     settings.change        a process began with other settings than the last one of its role
     lanes.halt             a lane stopped: it has lost requests, or where it was
@@ -25,11 +26,12 @@ KEY_CREATED = "keys.create"
 KEY_DESTROYED = "keys.destroy"
 VERSION_REGISTERED = "versions.register"
 POLICY_PUT = "policies.put"
+POLICY_REMOVED = "policies.remove"
 REPLAYED = "dead_letters.replay"
 SETTINGS_CHANGED = "settings.change"
 LANE_HALTED = "lanes.halt"
 OFFSETS_SET = "offsets.set"
-OF_THE_REGISTRY = (VERSION_REGISTERED, POLICY_PUT)
+OF_THE_REGISTRY = (VERSION_REGISTERED, POLICY_PUT, POLICY_REMOVED)
 OF_LANES = (LANE_HALTED, OFFSETS_SET)
 ACTIONS = (KEY_CREATED, KEY_DESTROYED, *OF_THE_REGISTRY, REPLAYED, SETTINGS_CHANGED, *OF_LANES)
 
@@ -85,6 +87,10 @@ def policy_put(act: Act, name: str, body: Mapping[str, Any]) -> ActionTaken:
     raw = canonical.encode(body)
     digest = hashlib.sha256(raw).hexdigest()
     return _action(act, POLICY_PUT, name, {"body": raw.decode(), "sha256": digest})
+
+
+def policy_removed(act: Act, name: str) -> ActionTaken:
+    return _action(act, POLICY_REMOVED, name, {})
 
 
 def replayed(act: Act, letter: str, request: str, code: str, generation: int) -> ActionTaken:

@@ -7,17 +7,14 @@ themselves are refused here, and named; whatever else was done to them, the sign
 `tests/stores/test_audit_table.py`.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
-from typing import Any
 
 from chimera.schemas.errors import EvidenceAltered, RequestError
 from chimera.schemas.transparency import subtrees
 from chimera.schemas.transparency.leaves import RequestServed, decode_leaf
 from chimera.schemas.transparency.log_records import Indexed
-from chimera.schemas.transparency.merkle import HASH_BYTES, leaf_hash, root
+from chimera.schemas.transparency.merkle import HASH_BYTES, MAX_SIZE, leaf_hash, root
 from chimera.schemas.transparency.row import Row
 from chimera.schemas.transparency.subtrees import Place, Subtrees, Wanted
 from chimera.stores.clickhouse import DATABASE, ClickHouse
@@ -35,24 +32,38 @@ class AuditTable:
         self._clickhouse = clickhouse
 
     def rows(self, size: int) -> Iterator[Row]:
-        """A page at a time, the next one fetched meanwhile; two rows of one index follow each other."""
-        starts = iter(range(0, size, _PAGE_ROWS))
-        with ThreadPoolExecutor(1, "audit-rows") as fetching:
-            ahead = deque(fetching.submit(self._page, start, size) for start in islice(starts, 1))
-            while ahead:
-                page = ahead.popleft().result()
-                ahead.extend(
-                    fetching.submit(self._page, start, size) for start in islice(starts, 1)
-                )
-                yield from map(Row, *page)
+        """A page at a time, the next one fetched meanwhile; two rows of one index follow each other.
 
-    def _page(self, start: int, size: int) -> Sequence[Sequence[Any]]:
-        return self._clickhouse.columns(
-            ("log_index", "body", "leaf_hash", "chain_hash"),
-            f"FROM {_LEAVES} WHERE log_index >= {{start:UInt64}} AND log_index < {{end:UInt64}}"
-            " ORDER BY log_index, log_offset",
-            {"start": start, "end": min(size, start + _PAGE_ROWS)},
+        However large `size` is, and wherever rows have holes, no more is asked for than is there.
+        """
+        with ThreadPoolExecutor(1, "audit-rows") as fetching:
+            ahead = fetching.submit(self._page, 0, size)
+            while (found := ahead.result())[1]:
+                ahead = fetching.submit(self._page, found[0], size)
+                yield from found[1]
+
+    def _page(self, start: int, size: int) -> tuple[int, list[Row]]:
+        """Where the next page begins, and the rows of the first one from `start` on that has any."""
+        while start < size:
+            end = min(size, start + _PAGE_ROWS)
+            page = self._clickhouse.columns(
+                ("log_index", "body", "leaf_hash", "chain_hash"),
+                f"FROM {_LEAVES} WHERE log_index >= {{start:UInt64}} AND log_index < {{end:UInt64}}"
+                " ORDER BY log_index, log_offset",
+                {"start": start, "end": end},
+            )
+            if page[0]:
+                return end, list(map(Row, *page))
+            start = self._first_from(end)
+        return size, []
+
+    def _first_from(self, start: int) -> int:
+        """The first index from there on that has a row; past every log: none has."""
+        ((count, first),) = self._clickhouse.rows(
+            f"SELECT count(), min(log_index) FROM {_LEAVES} WHERE log_index >= {{start:UInt64}}",
+            {"start": start},
         )
+        return int(first) if count else MAX_SIZE + 1
 
     def find(self, request_id: str) -> list[Indexed]:
         """Raises EvidenceAltered: a row does not say what its columns say."""

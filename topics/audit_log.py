@@ -17,7 +17,7 @@ import msgspec
 from aiokafka.errors import KafkaError
 
 from chimera.schemas.errors import KafkaUnavailable
-from chimera.schemas.transparency import checkpoints, notes
+from chimera.schemas.transparency import checkpoints
 from chimera.schemas.transparency.leaves import RequestServed, decode_leaf
 from chimera.schemas.transparency.log_records import Indexed, rows
 from chimera.schemas.transparency.proving import prove_leaf
@@ -54,9 +54,9 @@ class AuditLog:
         return list(self._each(self._heads.values()))
 
     def covering(self, index: int) -> Iterator[bytes]:
-        """Raises EvidenceMalformed: something on the topic is no checkpoint."""
         for note in self.checkpoints():
-            if checkpoints.decode(notes.decode(note).text).size > index:
+            head = checkpoints.claimed(note)
+            if head is not None and head.size > index:
                 yield note
 
     def _each(self, batches: AsyncGenerator[list[T]]) -> Iterator[T]:

@@ -279,7 +279,6 @@ def _of_audit(row: _Rows, settings: Settings) -> dict[str, Any]:
             "the acting party",
             "one action, to be sequenced into the log",
             partitions=lanes,
-            days=30,
         ),
         "audit_log": row("audit.log", "none", "one leaf of the Merkle log, in sequence"),
         "audit_checkpoints": row("audit.checkpoints", "the log's origin", "a signed tree head"),

@@ -10,7 +10,7 @@ Committed records alone. `tests/integration/test_sequencer.py`.
 # (aiokafka ships no type information)
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -19,7 +19,7 @@ from chimera.schemas.transparency.log_records import Headers, Indexed, index_of
 
 READ_TIMEOUT_MS = 50  # markers at the end bring no records, and would be waited for
 NEAR = 64  # offsets: from here on records are read rather than looked for
-FIRST_STEP = 16
+FIRST_STEP, MAX_STEP = 16, 4_096  # offsets back from the end; so many records wait in memory
 
 
 class LogReader:
@@ -31,17 +31,19 @@ class LogReader:
 
     async def last(self) -> tuple[bytes, Headers] | None:
         """Value and headers of the last record; None: there is none."""
+        async with aclosing(self.backwards()) as records:
+            return await anext(records, None)
+
+    async def backwards(self) -> AsyncGenerator[tuple[bytes, Headers]]:
+        """Value and headers of each record, the last one first."""
         begins, ends = await self._bounds()
         step = FIRST_STEP
-        while True:
-            start, found = max(begins, ends - step), None
-            async for records in self._records(start, ends):
-                found = records[-1]
-            if found is not None:
-                return found.value or b"", found.headers
-            if start == begins:
-                return None
-            step *= FIRST_STEP
+        while ends > begins:
+            start = max(begins, ends - step)
+            found = [one async for records in self._records(start, ends) for one in records]
+            for record in reversed(found):
+                yield record.value or b"", record.headers
+            ends, step = start, min(step * FIRST_STEP, MAX_STEP)
 
     async def leaves(self, start: int = 0, end: int | None = None) -> AsyncGenerator[list[Indexed]]:
         """Leaves `start` to `end` - 1, as far as they are there, some at a time.

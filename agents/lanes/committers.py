@@ -73,12 +73,18 @@ class AtLeastOnce:
         partition: Partition,
         note: Callable[[Partition, int], None],
         settle: Callable[[], Awaitable[None]],
+        *,
+        step: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`note` remembers an offset to commit soon; `settle` commits what was noted, now."""
+        """`note` remembers an offset to commit soon; `settle` commits what was noted, now.
+
+        `step` is called between a result and its offset: a fail-point.
+        """
         self._producer = producer
         self._partition = partition
         self._note = note
         self._settle = settle
+        self._step = step
 
     async def open(self) -> Committed | None:
         await self._producer.open()
@@ -89,6 +95,7 @@ class AtLeastOnce:
 
     async def commit(self, produced: Sequence[Produced], next_offset: int) -> None:
         await self._producer.produce(produced)
+        self._step("after_produce")
         self._note(self._partition, next_offset)
 
     async def close(self) -> None:

@@ -42,7 +42,7 @@ class Committing:
         call_timeout_s = kafka.request_timeout_ms / 1000
         if self._settings.serving.guarantee == "at_least_once":
             producer = IdempotentProducer(self._client, kafka.group, call_timeout_s=call_timeout_s)
-            return AtLeastOnce(producer, where, self._note, self.settle)
+            return AtLeastOnce(producer, where, self._note, self.settle, step=self._stages.visit)
         return ExactlyOnce(
             TransactionalProducer(
                 self._client,

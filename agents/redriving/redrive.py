@@ -4,8 +4,8 @@
                                                 ▴─────────────────────────────────────┘
 An event's id is the letter's own place: topic id, partition, offset. Events of replays on `audit.events`
 are what is remembered; each is in one transaction with the request that it tells of, and of two who
-replay one is fenced. Events are kept as long as letters, and come later: a letter that is older than
-that is refused, for nobody could tell. `tests/cli/test_dlq.py` replays twice, and kills it.
+replay one is fenced. Events are kept for ever, letters are not. `tests/cli/test_dlq.py` replays
+twice, and kills it.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -30,7 +30,7 @@ from chimera.schemas.errors import ConfigurationError, KafkaUnavailable, SchemaI
 from chimera.schemas.settings import Settings
 from chimera.schemas.transparency.leaves import ActionTaken, encode_leaf
 from chimera.topics import admin, clients, redrives
-from chimera.topics.catalogue import FOREVER, Topic, catalogue
+from chimera.topics.catalogue import Topic, catalogue
 from chimera.topics.dead_letters import Copy
 from chimera.topics.producers import Produced
 from chimera.topics.redrives import Letter
@@ -150,8 +150,6 @@ class Redrive:
         """Those to be replayed; the report counts the others."""
         known, count = await self.replays(), 0
         now_ms = time.time_ns() // 1_000_000
-        keeps_ms = self._events.retention_ms
-        oldest_ms = 0 if keeps_ms == FOREVER else now_ms - keeps_ms
         async for letter in letters(self._consumer, self.dead, wish.since_ms):
             if count == wish.limit:
                 return
@@ -161,8 +159,6 @@ class Redrive:
                 report.before += 1
                 continue
             try:
-                if letter.written_ms < oldest_ms:
-                    raise SchemaInvalid("it is older than the memory of what was replayed")
                 drops = wish.drops_deadline
                 copy = redrives.replay(letter, self._target, now_ms, drops_deadline=drops)
             except SchemaInvalid as error:

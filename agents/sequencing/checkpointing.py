@@ -1,6 +1,8 @@
 """When the log's head is signed, and what was signed: by count, by time, and hourly when idle.
 
     committed ── due ── signed ── on the disk ── witnesses ── published
+                                                   ▴     └ some lack: again after `checkpoint_ms`
+                                                   └─────────┘
 
 A head is only signed of what is committed, and only as an extension of the last one that was: that
 was shown when the log was opened, and every leaf since then was put behind it here. Time is passed
@@ -55,6 +57,8 @@ class Checkpointing:
         self.origin = origin
         self._key, self._file, self._cadence, self._step = key, file, cadence, step
         self._size, self._at_s = 0, float("-inf")
+        self._lacking: Note | None = None
+        self._asked_s = float("-inf")
 
     def begin(self, size: int, now_s: float) -> None:
         """The last checkpoint has this size; leaves behind it are signed at once."""
@@ -67,6 +71,15 @@ class Checkpointing:
 
     def is_due(self, size: int, now_s: float) -> bool:
         return self._cadence.is_due(size - self._size, now_s - self._at_s)
+
+    def lacks(self, note: Note | None, now_s: float) -> None:
+        """Of the last head, which witnesses were asked about just now: some did not cosign; None: all did."""
+        self._lacking, self._asked_s = note, now_s
+
+    def to_ask(self, now_s: float) -> Note | None:
+        """The last head, where its witnesses are to be asked again."""
+        is_due = now_s - self._asked_s >= self._cadence.seconds
+        return self._lacking if is_due else None
 
     def sign(self, tree: CompactRange, now_s: float) -> Note:
         """Of a committed tree; it is on the disk when this returns.

@@ -24,6 +24,7 @@ from aiokafka.errors import KafkaError
 from chimera.agents.sequencing import checkpointing
 from chimera.agents.sequencing.audit_log import AuditLog
 from chimera.agents.sequencing.checkpointing import Checkpointing
+from chimera.agents.sequencing.published import Published, believed
 from chimera.agents.sequencing.reconciling import Reconciling, reconcile
 from chimera.agents.sequencing.sequence import Chunk, Draft, Read, State
 from chimera.agents.sequencing.sequencer_metrics import SequencerMetrics
@@ -31,6 +32,7 @@ from chimera.agents.sequencing.witnesses import Witnesses, read_witnesses, tree_
 from chimera.schemas.errors import KafkaUnavailable
 from chimera.schemas.settings import Settings
 from chimera.schemas.signing import SigningKey
+from chimera.schemas.transparency import notes
 from chimera.schemas.transparency.notes import Note
 from chimera.stores.checkpoint_file import CheckpointFile, head_of
 from chimera.topics import connections, log_reader
@@ -52,7 +54,7 @@ class Sequencer:
         """`step` is called by name at each stage: fail-points.
 
         Raises:
-            ConfigurationError: a witness that is none.
+            ConfigurationError: a witness, or an earlier key, that is none.
         """
         self.metrics = SequencerMetrics()
         self._audit = settings.audit
@@ -61,11 +63,17 @@ class Sequencer:
         self._checkpoints = Checkpointing(
             self._audit.origin, key, self._file, checkpointing.cadence_of(self._audit), step
         )
+        self._published = Published(
+            self._records.arguments,
+            self._records.topics.audit_checkpoints.name,
+            believed(key, self._audit.earlier_keys),
+        )
         self._witnesses = Witnesses(
             read_witnesses(self._audit.witnesses),
             self._records.arguments,
             self._records.topics.audit_log.name,
             self._audit.witness_timeout_ms / 1000,
+            count=self.metrics.answered,
         )
         self._unpublished: list[bytes] = []
         self._signing: asyncio.Task[None] | None = None
@@ -116,10 +124,11 @@ class Sequencer:
             await self._commit(records, chunk)
             now_s = time.monotonic()
             size = records.state.tree.size
-            if (self._signing is None or self._signing.done()) and self._checkpoints.is_due(
-                size, now_s
-            ):
-                self._signing = tasks.create_task(self._sign(records.state, now_s))
+            if self._signing is None or self._signing.done():
+                if self._checkpoints.is_due(size, now_s):
+                    self._signing = tasks.create_task(self._sign(records.state, now_s))
+                elif head := self._checkpoints.to_ask(now_s):
+                    self._signing = tasks.create_task(self._ask_again(head))
             chunk = await making
         await self._commit(records, chunk)
 
@@ -141,10 +150,10 @@ class Sequencer:
         return draft.finish()
 
     async def _commit(self, records: AuditLog, chunk: Chunk | None) -> None:
-        notes, self._unpublished = self._unpublished, []
-        if notes or chunk is not None:
+        unpublished, self._unpublished = self._unpublished, []
+        if unpublished or chunk is not None:
             with self.metrics.transaction_seconds.time():
-                await records.commit(chunk, notes)
+                await records.commit(chunk, unpublished)
         if chunk is not None:
             self.metrics.leaves.inc(chunk.leaves)
         self.metrics.log_leaves.set(records.state.tree.size)
@@ -155,17 +164,29 @@ class Sequencer:
             self.metrics.lag_records.labels(topic, partition).set(behind)
 
     async def _sign(self, state: State, now_s: float) -> None:
-        """What a witness adds is on the disk too before it is published."""
         note = await asyncio.to_thread(self._checkpoints.sign, state.tree, now_s)
         cosigned = await self._cosigned(note)
-        if cosigned != note:
-            await asyncio.to_thread(self._checkpoints.keep, cosigned.encode())
         self._unpublished.append(cosigned.encode())
         self.metrics.signed(state.tree.size, time.time())
         log.info("checkpoint_signed", leaves=state.tree.size, signatures=len(cosigned.signatures))
 
+    async def _ask_again(self, head: Note) -> None:
+        """Published anew, if a witness that was away has come back."""
+        cosigned = await self._cosigned(head)
+        if cosigned != head:
+            self._unpublished.append(cosigned.encode())
+            log.info("checkpoint_cosigned", signatures=len(cosigned.signatures))
+
     async def _cosigned(self, note: Note) -> Note:
-        return await self._witnesses.cosigned(note) if self._audit.witnesses else note
+        """What a witness adds is on the disk too before it is published."""
+        found = await self._witnesses.cosigned(note)
+        if found != note:
+            await asyncio.to_thread(self._checkpoints.keep, found.encode())
+        self._await_witnesses(found, time.monotonic())
+        return found
+
+    def _await_witnesses(self, head: Note, now_s: float) -> None:
+        self._checkpoints.lacks(head if self._witnesses.lacking(head) else None, now_s)
 
     async def _go_on_from_the_last(self, records: AuditLog) -> None:
         """Publish what was signed and not published; sign nothing that contradicts it.
@@ -174,16 +195,14 @@ class Sequencer:
             HistoryConflict, EvidenceMalformed, ConfigurationError.
         """
         kept = await asyncio.to_thread(self._file.last)
-        arguments, topics = records.arguments, records.topics
-        async with log_reader.reading(arguments, topics.audit_checkpoints.name) as reader:
-            found = await reader.last()
-        published = found[0] if found else None
+        published = await self._published.last(kept)
         last = max(filter(None, (published, kept)), key=lambda one: head_of(one).size, default=None)
         if last is not None:
             head, tree = head_of(last), records.state.tree
             known = tree
             if head.size < tree.size:
-                async with log_reader.reading(arguments, topics.audit_log.name) as reader:
+                log_name = records.topics.audit_log.name
+                async with log_reader.reading(records.arguments, log_name) as reader:
                     known = await tree_at(reader, head.size)
             checkpointing.require_extends(head, self._audit.origin, known, tree)
             if last != published:
@@ -193,6 +212,7 @@ class Sequencer:
         size = head_of(last).size if last else 0
         if last is not None:
             self.metrics.signed(size, await asyncio.to_thread(self._file.written_at_s))
+            self._await_witnesses(notes.decode(last), float("-inf"))
         self._checkpoints.begin(size, time.monotonic())
 
 

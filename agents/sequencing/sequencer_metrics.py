@@ -36,6 +36,12 @@ class SequencerMetrics:
         self.checkpoint_leaves = gauge(
             "chimera_checkpoint_leaves", "Leaves that the last checkpoint covers"
         )
+        self.witness_answers = Counter(
+            "chimera_witness_answers",
+            "Checkpoints that a witness was asked to cosign, by what became of it",
+            ["witness", "result"],
+            registry=self.registry,
+        )
         age = gauge("chimera_checkpoint_age_seconds", "Since the last checkpoint was signed")
         age.set_function(lambda: time.time() - self._signed_at_s)
         self._signed_at_s = float("nan")  # none was
@@ -44,3 +50,7 @@ class SequencerMetrics:
         """A checkpoint of so many; seconds since the epoch."""
         self.checkpoint_leaves.set(leaves)
         self._signed_at_s = at_s
+
+    def answered(self, witness: str, result: str) -> None:
+        """By its key's name: cosigned, silent, refused or contradicts."""
+        self.witness_answers.labels(witness, result).inc()

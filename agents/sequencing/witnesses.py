@@ -2,34 +2,46 @@
 tlog-witness, add-checkpoint.
 
 What a witness has seen last is remembered, or told by its refusal. The proof is made from the log
-itself: the tree as it was stands in a record's header, and the leaves since then are read. A witness
-that does not answer, or not as it should, costs its cosignature and no more: the next checkpoint
-asks again. `tests/integration/test_sequencer.py` runs a real one.
+itself: the tree as it was stands in a record's header, and the leaves since then are read.
+
+    cosigned       its line goes under the checkpoint
+    silent         it does not answer, or not in time           costs its cosignature and no more:
+    refused        it does not know the log, or answers rubbish    whoever signs asks again
+    contradicts    it has cosigned what this log never was: two histories were signed with one key
+
+The last is for people, at once. `tests/integration/test_witnesses.py` runs real ones.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import aiohttp
 import structlog
 
-from chimera.schemas.errors import ConfigurationError, EvidenceMalformed, EvidenceRefused
+from chimera.schemas.errors import (
+    ConfigurationError,
+    EvidenceMalformed,
+    EvidenceRefused,
+    HistoryConflict,
+)
 from chimera.schemas.transparency import checkpoints, compact_range, verifier_keys
 from chimera.schemas.transparency.compact_range import CompactRange
 from chimera.schemas.transparency.cosignatures import gathered
-from chimera.schemas.transparency.log_records import COMPACT_RANGE
+from chimera.schemas.transparency.log_records import COMPACT_RANGE, index_of
 from chimera.schemas.transparency.merkle import leaf_hash
 from chimera.schemas.transparency.notes import Note
 from chimera.schemas.transparency.proving import prove_extension
 from chimera.schemas.transparency.verifier_keys import Algorithm, VerifierKey
-from chimera.schemas.transparency.witnessing import CONFLICT, Submission
+from chimera.schemas.transparency.witnessing import CONFLICT, UNPROCESSABLE, Submission
 from chimera.topics import log_reader
 from chimera.topics.log_reader import LogReader
 
 log = structlog.get_logger(__name__)
 
 MAX_ANSWER_BYTES = 65_536
+
+Result = Literal["cosigned", "silent", "refused", "contradicts"]
 
 
 class Witness(NamedTuple):
@@ -63,32 +75,49 @@ class Witnesses:
         arguments: Mapping[str, Any],
         topic: str,
         timeout_s: float,
+        *,
+        count: Callable[[str, Result], None] = lambda _name, _result: None,
     ) -> None:
-        """`arguments`: of a consumer; `topic`: the log's."""
+        """`arguments`: of a consumer; `topic`: the log's; `count`: a witness's name and its answer."""
         self._witnesses, self._arguments, self._topic = witnesses, arguments, topic
+        self._count = count
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._seen: dict[VerifierKey, int] = {}
 
+    def lacking(self, note: Note) -> list[Witness]:
+        """Those that have not cosigned it."""
+        return [one for one in self._witnesses if not any(map(one.key.is_of, note.signatures))]
+
     async def cosigned(self, note: Note) -> Note:
-        """The checkpoint, with the lines of those that cosigned it."""
-        found = note
+        """The checkpoint, with the lines of those that cosign it now; who did so is not asked again."""
+        found, lacking = note, self.lacking(note)
+        if not lacking:
+            return note
         async with (
             aiohttp.ClientSession(timeout=self._timeout) as session,
             log_reader.reading(self._arguments, self._topic) as reader,
         ):
-            for witness in self._witnesses:
+            for witness in lacking:
+                result: Result = "cosigned"
                 try:
                     answer = await self._ask(session, reader, witness, note)
                     found = gathered(found, answer, [witness.key])
-                except (aiohttp.ClientError, TimeoutError, EvidenceRefused) as error:
-                    reason = str(error) or repr(error)
+                except (aiohttp.ClientError, TimeoutError) as error:
+                    result, reason = "silent", str(error) or repr(error)
                     log.warning("witness_silent", witness=witness.key.name, reason=reason)
+                except EvidenceRefused as error:
+                    result = "refused"
+                    log.warning("witness_refused", witness=witness.key.name, reason=str(error))
+                except HistoryConflict as error:
+                    result = "contradicts"
+                    log.error("witness_contradicts", witness=witness.key.name, reason=str(error))
+                self._count(witness.key.name, result)
         return found
 
     async def _ask(
         self, session: aiohttp.ClientSession, reader: LogReader, witness: Witness, note: Note
     ) -> bytes:
-        """Raises EvidenceMalformed: it refuses."""
+        """Raises EvidenceMalformed: it refuses. HistoryConflict: for it has seen another history."""
         head = checkpoints.decode(note.text)
         for _ in range(2):
             old = self._seen.get(witness.key, 0)
@@ -100,6 +129,8 @@ class Witnesses:
                     self._seen[witness.key] = head.size
                     return answer
                 told = answer.decode("utf-8", "replace").strip()
+                if response.status == UNPROCESSABLE:
+                    raise HistoryConflict(f"it refuses: {response.status} {told[:200]}")
                 if response.status != CONFLICT:
                     raise EvidenceMalformed(f"it refuses: {response.status} {told[:200]}")
                 self._seen[witness.key] = checkpoints.decode_decimal(told, "a witness's size")
@@ -110,17 +141,30 @@ async def _proof(reader: LogReader, old: int, new: int) -> tuple[bytes, ...]:
     """That the tree of `new` leaves extends that of `old`.
 
     Raises:
-        EvidenceMalformed: no checkpoint of `old` leaves was made here.
+        EvidenceMalformed: `old` is of a later checkpoint of this log.
+        HistoryConflict: no checkpoint of `old` leaves was made here.
     """
     if old in (0, new):
         return ()
     if old > new:
-        raise EvidenceMalformed(f"it has seen {old} leaves, and there are {new}")
-    before = await tree_at(reader, old)
+        await _require_later(reader, old)
+        raise EvidenceMalformed(f"it has cosigned {old} leaves already, and is asked about {new}")
+    try:
+        before = await tree_at(reader, old)
+    except EvidenceMalformed as error:
+        raise HistoryConflict(f"it has cosigned a tree of {old} leaves, and {error}") from None
     hashes: list[bytes] = []
     async for some in reader.leaves(old, new):
         hashes += [leaf_hash(one.body) for one in some]
     return tuple(await asyncio.to_thread(prove_extension, before, hashes))
+
+
+async def _require_later(reader: LogReader, old: int) -> None:
+    """Another sequencer may have gone on. Raises HistoryConflict: nobody did."""
+    last = await reader.last()
+    leaves = 0 if last is None else index_of(last[1]) + 1
+    if old > leaves:
+        raise HistoryConflict(f"it has seen {old} leaves, and there are {leaves}")
 
 
 async def tree_at(reader: LogReader, size: int) -> CompactRange:

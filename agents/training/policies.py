@@ -5,16 +5,22 @@
 
 What fires is a trigger as any other: read by the desk, its actor's rights asked again, accepted or
 refused. Its id follows from the setting and the occasion, so whoever is killed anywhere, it is there
-once. `tests/agents/training/test_policies.py` kills it at each step.
+once. Who sets or removes one is told to the audit log, in the same transaction.
+`tests/agents/training/test_policies.py` kills it at each step.
 """
 
+import hashlib
 import time
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 import msgspec
 import structlog
 
 from chimera.agents.training.telling import Telling, tell
+from chimera.schemas.control_actions import policy_put, policy_removed
 from chimera.schemas.errors import RequestError, TrainingRefused
 from chimera.schemas.training_config import TrainingConfig
 from chimera.schemas.training_events import PolicyFired, PolicyRemoved, PolicySet
@@ -27,7 +33,7 @@ from chimera.schemas.training_triggers import (
     firing_id,
 )
 from chimera.stores.postgres import Database
-from chimera.stores.registry import training_policies
+from chimera.stores.registry import audit_events, training_policies
 from chimera.stores.registry.records import Tenant
 from chimera.stores.registry.tenants import Tenants
 from chimera.stores.registry.training_policies import Firing, NewPolicy, TrainingPolicy
@@ -80,6 +86,8 @@ class Policies:
                 interval_s=policy.interval_s,
             )
             await tell(connection, tenant, self._telling.accepted(trigger), change)
+            told = partial(policy_put, name=audited(policy.name), body=_body(policy))
+            await audit_events.add(connection, tenant.id, policy.actor, datetime.now(UTC), told)
 
     async def remove(self, trigger: RemovePolicy, tenant: Tenant) -> None:
         """It fires no more. Raises TrainingRefused: there is none."""
@@ -99,6 +107,8 @@ class Policies:
                 actor=trigger.actor,
             )
             await tell(connection, tenant, self._telling.accepted(trigger), change)
+            told = partial(policy_removed, name=audited(found.name))
+            await audit_events.add(connection, tenant.id, trigger.actor, datetime.now(UTC), told)
 
     async def judge(self, now: datetime) -> int:
         """Fire what is due, by the server's clock; how many did. Raises PostgresUnavailable."""
@@ -135,6 +145,22 @@ class Policies:
             await tell(connection, tenant, told)
         log.info("policy_fired", policy=policy.name, cause=policy.cause, occasion=found.occasion)
         return True
+
+
+def audited(name: str) -> str:
+    """What the audit log calls a policy: the registry's own have names without a slash."""
+    return f"training/{name}"
+
+
+def _body(policy: NewPolicy) -> Mapping[str, Any]:
+    """What the audit log says of one; the order itself stands on the topics of training."""
+    return {
+        "cause": policy.cause,
+        "interval_s": policy.interval_s,
+        "model": policy.model,
+        "order_sha256": hashlib.sha256(policy.trigger.encode()).hexdigest(),
+        "trigger_id": policy.trigger_id,
+    }
 
 
 def order_of(tenant: str, policy: TrainingPolicy, occasion: str) -> TrainModel:

@@ -18,23 +18,32 @@ def export(
         str | None, typer.Option(help="Kafka's host:port; wins over the setting.")
     ] = None,
 ) -> None:
-    """Write the log's leaves up to its last checkpoint, and its checkpoints, out of Kafka."""
+    """Write the log's leaves up to its last checkpoint, and its checkpoints, out of Kafka.
+
+    Records between the checkpoints that are none are left out, and counted.
+    """
     from chimera.cli.audit import sources
     from chimera.cli.progress import waiting
     from chimera.cli.refusals import told
 
     with told("audit export"):
-        from chimera.schemas.errors import ConfigurationError
+        from chimera.schemas.errors import ConfigurationError, EvidenceUntrusted
         from chimera.schemas.settings import load
+        from chimera.schemas.transparency import checkpoints, policy_file
         from chimera.stores import audit_export
-        from chimera.stores.checkpoint_file import head_of
 
         settings = load()
         if folder.exists():
             raise ConfigurationError(f"{folder}: is there already; an export is a new folder")
         believed = sources.policy_of(settings, policy)
+        whom = policy_file.decode(believed, str(policy or "the log's own key"))
         with sources.opened(settings, "kafka", bootstrap) as log, waiting("leaves are written"):
-            notes = log.checkpoints()
-            size = max((head_of(note).size for note in notes), default=0)
-            audit_export.write(folder, log.rows(size), notes, believed)
-    typer.echo(f"{folder}: {size:,} leaves, {len(notes):,} checkpoints")
+            published = log.checkpoints()
+            notes = [note for note in published if checkpoints.claimed(note)]
+            size = whom.size_of(notes)
+            if notes and size is None:
+                raise EvidenceUntrusted(f"none of {len(notes):,} checkpoints is to be believed")
+            audit_export.write(folder, log.rows(size or 0), notes, believed)
+    typer.echo(f"{folder}: {size or 0:,} leaves, {len(notes):,} checkpoints")
+    if left_out := len(published) - len(notes):
+        typer.echo(f"  left out: {left_out:,} records that are no checkpoints", err=True)

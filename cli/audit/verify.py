@@ -68,18 +68,17 @@ def verify(
 def _of_log(
     policy: Path | None, source: Source, bootstrap: str | None, brought: "Sequence[bytes]"
 ) -> "tuple[Policy, Verdict]":
-    """Leaves up to the largest checkpoint: those behind it are not signed yet."""
+    """Leaves up to the largest checkpoint that is believed: those behind it are not signed yet."""
     from chimera.cli.audit import sources
     from chimera.schemas.settings import load
     from chimera.schemas.transparency import verification
-    from chimera.stores.checkpoint_file import head_of
 
     settings = load()
     believed = sources.believed(settings, policy)
     with sources.opened(settings, source, bootstrap) as log:
         published = log.checkpoints()
-        size = max((head_of(note).size for note in published), default=0)
-        return believed, verification.verify(log.rows(size), published, believed, brought)
+        rows = log.rows(believed.size_of(published) or 0)
+        return believed, verification.verify(rows, published, believed, brought)
 
 
 def said(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
@@ -87,7 +86,11 @@ def said(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
     if not verdict.is_good:
         lines.append(f"  the first {verdict.signed_size:,} leaves have a root that was signed")
     for span in verdict.spans:
-        repeats = f", {span.repeats:,} computed again" if span.repeats else ""
+        repeats = ""
+        if span.repeats:
+            repeats = (
+                f", {span.repeats:,} of requests that had one, the first leaf {span.first_repeat}"
+            )
         lines.append(f"  leaves {span.first:,} to {span.last:,}: {span.guarantee}{repeats}")
     for use in verdict.keys:
         leaves = f"{use.leaves:,} of leaves {use.first:,} to {use.last:,}"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from chimera.schemas.errors import EvidenceMalformed, EvidenceUntrusted
 from chimera.schemas.signing import SigningKey
+from chimera.schemas.transparency import notes
 from chimera.schemas.transparency.merkle import HASH_BYTES, MAX_SIZE
 from chimera.schemas.transparency.notes import Note, Signature, decode_base64, encode_base64
 from chimera.schemas.transparency.verifier_keys import Algorithm, VerifierKey
@@ -49,6 +50,14 @@ def decode(text: str) -> Checkpoint:
     size = decode_decimal(lines[1], "checkpoint: its size")
     root = decode_hash(lines[2], "checkpoint: its root")
     return Checkpoint(lines[0], size, root, tuple(lines[3:]))
+
+
+def claimed(raw: bytes) -> Checkpoint | None:
+    """What a note says of its log, whoever wrote it; None: it is no checkpoint."""
+    try:
+        return decode(notes.decode(raw).text)
+    except EvidenceMalformed:
+        return None
 
 
 def decode_decimal(text: str, what: str) -> int:

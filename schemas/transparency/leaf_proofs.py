@@ -16,6 +16,7 @@ from chimera.schemas.transparency.notes import decode
 from chimera.schemas.transparency.policy import Opened, Policy
 from chimera.schemas.transparency.proof_file import Proof
 from chimera.schemas.transparency.source import LeafSource
+from chimera.schemas.transparency.tampering import Kind
 from chimera.schemas.transparency.verification import verify
 
 _LOOKED_AT = 64  # checkpoints behind a leaf, for one that many witnesses cosigned
@@ -72,7 +73,8 @@ def _signed(log: LeafSource, size: int, policy: Policy) -> Iterator[bytes]:
 def _altered(log: LeafSource, proof: Proof, size: int, policy: Policy) -> EvidenceAltered | None:
     """What is wrong with the rows; None: it was, and is not any more."""
     for fault in verify(log.rows(size), list(_signed(log, size, policy)), policy).faults:
-        return EvidenceAltered(fault.index, str(fault))
+        if fault.kind != Kind.OMITTED:  # what has no leaf is on no path
+            return EvidenceAltered(fault.index, str(fault))
     hashes = [row.leaf_hash for row in log.rows(size)]
     if hashes[proof.index] != leaf_hash(proof.body):
         return EvidenceAltered(

@@ -54,7 +54,7 @@ class RequestServed(_Leaf, frozen=True, kw_only=True, tag="request"):
     input: Sha256 | None  # commitments; None: there was none, or it was never read
     output: Sha256 | None
     commitment_key: KeyId | None
-    attempt: Number  # 0: the first; more: computed again, and maybe answered again
+    attempt: Number  # how often it had failed before; of a leaf that repeats one, the same
     guarantee: Guarantee
 
 

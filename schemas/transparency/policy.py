@@ -5,10 +5,11 @@ witnesses cosigned it. `policy_file` reads policies as C2SP tlog-policy writes t
 `tests/schemas/transparency/test_policy.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from chimera.schemas.errors import EvidenceUntrusted
+from chimera.schemas.errors import EvidenceRefused, EvidenceUntrusted
 from chimera.schemas.transparency import checkpoints, notes
 from chimera.schemas.transparency.checkpoints import Checkpoint
 from chimera.schemas.transparency.cosignatures import cosigned_at
@@ -88,6 +89,18 @@ class Policy:
             names = ", ".join(opened.cosigned_at_s) or "none"
             raise EvidenceUntrusted(f"the quorum {self.quorum} is not there: cosigned by {names}")
         return opened
+
+    def size_of(self, published: Iterable[bytes]) -> int | None:
+        """Of the largest tree that one of these notes signs; None: none of them is believed.
+
+        Anybody may have written the others: whatever they say, it is not gone over.
+        """
+        said = [(head.size, raw) for raw in published if (head := checkpoints.claimed(raw))]
+        for size, raw in sorted(said, reverse=True):
+            with suppress(EvidenceRefused):
+                self.open(raw)
+                return size
+        return None
 
     def _is_good(self, name: str, seen: Mapping[str, int]) -> bool:
         if name == NONE or name in seen:

@@ -16,7 +16,9 @@ import msgspec
 from chimera.schemas.transparency.chain import START
 from chimera.schemas.transparency.compact_range import CompactRange
 from chimera.schemas.transparency.diagnosis import Break
+from chimera.schemas.transparency.lanes import Lanes, Reconciled
 from chimera.schemas.transparency.row import Row
+from chimera.schemas.transparency.tampering import Fault, Kind
 
 MAX_SPANS = 10_000  # beyond that, all that is left is one span; and of reconciliations no more
 MIXED = "mixed"
@@ -24,16 +26,20 @@ _FLUSH = 4_096  # leaf hashes that wait for the tree
 
 
 class Span(NamedTuple):
-    """Leaves of requests that were served under one guarantee; `repeats`: computed again."""
+    """Leaves of requests that were served under one guarantee; `repeats`: of such as had one before."""
 
     first: int
     last: int
     guarantee: str
     repeats: int
+    first_repeat: int | None = None  # the leaf
 
 
 class Unreconciled(msgspec.Struct, frozen=True):
-    """A reconciliation that found requests without a leaf, or leaves beyond one for a request."""
+    """A reconciliation that found requests without a leaf, or leaves beyond one for a request.
+
+    The former are `omitted` as well.
+    """
 
     topic: str
     partition: int
@@ -65,19 +71,24 @@ class Scan:
     spans: list[Span] = field(default_factory=list[Span])
     unreadable: int = 0  # rows that are no leaf of ours
     unreconciled: list[Unreconciled] = field(default_factory=list[Unreconciled])
+    omitted: list[Fault] = field(default_factory=list[Fault])
     keys: list[KeyUse] = field(default_factory=list[KeyUse])
 
 
 class _Request(msgspec.Struct):
     guarantee: str = ""
-    attempt: int = 0
+    topic: str = ""
+    partition: int = 0
+    offset: int = 0
     commitment_key: str | None = None
     tenant: str = ""
+    end_offset: int | None = None  # of a reconciliation alone
     missing: int = 0
     repeated: int = 0
 
 
-_REQUEST = msgspec.json.Decoder(_Request)
+_REQUEST = msgspec.json.Decoder(_Request, strict=False)  # offsets are strings in a leaf
+_RECONCILED = msgspec.json.Decoder(Reconciled, strict=False)
 _UNRECONCILED = msgspec.json.Decoder(Unreconciled)
 
 
@@ -86,6 +97,8 @@ def scan(rows: Iterable[Row], sizes: Iterable[int]) -> Scan:
     """Go over rows in the order in which they lie; roots are of the first `size` of them."""
     found, wanted = Scan(), sorted({*sizes}, reverse=True)
     guarantees, keys = _Guarantees(found), dict[str, list[Any]]()
+    lanes = Lanes()
+    is_repeat = lanes.is_repeat
     sha256, decode = hashlib.sha256, _REQUEST.decode
     waiting: list[bytes] = []
     expected, previous, previous_but_one = 0, START, START
@@ -109,7 +122,8 @@ def scan(rows: Iterable[Row], sizes: Iterable[int]) -> Scan:
         try:
             request = decode(body)
             if request.guarantee:
-                guarantees.take(index, request.guarantee, request.attempt)
+                is_again = is_repeat(request.topic, request.partition, request.offset)
+                guarantees.take(index, request.guarantee, is_again)
                 if request.commitment_key:
                     use = keys.get(request.commitment_key)
                     if use is not None:
@@ -117,9 +131,8 @@ def scan(rows: Iterable[Row], sizes: Iterable[int]) -> Scan:
                     elif len(keys) < MAX_SPANS:
                         use = [request.tenant, request.commitment_key, index, index, 1]
                         keys[request.commitment_key] = use
-            elif (request.missing or request.repeated) and len(found.unreconciled) < MAX_SPANS:
-                told = msgspec.structs.replace(_UNRECONCILED.decode(body), index=index)
-                found.unreconciled.append(told)
+            elif request.end_offset is not None:
+                _reconcile(found, lanes, index, body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             found.unreadable += 1
         waiting.append(computed)
@@ -136,6 +149,19 @@ def scan(rows: Iterable[Row], sizes: Iterable[int]) -> Scan:
     return found
 
 
+def _reconcile(found: Scan, lanes: Lanes, index: int, body: bytes) -> None:
+    """Behind a row that does not follow, nothing can be counted but what the leaf itself says."""
+    said = _RECONCILED.decode(body)
+    reasons = list(lanes.reconcile(index, said))
+    if found.broken is not None:
+        reasons = reasons[-1:] if said.missing else []
+    if len(found.omitted) < MAX_SPANS:
+        found.omitted += [Fault(Kind.OMITTED, index, index, reason) for reason in reasons]
+    told = msgspec.structs.replace(_UNRECONCILED.decode(body), index=index)
+    if (told.missing or told.repeated) and len(found.unreconciled) < MAX_SPANS:
+        found.unreconciled.append(told)
+
+
 class _Guarantees:
     """Runs of leaves under one guarantee, as they come."""
 
@@ -143,20 +169,24 @@ class _Guarantees:
         self._spans = found.spans
         self._guarantee = ""
         self._first = self._last = self._repeats = 0
+        self._first_repeat: int | None = None
 
-    def take(self, index: int, guarantee: str, attempt: int) -> None:
+    def take(self, index: int, guarantee: str, is_repeat: bool) -> None:
         if guarantee != self._guarantee:
             self.close()
             self._first, self._guarantee = index, guarantee
         self._last = index
-        self._repeats += attempt > 0
+        if is_repeat:
+            self._repeats += 1
+            self._first_repeat = index if self._first_repeat is None else self._first_repeat
 
     def close(self) -> None:
         if not self._guarantee:
             return
-        span = Span(self._first, self._last, self._guarantee, self._repeats)
+        span = Span(self._first, self._last, self._guarantee, self._repeats, self._first_repeat)
         if len(self._spans) == MAX_SPANS:
-            first, _, _, repeats = self._spans.pop()
-            span = Span(first, self._last, MIXED, repeats + self._repeats)
+            first, _, _, repeats, again = self._spans.pop()
+            again = self._first_repeat if again is None else again
+            span = Span(first, self._last, MIXED, repeats + self._repeats, again)
         self._spans.append(span)
-        self._guarantee, self._repeats = "", 0
+        self._guarantee, self._repeats, self._first_repeat = "", 0, None

@@ -1,6 +1,7 @@
 """What may have been done to a log, and where: the words of a verifier's verdict.
 
 Of the rows among themselves: `changed`, `deleted`, `inserted`, `repeated`, `swapped`. Of the rows
+beside the log's own count: `omitted` (a request has no leaf, or the count was made up). Of the rows
 beside the checkpoints: `cut` (the end is missing), `rewritten` (every hash is right, and the signed
 root is another), `unsigned` (past the last checkpoint). Of the checkpoints: `forged` (no trusted
 key signed it), `forked` (two histories were signed), `rolled_back` (a longer one was signed
@@ -20,6 +21,7 @@ class Kind(StrEnum):
     INSERTED = "inserted"
     REPEATED = "repeated"
     SWAPPED = "swapped"
+    OMITTED = "omitted"
     CUT = "cut"
     REWRITTEN = "rewritten"
     UNSIGNED = "unsigned"

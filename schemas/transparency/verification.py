@@ -1,9 +1,10 @@
 """The offline verifier: rows of a log beside its checkpoints, with whom to believe.
 
 Every hash is computed again from the stored bytes. The rows must have exactly the roots that the
-checkpoints sign, to the last row; with a quorum, the last checkpoint must be witnessed. What the
-auditor brought himself, from a witness or from an earlier visit, counts as much: it is what finds
-a history that was rewritten and signed again with the log's own key. Pure; nothing is fetched.
+checkpoints sign, to the last row; with a quorum, the last checkpoint must be witnessed; and no
+reconciliation in the log may miss a request (`lanes`). What the auditor brought himself, from a
+witness or from an earlier visit, counts as much: it is what finds a history that was rewritten and
+signed again with the log's own key. Pure; nothing is fetched.
 `tests/schemas/transparency/test_verification.py` does to a history whatever can be done to it.
 """
 
@@ -71,6 +72,7 @@ def verify(
     broken = _row_fault(seen, heads)
     faults += [
         *([broken] if broken else []),
+        *seen.omitted,
         *_root_faults(seen, heads, agreed),
         *_size_faults(seen, heads, broken),
         *_backwards(heads),

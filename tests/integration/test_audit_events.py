@@ -1,8 +1,11 @@
 """Whatever is done to what serves, by its own command, is a leaf with its actor; and the log verifies."""
 
 import asyncio
+import json
 import socket
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -10,12 +13,15 @@ from typer.testing import CliRunner, Result
 from chimera.agents import audit_events, starting
 from chimera.agents.lanes.commit_loop import Halted
 from chimera.agents.lanes.halts import Halts
+from chimera.agents.training.policies import Policies
+from chimera.agents.training.telling import Telling
 from chimera.cli.main import app
 from chimera.cli.models.actor import actor
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.control_actions import ACTIONS
 from chimera.schemas.model_commands import PauseModel
 from chimera.schemas.settings import load
+from chimera.schemas.training_triggers import RemovePolicy, SetPolicy
 from chimera.schemas.transparency.leaves import ActionTaken, decode_leaf
 from chimera.stores.keys import find_key
 from chimera.topics.catalogue import catalogue
@@ -23,7 +29,9 @@ from tests.agents.sequencing.places import Place, sequencing
 from tests.agents.steering import staged, steered
 from tests.cli.letters import letter, write
 from tests.schemas.transparency.logs import ORIGIN
+from tests.stores.places import Place as Registered
 from tests.stores.places import register
+from tests.workers.training.places import config
 
 WITHIN_S = 30.0
 BRIEF = {"CHECKPOINT_MS": "50", "POLL_MS": "20", "ORIGIN": ORIGIN}
@@ -33,6 +41,18 @@ def chimera(*arguments: str) -> Result:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     return done
+
+
+async def train_nightly(place: Registered) -> None:
+    """A training policy is set, twice by the same trigger, and removed."""
+    policies = Policies(place.database, Telling("test"), 1.0)
+    asked: dict[str, Any] = {"tenant": place.tenant.name, "actor": "eve", "policy": "nightly"}
+    order = SetPolicy(
+        trigger_id=uuid4().hex, config=config(), cause="schedule", interval_s=3_600, **asked
+    )
+    for _ in range(2):
+        await policies.put(order, place.tenant, config())
+    await policies.remove(RemovePolicy(trigger_id=uuid4().hex, **asked), place.tenant)
 
 
 async def actions(place: Place) -> list[ActionTaken]:
@@ -72,6 +92,7 @@ def test_each_kind_of_action_becomes_a_leaf_with_its_actor(
         async with staged(server, kafka, prefix, tmp_path) as stage:
             await register(stage.place.registry)
             await stage.place.registry.put_policy("canary", {"share": 0.1}, actor="bob@host")
+            await train_nightly(stage.place)
             async with steered(stage):
                 await stage.send(stage.command(PauseModel))
                 await stage.answers(1)
@@ -94,13 +115,20 @@ def test_each_kind_of_action_becomes_a_leaf_with_its_actor(
     place = Place(settings, topics)
     leaves = asyncio.run(sequenced(place, {*ACTIONS, "models.pause"}))
     ours = [one for one in leaves if one.tenant in (tenant, "default", "acme")]
-    by_action = {one.action: one.actor for one in ours}
-    assert by_action == dict.fromkeys(ACTIONS, actor()) | {
-        "versions.register": "test",
-        "lanes.halt": f"node@{socket.gethostname()}",
-        "policies.put": "bob@host",
-        "models.pause": "ada",
+    others = {
+        ("versions.register", "test"),
+        ("policies.put", "bob@host"),
+        ("policies.put", "eve"),
+        ("policies.remove", "eve"),
+        ("models.pause", "ada"),
+        ("lanes.halt", f"node@{socket.gethostname()}"),
     }
+    by_us = {*ACTIONS} - {action for action, _ in others}
+    assert {(one.action, one.actor) for one in ours} == others | {(one, actor()) for one in by_us}
+    of_eve = [one for one in ours if one.actor == "eve"]
+    assert {one.object for one in of_eve} == {"training/nightly"}
+    (put,) = [json.loads(one.details["body"]) for one in of_eve if one.action == "policies.put"]
+    assert (put["model"], put["cause"], put["interval_s"]) == ("line", "schedule", 3_600)
     verified = chimera("audit", "verify")
     assert verified.stdout.startswith("audit verify: ok, ")
     assert int(verified.stdout.split()[3]) >= len(leaves)

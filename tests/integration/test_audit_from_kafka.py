@@ -14,11 +14,13 @@ from aiohttp import web
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from typer.testing import CliRunner, Result
 
+from chimera.agents.sequencing.published import Published
 from chimera.cli.audit.witness_http import application
 from chimera.cli.main import app
 from chimera.schemas.settings import Settings
 from chimera.schemas.signing import SigningKey
-from chimera.schemas.transparency.checkpoints import log_key
+from chimera.schemas.transparency import checkpoints
+from chimera.schemas.transparency.checkpoints import Checkpoint, log_key
 from chimera.schemas.transparency.cosignatures import witness_key
 from chimera.schemas.transparency.leaves import (
     ActionTaken,
@@ -30,7 +32,7 @@ from chimera.schemas.transparency.policy import LogKey, Policy
 from chimera.stores.checkpoint_file import head_of
 from chimera.stores.witness import Witness
 from tests.agents.sequencing.places import WITHIN_S, Place, play, sequencing, settings_of
-from tests.schemas.transparency.logs import KEY, ORIGIN, OTHER_KEY, WITNESSES
+from tests.schemas.transparency.logs import KEY, ORIGIN, OTHER_KEY, WITNESSES, make_policy
 
 WITNESS = WITNESSES["w1"]
 NAME = "witness.example/w1"
@@ -115,8 +117,11 @@ def played(settings: Settings, folder: Path) -> None:
             Policy(tuple(LogKey(log_key(ORIGIN, key)) for key in keys))
             for keys in ((KEY, OTHER_KEY), (OTHER_KEY,))
         )
-        assert (await place.verdict(both)).is_good
-        assert {fault.kind for fault in (await place.verdict(second)).faults} == {"forged"}
+        (omitted,) = (await place.verdict(both)).faults
+        told = decode_leaf((await place.leaves())[omitted.index].body)
+        assert (omitted.kind, told) == ("omitted", found)
+        faults = {fault.kind for fault in (await place.verdict(second)).faults}
+        assert faults == {"forged", "omitted"}
 
     play(settings, work)
 
@@ -140,19 +145,23 @@ def test_log_in_kafka_is_verified_exported_and_proved(
     policy.write_text(POLICY)
 
     verified = audit(settings, tmp_path, "verify", "--policy", policy)
-    assert verified.exit_code == 0, verified.output
-    assert verified.stdout.splitlines()[0].endswith(", signed, witnessed")
-    lane = f"{prefix}inference.requests-0, offsets 0 to {LEAVES + 7}"
-    assert f"reconciliation of {lane}: 8 without a leaf, 0 leaves too many" in verified.stdout
+    assert verified.exit_code == 2, verified.output
+    assert verified.stdout.startswith("audit verify: NOT OK, ")
+    lane = f"{prefix}inference.requests-0"
+    assert f": omitted: 8 requests of {lane} have no leaf" in verified.stdout
+    said = f"{lane}, offsets 0 to {LEAVES + 7}: 8 without a leaf, 0 leaves too many"
+    assert f"reconciliation of {said}" in verified.stdout
     told = json.loads(audit(settings, tmp_path, "verify", "--policy", policy, "--json").stdout)
     assert [one["missing"] for one in told["unreconciled"]] == [8]
+    assert [fault["kind"] for fault in told["faults"]] == ["omitted"]
+    assert told["witnessed_size"] == told["leaves"]
     own = audit(settings, tmp_path, "verify")
     assert (own.exit_code, "forged" in own.stdout) == (2, True)  # the other key's checkpoints
 
     exported = audit(settings, tmp_path, "export", tmp_path / "export", "--policy", policy)
     assert exported.exit_code == 0, exported.output
-    offline = audit(settings, tmp_path, "verify", "--export", tmp_path / "export")
-    assert offline.exit_code == 0, offline.output
+    offline = audit(settings, tmp_path, "verify", "--export", tmp_path / "export", "--json")
+    assert json.loads(offline.stdout)["faults"] == told["faults"]
     assert audit(settings, tmp_path, "export", tmp_path / "export").exit_code == 1  # is there
 
     proved = audit(settings, tmp_path, "prove", "r-0-17", "--to", tmp_path)
@@ -163,3 +172,44 @@ def test_log_in_kafka_is_verified_exported_and_proved(
     assert "cosigned by w1" in checked.stdout
     unknown = audit(settings, tmp_path, "prove", "nobody")
     assert (unknown.exit_code, "no leaf has the request id" in unknown.stderr) == (1, True)
+
+
+def test_rubbish_among_the_checkpoints_is_named_and_stops_nobody(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    settings = settings_of(kafka, prefix, tmp_path)
+    huge = checkpoints.sign(Checkpoint(ORIGIN, 10**18, bytes(32)), OTHER_KEY).encode()
+
+    async def work(place: Place) -> None:
+        await place.journal(0, (0, LEAVES))
+        async with sequencing(settings):
+            await place.signed(LEAVES)
+        await place.publish(b"rubbish", huge)
+        notes = await place.notes()
+        lost = settings.audit.model_copy(update={"checkpoints_file": tmp_path / "anew.txt"})
+        for number, asked in enumerate((settings.audit, lost), 1):
+            await place.journal(0, (LEAVES * number, LEAVES * (number + 1)))
+            async with sequencing(settings.model_copy(update={"audit": asked})):
+                await place.signed(LEAVES * (number + 1), make_policy())
+        topic, strangers = place.topics.audit_checkpoints.name, [WITNESS.public.raw]
+        by_none = Published(place.arguments, topic, strangers)
+        assert await by_none.last(None) is None
+        assert await by_none.last(notes[0]) == notes[0]
+        by_another = Published(place.arguments, topic, [*strangers, OTHER_KEY.public.raw])
+        assert await by_another.last(None) == huge
+
+    play(settings, work)
+    found = audit(settings, tmp_path, "verify", "--json")
+    assert found.exit_code == 2, found.output
+    told = json.loads(found.stdout)
+    assert [fault["kind"] for fault in told["faults"]] == ["forged", "forged"]
+    assert (told["leaves"], told["signed_size"]) == (3 * LEAVES, 3 * LEAVES)
+    proved = audit(settings, tmp_path, "prove", "r-0-17", "--to", tmp_path)
+    assert proved.exit_code == 0, proved.output
+    exported = audit(settings, tmp_path, "export", tmp_path / "e")
+    assert "300 leaves" in exported.stdout, exported.output
+    assert "left out: 1 records that are no checkpoints" in exported.stderr
+    offline = audit(settings, tmp_path, "verify", "--export", tmp_path / "e", "--json")
+    assert [one["kind"] for one in json.loads(offline.stdout)["faults"]] == ["forged"]
+    strange = audit(settings, tmp_path, "export", tmp_path / "s", key=WITNESS)
+    assert (strange.exit_code, "is to be believed" in strange.stderr) == (1, True)

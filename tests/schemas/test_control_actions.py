@@ -22,6 +22,7 @@ WRITTEN = [
     ),
     actions.version_registered(ACT, "digits 7", DIGESTS[0]),
     actions.policy_put(ACT, "promotion.digits", {"requires_replay": {"max_age_s": 60}, "v": 1}),
+    actions.policy_removed(ACT._replace(tenant="acme"), "training/nightly"),
     actions.replayed(
         ACT._replace(event_id="id:3:42"),
         "inference.requests.dlq:3:42",

@@ -14,7 +14,7 @@ from chimera.schemas.transparency.merkle import HASH_BYTES, leaf_hash, prove_inc
 from chimera.schemas.transparency.proof_file import Proof
 from chimera.schemas.transparency.subtrees import Subtrees
 from chimera.schemas.transparency.verification import verify
-from chimera.stores import audit_checkpoints, audit_log
+from chimera.stores import audit_checkpoints, audit_log, audit_table
 from chimera.stores.audit_table import AuditTable
 from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.sink import Limits, Sink
@@ -203,3 +203,18 @@ def test_table_is_verified_from_its_first_row_to_its_last(
 def test_leaf_of_an_index_that_the_log_has_not_is_refused(table: AuditTable) -> None:
     with pytest.raises(EvidenceAltered, match="leaf 700"):
         prove(table, Indexed(TARGET, body(3)), POLICY)
+
+
+def test_rows_end_where_the_table_ends_whatever_size_is_claimed(
+    table: AuditTable, engine: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_table, "_PAGE_ROWS", 500)
+    assert [row.log_index for row in table.rows(10**18)] == list(range(LEAVES))
+    two = "(SELECT * FROM chimera.audit_log WHERE log_index < 2)"
+    engine.command(
+        "INSERT INTO chimera.audit_log"
+        f" SELECT * REPLACE (log_index + 1000000000000000 AS log_index) FROM {two}"
+    )
+    (*rows, one, other) = table.rows(10**18)
+    assert (len(rows), one.log_index, other.log_index) == (LEAVES, 10**15, 10**15 + 1)
+    assert len(list(table.rows(700))) == 700

@@ -86,7 +86,8 @@ def test_catalogue_keeps_the_log_and_compacts_states() -> None:
         "models.state",
         "settings.state",
     }
-    for topic in (found.audit_log, found.audit_checkpoints, found.attempts, found.model_state):
+    logs = (found.audit_events, found.audit_log, found.audit_checkpoints)
+    for topic in (*logs, found.attempts, found.model_state):
         assert topic.config["retention.ms"] == str(FOREVER)
 
 

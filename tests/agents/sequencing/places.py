@@ -100,6 +100,10 @@ class Place:
         """On `audit.events`."""
         await self._send(self.topics.audit_events.name, 0, b"ada", values)
 
+    async def publish(self, *values: bytes) -> None:
+        """On `audit.checkpoints`, as anybody who may write there."""
+        await self._send(self.topics.audit_checkpoints.name, 0, ORIGIN.encode(), values)
+
     async def _send(self, topic: str, partition: int, name: bytes, values: Any) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, enable_idempotence=True)
         await producer.start()
@@ -119,12 +123,13 @@ class Place:
         async with log_reader.reading(self.arguments, name) as reader:
             return [one async for some in reader.values() for one in some]
 
-    async def signed(self, size: int) -> list[bytes]:
-        """The checkpoints, once one covers so many leaves."""
+    async def signed(self, size: int, by: Policy | None = None) -> list[bytes]:
+        """The checkpoints, once the last, or one that is believed, covers so many leaves."""
         async with asyncio.timeout(WITHIN_S):
             while True:
                 notes = await self.notes()
-                if notes and head_of(notes[-1]).size >= size:
+                last = head_of(notes[-1]).size if notes and by is None else 0
+                if (last if by is None else by.size_of(notes) or 0) >= size:
                     return notes
                 await asyncio.sleep(0.05)
 
@@ -147,8 +152,15 @@ async def sequencing(
     settings: Settings, signing: SigningKey = KEY
 ) -> AsyncGenerator["asyncio.Task[None]"]:
     """A sequencer that has begun; it is stopped at the end, and what ended it is raised."""
-    stop, begun = asyncio.Event(), asyncio.Event()
     sequencer = Sequencer(settings, settings.kafka.bootstrap or "", signing)
+    async with running_of(sequencer) as running:
+        yield running
+
+
+@asynccontextmanager
+async def running_of(sequencer: Sequencer) -> AsyncGenerator["asyncio.Task[None]"]:
+    """As `sequencing`, for who looks at its metrics."""
+    stop, begun = asyncio.Event(), asyncio.Event()
     running = asyncio.create_task(sequencer.run(stop, begun.set))
     try:
         waiting = asyncio.create_task(begun.wait())

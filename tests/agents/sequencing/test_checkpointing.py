@@ -50,6 +50,16 @@ def test_heads_are_signed_at_once_after_a_start_and_then_in_time(tmp_path: Path)
     assert checkpoints.split(file.path.read_bytes()) == [note.encode()]
 
 
+def test_witnesses_that_lack_are_asked_again_in_time(tmp_path: Path) -> None:
+    signing = Checkpointing(ORIGIN, KEY, CheckpointFile(tmp_path / "c"), CADENCE, lambda _: None)
+    assert signing.to_ask(1e9) is None
+    signing.lacks(LOG.note(4), now_s=50.0)
+    assert signing.to_ask(59.9) is None
+    assert signing.to_ask(60.0) == LOG.note(4)
+    signing.lacks(None, now_s=60.0)
+    assert signing.to_ask(1e9) is None
+
+
 def test_log_that_does_not_extend_what_was_signed_is_not_signed() -> None:
     require_extends(LOG.head(4), ORIGIN, tree(4), tree(9))
     require_extends(LOG.head(9), ORIGIN, tree(9), tree(9))

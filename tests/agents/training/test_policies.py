@@ -19,7 +19,9 @@ from chimera.schemas.training_triggers import (
     Trigger,
     decode_trigger,
 )
+from chimera.schemas.transparency.leaves import ActionTaken, decode_leaf
 from chimera.stores.registry import training_policies
+from chimera.stores.registry.outbox import AUDIT, Outbox
 from chimera.stores.registry.training_policies import NewPolicy
 from tests.agents.training.stage import Play, Stage, working
 from tests.workers.training.places import config
@@ -59,6 +61,17 @@ async def triggers(stage: Stage) -> list[TrainModel]:
     return [one for one in map(decode_trigger, values) if isinstance(one, TrainModel)]
 
 
+async def told(stage: Stage) -> list[tuple[str, str, str]]:
+    """To the audit log, by whom, of what; as it waits for a controller."""
+    rows = await Outbox(stage.place.database, [AUDIT]).pending(10_000)
+    leaves = [decode_leaf(row.value) for row in rows]
+    actions = [one for one in leaves if isinstance(one, ActionTaken)]
+    mine = [one for one in actions if one.tenant == stage.tenant]
+    return [
+        (one.action, one.actor, one.object) for one in mine if one.object.startswith("training/")
+    ]
+
+
 async def make_due(stage: Stage) -> None:
     """As after an outage: three times have been missed."""
     async with stage.place.database.tenant(stage.place.tenant.id) as connection:
@@ -87,6 +100,7 @@ def test_policy_fires_one_trigger_for_an_outage_and_a_kill_at_any_step(
         assert [one.trigger_id for one in queued] == [one.trigger_id for one in found]
         assert len(await stage.events(TriggerAnswered)) == 1 + len(STEPS)
         assert len(await stage.events(PolicySet)) == 1
+        assert await told(stage) == [("policies.put", "ada", "training/nightly")]
 
     play_untrained(work)
 
@@ -129,5 +143,7 @@ def test_rights_are_asked_when_a_policy_is_set_and_again_when_it_fires(
         assert [(one.name, one.firings) for one in left] == [("a-strange-one", 0)]
         assert len(await triggers(stage)) == 1
         assert await stage.events(RunQueued) == []
+        expected = [("policies.put", "eve"), ("policies.remove", "ada")]
+        assert [one[:2] for one in await told(stage)] == expected
 
     play_untrained(work)

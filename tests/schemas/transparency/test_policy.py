@@ -105,3 +105,11 @@ def test_empty_log_has_the_root_of_the_empty_tree() -> None:
     assert make_policy().open(LOG.checkpoint(0)).checkpoint.size == 0
     with pytest.raises(EvidenceUntrusted, match="size 0"):
         make_policy().open(checkpoints.sign(Checkpoint(ORIGIN, 0, bytes(32)), KEY).encode())
+
+
+def test_size_is_that_of_the_largest_note_that_is_believed() -> None:
+    strange = checkpoints.sign(Checkpoint(ORIGIN, 10**18, bytes(32)), OTHER_KEY).encode()
+    notes = [b"rubbish", LOG.checkpoint(7), strange, LOG.checkpoint(4)]
+    assert make_policy().size_of(notes) == 7
+    assert make_policy().size_of([b"rubbish", strange]) is None
+    assert make_policy().size_of([make_log(0).checkpoint(0)]) == 0

@@ -29,11 +29,13 @@ def test_nothing_has_the_empty_root() -> None:
 
 
 def mixed(pattern: str) -> Log:
-    """A letter a leaf: once, least once, repeated, other."""
+    """A letter a leaf: once, least once, failed before and retried, repeated, other."""
+    least = {"guarantee": "at_least_once"}
     kinds: dict[str, dict[str, Any]] = {
         "o": {},
-        "l": {"guarantee": "at_least_once"},
-        "r": {"guarantee": "at_least_once", "attempt": 1},
+        "l": least,
+        "f": least | {"attempt": 1},
+        "r": least | {"offset": "0"},
     }
     known = (encode_leaf(served(at, **kinds.get(one, {}))) for at, one in enumerate(pattern))
     others = {".": b"no JSON", "[": b"[" * 5_000, "x": b'{"guarantee":1}', "-": b"{}"}
@@ -41,12 +43,21 @@ def mixed(pattern: str) -> Log:
 
 
 def test_guarantee_of_each_range_is_told() -> None:
-    found = scan(mixed("oo-olrr-lo").rows(), [])
+    found = scan(mixed("oo-olfrr-lo").rows(), [])
     assert found.spans == [
         Span(0, 3, "exactly_once", 0),
-        Span(4, 8, "at_least_once", 2),
-        Span(9, 9, "exactly_once", 0),
+        Span(4, 9, "at_least_once", 2, 6),
+        Span(10, 10, "exactly_once", 0),
     ]
+
+
+def test_repeat_is_of_its_own_lane() -> None:
+    offsets = [("a", 0, 7), ("b", 0, 3), ("a", 1, 3), ("a", 0, 7), ("a", 0, 8), ("a", 1, 2)]
+    bodies = [
+        encode_leaf(served(0, topic=topic, partition=partition, offset=str(offset)))
+        for topic, partition, offset in offsets
+    ]
+    assert scan(Log(bodies).rows(), []).spans == [Span(0, 5, "exactly_once", 2, 3)]
 
 
 def test_rows_that_are_no_leaf_are_counted_and_hashed() -> None:
@@ -61,7 +72,7 @@ def test_ranges_that_are_too_many_end_in_one(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "MAX_SPANS", 2)
     assert scan(mixed("olorlo").rows(), []).spans == [
         Span(0, 0, "exactly_once", 0),
-        Span(1, 5, MIXED, 1),
+        Span(1, 5, MIXED, 1, 3),
     ]
 
 
