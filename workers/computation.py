@@ -26,7 +26,7 @@ from chimera.workers.backends.protocol import Backend, DeviceLost
 from chimera.workers.dispatching.tiering import Attempt, Tier
 from chimera.workers.repertoire import Served
 from chimera.workers.suspects import Board, Doing
-from chimera.workers.tasks import Task, halves
+from chimera.workers.tasks import Task, halves, name_of
 
 Answer = Response | RequestError
 
@@ -83,7 +83,10 @@ class Computation:
             kept = self._kept = [] if keep else None
             made.append((tier, self._answers(tasks, tier), kept or ()))
             computed, error = _told(made[-1][1])
-            return Attempt(count, computed, error, (self._computing_ns - before_ns) // 1000)
+            took_us = (self._computing_ns - before_ns) // 1000
+            is_refused = not computed and isinstance(error, ModelFailed)
+            first = name_of(tasks[0].held.work, tasks[0].indexes[0]) if is_refused else None
+            return Attempt(count, computed, error, took_us, first)
 
         tasks[0].route.served.tiers.compute(rows, attempt)
         self._board.clear()

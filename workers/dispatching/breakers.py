@@ -179,6 +179,11 @@ class Breaker:
         if self.state is State.CLOSED:
             self._count(now_us, jitter, error=True, slow=False)
 
+    def condemn(self, now_us: int, jitter: float, reason: str) -> None:
+        """Open it, whatever the rates are: there is other evidence."""
+        if self.state is State.CLOSED:
+            self._open(now_us, jitter, reason)
+
     def _count(self, now_us: int, jitter: float, *, error: bool, slow: bool) -> None:
         if self.state is State.HALF_OPEN:
             if error or slow:

@@ -8,12 +8,14 @@ A batch that every tier failed is not made to wait before the breakers say so: r
 for a request that they refuse and for a library that is broken (a lost device or a hang ends the
 executor instead), and poison that waits would stop its lane. Its requests are tried again meanwhile,
 and their waits count for none of their limits (`agents/lanes/deferrals.py`), so an outage costs them little.
+One request alone that fails says nothing; `minimum_calls` different ones in a row, with none computed
+in between, open the breaker however slowly they come, and a probe fails that fails one more.
 What one attempt has tried is the caller's to remember; after a `Wait` an attempt begins anew.
 `tests/workers/dispatching/test_dispatch.py` holds its promises as properties.
 """
 
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,7 @@ from chimera.schemas.errors import (
 from chimera.workers.dispatching.breakers import Breaker, Permit, State, Transition
 from chimera.workers.dispatching.breakers import Policy as BreakerPolicy
 from chimera.workers.dispatching.outcomes import Outcome
+from chimera.workers.dispatching.refusals import Refusals
 from chimera.workers.dispatching.tier_order import Measured, Usage, order
 
 if TYPE_CHECKING:
@@ -96,6 +99,7 @@ class Dispatcher:
         self._policy = policy
         self._jitter = jitter
         self._breakers = {tier: Breaker(policy.breaker) for tier in self.order}
+        self._refusals = {tier: Refusals(policy.breaker.minimum_calls) for tier in self.order}
         self._slow: dict[tuple[str, int], int] = {}
         self._usage = Usage()
         self._recorded = 0
@@ -120,13 +124,30 @@ class Dispatcher:
         until_us = min(breaker.due_us() for breaker in self._breakers.values())
         return Wait(until_us if deadline_us is None else min(until_us, deadline_us))
 
-    def record(self, call: Call, outcome: Outcome, duration_us: int, now_us: int) -> None:
-        """Report a call; `duration_us` is of the computation, without any queue before it."""
+    def record(
+        self,
+        call: Call,
+        outcome: Outcome,
+        duration_us: int,
+        now_us: int,
+        request: Hashable = None,
+    ) -> None:
+        """Report a call; `duration_us` is of the computation, without any queue before it.
+
+        `request`: the name of the first one, where the model raised on all of them.
+        """
+        refusals = self._refusals[call.tier]
+        if outcome is Outcome.COMPUTED:
+            refusals.clear()
+        elif request is not None:
+            refusals.add(request)
+            outcome = Outcome.FAILED if refusals.are_outage else outcome
         if outcome is Outcome.TIMED_OUT and call.timeout_us < self._policy.timeout_us:
             outcome = Outcome.UNFINISHED  # its request's deadline was short: slow at most
-        self._breakers[call.tier].finish(
-            call.permit, outcome, duration_us, now_us=now_us, jitter=self._jitter()
-        )
+        breaker, jitter = self._breakers[call.tier], self._jitter()
+        breaker.finish(call.permit, outcome, duration_us, now_us=now_us, jitter=jitter)
+        if refusals.are_outage:
+            breaker.condemn(now_us, jitter, f"{len(refusals)} requests in a row failed")
         self._usage.add(call.rows)
         self._recorded += 1
         if self._recorded % REORDER_CALLS == 0:

@@ -7,7 +7,7 @@ its requests wait: an outage of all tiers is no failure of theirs. `tests/worker
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 from chimera.schemas.errors import ChimeraError
@@ -44,6 +44,7 @@ class Attempt(NamedTuple):
     computed: int
     error: BaseException | None
     compute_us: int
+    request: Hashable = None  # the first, by name, where the model raised on all of them
 
 
 class Tiers:
@@ -87,7 +88,7 @@ class Tiers:
         assert self._dispatcher is not None
         found = attempt(self._loaded[call.tier])
         outcome = outcome_of(found.error, requests=found.requests, computed=found.computed)
-        self._dispatcher.record(call, outcome, found.compute_us, _now_us())
+        self._dispatcher.record(call, outcome, found.compute_us, _now_us(), found.request)
         if not found.computed:
             tried[call.tier] = outcome
             return False

@@ -87,6 +87,12 @@ class BreakerMachine(RuleBasedStateMachine):
         if self.state is State.CLOSED:
             self.count(error=True, slow=False)
 
+    @rule()
+    def condemn(self) -> None:
+        self.breaker.condemn(self.now_us, 1.0, "other evidence")
+        if self.state is State.CLOSED:
+            self.open()
+
     def end(self, permit: Permit, *, error: bool, slow: bool) -> None:
         del self.running[permit]
         if self.state is State.CLOSED:

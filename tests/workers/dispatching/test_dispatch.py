@@ -272,6 +272,46 @@ def test_contradicted_refusals_open_a_tier() -> None:
     assert found.states()["onnx-cuda"] is State.OPEN
 
 
+def refuse(found: Dispatcher, request: str, now_us: int) -> None:
+    found.record(called(found.next_tier(now_us)), Outcome.REFUSED, 1, now_us, request)
+
+
+def test_different_requests_refused_in_a_row_open_a_tier_however_slowly_they_come() -> None:
+    found = dispatcher(FAST)
+    refuse(found, "one", 0)
+    assert found.states()["onnx-cuda"] is State.CLOSED
+    refuse(found, "two", 3_600_000_000)
+    assert found.states()["onnx-cuda"] is State.OPEN
+    ((_, transition),) = found.take_transitions()
+    assert transition.reason == "2 requests in a row failed"
+
+
+def test_requests_that_are_refused_between_computed_ones_open_nothing() -> None:
+    found = dispatcher(FAST)
+    for at in range(20):
+        refuse(found, f"poison {at}", at)
+        found.record(called(found.next_tier(at)), Outcome.COMPUTED, 1, at)
+    assert found.states()["onnx-cuda"] is State.CLOSED
+
+
+def test_one_request_that_is_refused_again_and_again_opens_nothing() -> None:
+    found = dispatcher(FAST)
+    for at in range(50):
+        refuse(found, "poison", at)
+    assert found.states()["onnx-cuda"] is State.CLOSED
+
+
+def test_probe_that_is_refused_in_an_outage_has_failed() -> None:
+    found = dispatcher(FAST)
+    refuse(found, "one", 0)
+    refuse(found, "two", 0)
+    refuse(found, "one", 1_000_000)
+    assert found.next_tier(1_000_001) == Wait(3_000_000), "for twice as long"
+    found.record(called(found.next_tier(3_000_000)), Outcome.COMPUTED, 1, 3_000_000)
+    refuse(found, "one", 3_000_001)
+    assert found.states()["onnx-cuda"] is State.CLOSED, "the row begins anew"
+
+
 def test_order_follows_the_batch_sizes_that_are_recorded() -> None:
     found = dispatcher(Measured("onnx-cpu", True, {1: 400, 256: 500}), FAST_AT_1)
     assert found.order[0] == "torch-cpu"

@@ -160,6 +160,41 @@ def test_outage_of_all_tiers_waits_and_is_answered_when_it_is_over(tmp_path: Pat
     asyncio.run(scenario())
 
 
+def test_outage_at_a_few_requests_a_second_waits_too(tmp_path: Path) -> None:
+    """Each in a batch of its own, and none of it a failure of the whole batch's."""
+    write_hostile(tmp_path, max_batch_size=1)
+    switch = tmp_path / "outage"
+    switch.touch()
+
+    async def scenario() -> None:
+        async with Rig(tmp_path, orders=placed(tmp_path, FAST)) as rig:
+            rig.pool.submit(work([request((hostile.OUTAGE, 1))] * 24))
+            await rig.until(lambda: len(rig.codes) + len(rig.waiting()) == 24)
+            assert rig.waiting() == set(range(10, 24)), "ten requests in a row, and no more"
+            switch.unlink()
+            until_ms = max(one.until_ms for one in rig.deferred)
+            await asyncio.sleep(until_ms / 1000 - time.time())
+            rig.pool.submit(work([request((hostile.OUTAGE, 1))] * 14, start=10))
+            await rig.answered(24)
+            assert {rig.code(at) for at in range(10, 24)} == {"ok"}
+
+    asyncio.run(scenario())
+
+
+def test_one_request_that_fails_again_and_again_is_no_outage(tmp_path: Path) -> None:
+    write_hostile(tmp_path)
+
+    async def scenario() -> None:
+        async with Rig(tmp_path, orders=placed(tmp_path, FAST)) as rig:
+            for _ in range(30):  # as a lane tries it again
+                rig.pool.submit(work([request((hostile.RAISE, 1))]))
+                await rig.answered(1)
+                rig.codes.clear()
+            assert rig.deferred == []
+
+    asyncio.run(scenario())
+
+
 def test_executor_reports_what_became_of_its_breakers(tmp_path: Path) -> None:
     write_hostile(tmp_path, max_batch_size=2)
     switch = tmp_path / "outage"
