@@ -36,6 +36,11 @@ class ServingSettings(Section):
         default=(), description="for example cuda:0; empty: every GPU that is found, else cpu"
     )
     threads: int = Field(default=1, ge=1, description="compute threads of one executor")
+    torch_fallback: bool = Field(
+        default=False,
+        description="executors have torch wherever a version has a tier that needs it, so that it has"
+        " one more to go on with when its fastest fails; ten times the memory, and seconds to start",
+    )
     max_request_bytes: int = Field(
         default=1_048_576, description="a larger request value is answered too_large"
     )

@@ -310,7 +310,9 @@ class Pool:
         return Slot(name, device, self, self._births, self._command, configure)
 
     def _command(self, configuration: Configuration) -> Sequence[str]:
-        return self._entry or kinds.entry(configuration.orders, configuration.device)
+        has_fallback = self._settings.serving.torch_fallback
+        orders, device, threads = configuration.orders, configuration.device, configuration.threads
+        return self._entry or kinds.entry(orders, device, threads, has_fallback=has_fallback)
 
     def _configuration(self, slot: Slot, orders: Orders | None, left_out: LeftOut) -> Configuration:
         if orders is not None:

@@ -212,10 +212,13 @@ def _open(version: Version, source: bytes, loader: Loader, dispatch: dispatching
     measured: list[Measured] = []
     refusals: list[str] = []
     for variant in version.variants:
+        if any(tier.name == variant.name for tier in loaded):
+            continue  # the same, made for another machine
         try:
             require_native(variant, version.trusted)
             loaded.append(_warm(version, loader.open(version.manifest, source, variant)))
         except ModelRefused as error:
+            log.info("tier_not_loaded", model=version.manifest.name, reason=str(error))
             refusals.append(str(error))
             continue
         measured.append(Measured(variant.name, verified=True, p99_us=variant.p99_us))

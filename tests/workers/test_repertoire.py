@@ -131,6 +131,16 @@ def test_variants_are_loaded_in_the_order_of_their_times(tmp_path: Path, board: 
     )
 
 
+def test_variant_that_stands_for_several_machines_is_loaded_once(
+    tmp_path: Path, board: Board
+) -> None:
+    folder = str(write_model(tmp_path, b"x", manifest("m", "1")))
+    variants = tuple(Variant("onnx-cpu", where) for where in ("nowhere", folder, folder))
+    placed = Placement("m", "1", "d" * 64, folder, variants)
+    repertoire, (report,) = load(find_placed([placed]), Loader(board), Policy(64), board, {})
+    assert (report.refused, repertoire.find("m", "1").tiers.names) == ("", ("onnx-cpu",))
+
+
 def test_version_of_which_no_variant_loads_is_refused(tmp_path: Path, board: Board) -> None:
     folder = str(write_model(tmp_path, b"x", manifest("m", "1")))
     variants = (Variant("torch-cpu", "nowhere"), Variant("onnx-cpu", "nowhere"))
