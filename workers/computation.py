@@ -105,7 +105,8 @@ class Computation:
 
     def _answers(self, tasks: Sequence[Task], tier: Tier) -> Answers:
         """Answers to all of them, in order; halves the batch as often as it takes."""
-        self._board.mark(Doing.COMPUTING, [(task.lane, task.offsets) for task in tasks])
+        lanes = [(task.lane, task.offsets) for task in tasks]
+        self._board.mark(Doing.COMPUTING, lanes, tasks[0].route.served.name, tier.name)
         try:
             return self._compute(tasks, tier.backend)
         except DeviceLost:

@@ -19,6 +19,7 @@ from chimera.schemas.tensors import DATATYPES, Array, quoted
 from chimera.schemas.work import Loaded
 from chimera.workers.backends.protocol import Backend, Loader
 from chimera.workers.batching import Policy
+from chimera.workers.configuration import NO_DEADLY_TIERS
 from chimera.workers.dispatching import dispatch as dispatching
 from chimera.workers.dispatching.dispatch import Dispatcher
 from chimera.workers.dispatching.tier_order import Measured
@@ -149,10 +150,12 @@ def load(
     left_out: Mapping[str, str],
     dispatch: dispatching.Policy = BY_DEFAULT,
     taken_bytes: Callable[[], int] = _nothing,
+    deadly_tiers: Mapping[str, Mapping[str, int]] = NO_DEADLY_TIERS,
 ) -> tuple[Repertoire, tuple[Loaded, ...]]:
     """Load every version but those that are `left_out`, by name/version and with the reason.
 
-    `taken_bytes`: of the memory that models take; what one adds to it is reported.
+    `taken_bytes`: of the memory that models take; what one adds to it is reported. `deadly_tiers`: by
+    name/version, those that ended executors, and how many; they are not asked first.
     """
     served: list[Served] = []
     reports = [
@@ -163,14 +166,14 @@ def load(
         manifest = version.manifest
         started_ns, before_bytes = time.monotonic_ns(), taken_bytes()
         name = f"{manifest.name}/{manifest.version}"
-        tier = refused = ""
+        tier, tiers, refused = "", (), ""
         try:
             if name in left_out:
                 raise ModelRefused(left_out[name])
             board.mark_loading(name)
-            one = _load(version, loader, default, dispatch)
+            one = _load(version, loader, default, dispatch, deadly_tiers.get(name, {}))
             served.append(one)
-            tier = one.tiers.first.name
+            tier, tiers = one.tiers.first.name, one.tiers.names
         except (ModelRefused, MemoryError, OutOfMemory) as error:
             refused = str(error) or "out of memory"
         finally:
@@ -178,7 +181,7 @@ def load(
         load_ms = (time.monotonic_ns() - started_ns) // 1_000_000
         size_bytes = max(0, taken_bytes() - before_bytes)
         about = (manifest.name, manifest.version, version.digest)
-        reports.append(Loaded(*about, tier, load_ms, refused, size_bytes))
+        reports.append(Loaded(*about, tier, load_ms, refused, size_bytes, tiers))
     return Repertoire(served, [report for report in reports if report.refused]), tuple(reports)
 
 
@@ -195,18 +198,28 @@ def policy_of(manifest: Manifest, default: Policy) -> Policy:
 
 
 def _load(
-    version: Version, loader: Loader, default: Policy, dispatch: dispatching.Policy
+    version: Version,
+    loader: Loader,
+    default: Policy,
+    dispatch: dispatching.Policy,
+    deadly: Mapping[str, int],
 ) -> Served:
     manifest = version.manifest
     source = read_model(version)
     if version.variants:
-        tiers = _open(version, source, loader, dispatch)
+        tiers = _open(version, source, loader, dispatch, deadly)
     else:
         tiers = Tiers([_warm(version, loader.load(manifest, source))])
     return Served(manifest, version.digest, tiers, policy_of(manifest, default), manifest.batches)
 
 
-def _open(version: Version, source: bytes, loader: Loader, dispatch: dispatching.Policy) -> Tiers:
+def _open(
+    version: Version,
+    source: bytes,
+    loader: Loader,
+    dispatch: dispatching.Policy,
+    deadly: Mapping[str, int],
+) -> Tiers:
     """All variants that this executor can run. Raises ModelRefused: there is none."""
     loaded: list[Tier] = []
     measured: list[Measured] = []
@@ -226,6 +239,8 @@ def _open(version: Version, source: bytes, loader: Loader, dispatch: dispatching
         raise ModelRefused("; ".join(refusals))
     name = f"{version.manifest.name}/{version.manifest.version}"
     dispatcher = Dispatcher(name, measured, dispatch)
+    for tier, executors in deadly.items():
+        dispatcher.ended(tier, executors, time.monotonic_ns() // 1_000)
     by_name = {tier.name: tier for tier in loaded}
     return Tiers([by_name[name] for name in dispatcher.order], dispatcher)
 

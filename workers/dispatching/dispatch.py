@@ -157,6 +157,13 @@ class Dispatcher:
         """Another tier computed what this one refused: its refusal was an error after all."""
         self._breakers[tier].blame(now_us, self._jitter())
 
+    def ended(self, tier: str, executors: int, now_us: int) -> None:
+        """It ended so many before this one: it is probed as late as possible."""
+        breaker = self._breakers.get(tier)
+        if breaker is not None:
+            told = f"it ended {executors} executor{'s' * (executors > 1)}"
+            breaker.condemn(now_us, self._jitter(), told, is_for_long=True)
+
     def reorder(self, in_use: Mapping[int, float]) -> None:
         """By the batch sizes in use, rows -> share; `record` does it now and then by itself."""
         self.order = order(self._measured.values(), in_use)

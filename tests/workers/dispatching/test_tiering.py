@@ -8,6 +8,7 @@ import pytest
 
 from chimera.schemas.errors import ModelFailed
 from chimera.schemas.placements import Orders, Placement, Variant
+from chimera.schemas.serving_settings import DispatchSettings
 from chimera.workers.dispatching.breakers import Policy as BreakerPolicy
 from chimera.workers.dispatching.dispatch import Dispatcher, Policy
 from chimera.workers.dispatching.tier_order import Measured
@@ -133,6 +134,72 @@ def test_request_that_all_tiers_fail_is_the_culprit_and_its_neighbours_are_answe
             rig.pool.submit(work(values))
             await rig.answered(3)
             assert [rig.code(at) for at in range(3)] == ["ok", "model_error", "ok"]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("order", "death"), [(hostile.FAST_ABORTS, "crashed"), (hostile.FAST_HANGS, "hung")]
+)
+def test_tier_that_ends_its_executor_is_followed_by_the_next_and_nobody_is_accused(
+    tmp_path: Path, order: int, death: str
+) -> None:
+    write_hostile(tmp_path)
+
+    async def scenario() -> None:
+        async with Rig(tmp_path, orders=placed(tmp_path, FAST, SLOW), run_timeout_ms=700) as rig:
+            for start in range(0, 40, 4):
+                rig.pool.submit(work([request((order, 1))] * 4, start=start))
+            await rig.answered(40)
+            assert {rig.code(at) for at in range(40)} == {"ok"}
+            assert {rig.headers(at)["chimera-tier"] for at in range(40)} == {SLOW.encode()}
+            assert (rig.suspects, rig.deaths) == ([], [death])
+            await rig.until(lambda: bool(transitions(rig)))
+            (opened,) = transitions(rig)
+            assert (opened.tier, opened.after) == (FAST, "open")
+            assert opened.reason == "it ended 1 executor"
+
+    asyncio.run(scenario())
+
+
+def test_tier_that_ended_an_executor_computes_again_after_its_probe(tmp_path: Path) -> None:
+    write_hostile(tmp_path)
+    dispatch = DispatchSettings(open_ms=100, max_open_ms=100)
+
+    async def scenario() -> None:
+        async with Rig(tmp_path, orders=placed(tmp_path, FAST, SLOW), dispatch=dispatch) as rig:
+            rig.pool.submit(work([request((hostile.FAST_ABORTS, 1))]))
+            await rig.answered(1)
+            await asyncio.sleep(0.15)  # until a probe is due
+            rig.pool.submit(work([request((0, 1))], start=1))
+            await rig.until(lambda: "closed" in {one.after for one in transitions(rig)})
+            assert rig.headers(1)["chimera-tier"] == FAST.encode()
+            rig.reports.clear()
+            rig.pool.submit(work([request((hostile.FAST_ABORTS, 1))], start=2))
+            await rig.until(lambda: bool(transitions(rig)))
+            assert transitions(rig)[0].reason == "it ended 1 executor", "acquitted in between"
+            assert (rig.deaths, rig.suspects) == (["crashed"] * 2, [])
+
+    asyncio.run(scenario())
+
+
+def test_request_that_ends_executors_in_every_tier_is_accused_and_found_alone(
+    tmp_path: Path,
+) -> None:
+    write_hostile(tmp_path, max_batch_size=8)
+
+    async def scenario() -> None:
+        async with Rig(tmp_path, orders=placed(tmp_path, FAST, SLOW)) as rig:
+            values = [request((0, 1))] * 8
+            values[3] = request((hostile.ABORT, 1))
+            rig.pool.submit(work(values))
+            await rig.until(lambda: bool(rig.suspects))
+            assert rig.suspects == [(1, list(range(8)), "crashed")]
+            assert rig.deaths == ["crashed"] * 2, "once in each tier"
+            rig.pool.submit(work(values, isolate=True))
+            await rig.until(lambda: len(rig.suspects) == 2 and len(rig.codes) == 7)
+            assert rig.suspects[1] == (1, [3], "crashed"), "at once: it is alone"
+            assert rig.deaths == ["crashed"] * 3
 
     asyncio.run(scenario())
 
