@@ -1,5 +1,8 @@
 """Batches go to the first tier that its breaker admits, and on to the next when it fails them."""
 
+# pyright: reportPrivateUsage=false
+# (a pool tells nobody of tiers that ended executors)
+
 import asyncio
 import time
 from pathlib import Path
@@ -164,21 +167,19 @@ def test_tier_that_ends_its_executor_is_followed_by_the_next_and_nobody_is_accus
 
 def test_tier_that_ended_an_executor_computes_again_after_its_probe(tmp_path: Path) -> None:
     write_hostile(tmp_path)
-    dispatch = DispatchSettings(open_ms=100, max_open_ms=100)
+    dispatch = DispatchSettings(open_ms=1_000, max_open_ms=1_000)
 
     async def scenario() -> None:
         async with Rig(tmp_path, orders=placed(tmp_path, FAST, SLOW), dispatch=dispatch) as rig:
             rig.pool.submit(work([request((hostile.FAST_ABORTS, 1))]))
             await rig.answered(1)
-            await asyncio.sleep(0.15)  # until a probe is due
+            assert rig.pool._toll.tiers["hostile/1"].keys() == {FAST}
+            await asyncio.sleep(1.3)  # a probe is due by then
             rig.pool.submit(work([request((0, 1))], start=1))
             await rig.until(lambda: "closed" in {one.after for one in transitions(rig)})
             assert rig.headers(1)["chimera-tier"] == FAST.encode()
-            rig.reports.clear()
-            rig.pool.submit(work([request((hostile.FAST_ABORTS, 1))], start=2))
-            await rig.until(lambda: bool(transitions(rig)))
-            assert transitions(rig)[0].reason == "it ended 1 executor", "acquitted in between"
-            assert (rig.deaths, rig.suspects) == (["crashed"] * 2, [])
+            assert not rig.pool._toll.tiers["hostile/1"], "it is acquitted"
+            assert rig.suspects == []
 
     asyncio.run(scenario())
 
