@@ -121,7 +121,10 @@ class DispatchSettings(Section):
     )
     window_calls: int = Field(default=100, ge=1, description="and by at most so many of them")
     minimum_calls: int = Field(
-        default=10, ge=1, description="fewer calls do not open a tier's circuit breaker"
+        default=10,
+        ge=1,
+        description="fewer calls do not open a tier's circuit breaker; so many different requests that"
+        " it failed in a row, with none computed in between, do at whatever pace",
     )
     error_rate: float = Field(
         default=0.5, gt=0, le=1, description="share of failed calls that opens it"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chimera.schemas.errors import ModelFailed, OutOfMemory, RequestError
+from chimera.schemas.errors import DeadlineExceeded, ModelFailed, OutOfMemory, RequestError
 from chimera.schemas.responses import (
     Computed,
     Output,
@@ -23,6 +23,7 @@ from chimera.schemas.responses import (
 from chimera.schemas.tensors import Array, stack
 from chimera.schemas.uniform import Uniform
 from chimera.workers.backends.protocol import Backend, DeviceLost
+from chimera.workers.dispatching.deadlines import NO_DEADLINES, Deadlines
 from chimera.workers.dispatching.tiering import Attempt, Tier
 from chimera.workers.repertoire import Served
 from chimera.workers.suspects import Board, Doing
@@ -88,9 +89,13 @@ class Computation:
             first = name_of(tasks[0].held.work, tasks[0].indexes[0]) if is_refused else None
             return Attempt(count, computed, error, took_us, first)
 
-        tasks[0].route.served.tiers.compute(rows, attempt)
+        tiers = tasks[0].route.served.tiers
+        why = tiers.compute(rows, attempt, _deadlines(tasks))
         self._board.clear()
         self._kept = None
+        if why is DeadlineExceeded:
+            late: Answer = DeadlineExceeded("the deadline passed before a tier computed it")
+            made = [(tiers.first, [late] * count, ())]
         # the first, if none computed
         tier, found, kept = max(made, key=lambda one: _told(one[1])[0])
         answers: list[Answers] = []
@@ -162,6 +167,14 @@ class Computation:
             return [encode(computed, requests[0], names[0], limit_bytes=limit)]
         except RequestError as error:
             return [error]
+
+
+def _deadlines(tasks: Sequence[Task]) -> Deadlines:
+    """Mostly there is none."""
+    if not any(any(task.held.work.deadlines) for task in tasks):
+        return NO_DEADLINES
+    found = [task.held.work.deadlines[index] for task in tasks for index in task.indexes]
+    return Deadlines(found, time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000)
 
 
 def _told(answers: Answers) -> tuple[int, BaseException | None]:

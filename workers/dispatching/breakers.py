@@ -170,7 +170,7 @@ class Breaker:
         if self._calls.pop(permit.serial, None) is None:
             return
         error, slow = outcome in ERRORS, duration_us > permit.slow_us
-        if outcome is Outcome.REFUSED or (outcome is Outcome.UNFINISHED and not slow):
+        if outcome is Outcome.REFUSED:
             return
         self._count(now_us, jitter, error=error, slow=slow)
 

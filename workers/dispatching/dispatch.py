@@ -43,7 +43,7 @@ REORDER_CALLS = 256  # reported ones, between looks at the batch sizes in use
 class Policy:
     """See the settings of the same names."""
 
-    timeout_us: int = 10_000_000  # of one call
+    timeout_us: int = 10_000_000  # of one call: then its executor is replaced
     slow_factor: float = 5.0
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
 
@@ -59,7 +59,6 @@ class Call:
 
     tier: str
     rows: int
-    timeout_us: int
     permit: Permit
 
 
@@ -142,8 +141,6 @@ class Dispatcher:
         elif request is not None:
             refusals.add(request)
             outcome = Outcome.FAILED if refusals.are_outage else outcome
-        if outcome is Outcome.TIMED_OUT and call.timeout_us < self._policy.timeout_us:
-            outcome = Outcome.UNFINISHED  # its request's deadline was short: slow at most
         breaker, jitter = self._breakers[call.tier], self._jitter()
         breaker.finish(call.permit, outcome, duration_us, now_us=now_us, jitter=jitter)
         if refusals.are_outage:
@@ -199,26 +196,22 @@ class Dispatcher:
         return left, is_open
 
     def _call(self, left: list[str], rows: int, now_us: int, remaining_us: int | None) -> Call:
-        chosen, timeout_us = self._within(left, rows, remaining_us)
+        chosen = self._within(left, rows, remaining_us)
         slow_us = self._slow_us(chosen, rows)
         permit = self._breakers[chosen].start(now_us, slow_us, self._jitter())
         assert permit is not None, f"{chosen} admitted a call and gave no permit"
-        return Call(chosen, rows, timeout_us, permit)
+        return Call(chosen, rows, permit)
 
-    def _within(self, left: list[str], rows: int, remaining_us: int | None) -> tuple[str, int]:
-        """The tier to call, and for how long: time for the tier after it is kept, if there is any."""
-        first, timeout_us = left[0], self._policy.timeout_us
-        if remaining_us is None:
-            return first, timeout_us
+    def _within(self, left: list[str], rows: int, remaining_us: int | None) -> str:
+        """The tier to call: no probe where it would leave no time for the tier after it."""
+        first = left[0]
+        if remaining_us is None or self._breakers[first].state is State.CLOSED:
+            return first
         closed = [tier for tier in left[1:] if self._breakers[tier].state is State.CLOSED]
         if not closed:
-            return first, min(timeout_us, remaining_us)
-        spare_us = remaining_us - self._slow_us(closed[0], rows)
-        if spare_us >= self._slow_us(first, rows):
-            return first, min(timeout_us, spare_us)
-        if self._breakers[first].state is not State.CLOSED:
-            return self._within(closed, rows, remaining_us)
-        return first, min(timeout_us, remaining_us)
+            return first
+        needed_us = self._slow_us(first, rows) + self._slow_us(closed[0], rows)
+        return first if remaining_us >= needed_us else closed[0]
 
     def _slow_us(self, tier: str, rows: int) -> int:
         """A call of this size that takes longer is slow; never above the time-out."""

@@ -5,14 +5,16 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from chimera.schemas.errors import ModelFailed
+from chimera.schemas.errors import DeadlineExceeded, ModelFailed, RequestError
 from chimera.schemas.placements import Orders, Placement, Variant
 from chimera.schemas.serving_settings import DispatchSettings
 from chimera.workers.dispatching.breakers import Policy as BreakerPolicy
+from chimera.workers.dispatching.deadlines import NO_DEADLINES, Deadlines
 from chimera.workers.dispatching.dispatch import Dispatcher, Policy
 from chimera.workers.dispatching.tier_order import Measured
 from chimera.workers.dispatching.tiering import Attempt, NotNow, Tier, Tiers
@@ -30,13 +32,18 @@ class Batches:
     """Tiers under a dispatcher; says who computed, and fails where it is told to."""
 
     def __init__(self) -> None:
-        measured = [Measured(FAST, True, {1: 10.0}), Measured(SLOW, True, {1: 50.0})]
-        tiers = [Tier(Plus(tier=name), Tails("m", "d" * 64, name)) for name in (FAST, SLOW)]
-        self.tiers = Tiers(tiers, Dispatcher("m/1", measured, POLICY, lambda: 0.0))
+        self.tiers = self.with_policy(POLICY.breaker)
         self.broken: set[str] = set()
         self.called: list[str] = []
+        self.why: type[RequestError] | None = None
 
-    def compute(self, requests: int = 8) -> list[str]:
+    def with_policy(self, policy: BreakerPolicy, p99_us: float = 10.0) -> Tiers:
+        measured = [Measured(FAST, True, {1: p99_us}), Measured(SLOW, True, {1: 1.5 * p99_us})]
+        tiers = [Tier(Plus(tier=name), Tails("m", "d" * 64, name)) for name in (FAST, SLOW)]
+        dispatcher = Dispatcher("m/1", measured, replace(POLICY, breaker=policy), lambda: 0.0)
+        return Tiers(tiers, dispatcher)
+
+    def compute(self, requests: int = 8, deadlines: Deadlines = NO_DEADLINES) -> list[str]:
         """The tiers that a batch was given to, in turn."""
         self.called = []
 
@@ -46,7 +53,7 @@ class Batches:
                 return Attempt(requests, 0, ModelFailed("it broke"), 10)
             return Attempt(requests, requests, None, 10)
 
-        self.tiers.compute(requests, attempt)
+        self.why = self.tiers.compute(requests, attempt, deadlines)
         return self.called
 
 
@@ -85,6 +92,30 @@ def test_refusal_that_another_tier_contradicts_counts_against_the_first() -> Non
     for _ in range(2):
         assert batches.compute(1) == [FAST, SLOW]
     assert batches.compute(1) == [SLOW]
+
+
+def test_next_tier_is_not_asked_for_a_batch_that_nobody_waits_for_any_more() -> None:
+    batches = Batches()
+    batches.broken = {FAST}
+    now_ms, now_us = time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000
+    passed = Deadlines([now_ms - 1, now_ms - 2], now_ms, now_us)
+    assert batches.compute(deadlines=passed) == []
+    assert batches.why is DeadlineExceeded
+    one_waits = Deadlines([now_ms - 1, 0], now_ms, now_us)
+    assert batches.compute(deadlines=one_waits) == [FAST, SLOW]
+    assert batches.why is None
+
+
+def test_probe_is_left_to_requests_that_could_survive_it() -> None:
+    batches = Batches()
+    batches.tiers = batches.with_policy(replace(POLICY.breaker, open_us=0), p99_us=8e5)
+    batches.broken = {FAST}
+    for _ in range(2):
+        batches.compute()
+    now_ms, now_us = time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000
+    soon, later = (Deadlines([now_ms + ms], now_ms, now_us) for ms in (9_000, 900_000))
+    assert batches.compute(deadlines=soon) == [SLOW]
+    assert batches.compute(deadlines=later) == [FAST, SLOW]
 
 
 def test_without_a_dispatcher_the_only_tier_computes() -> None:
