@@ -94,8 +94,9 @@ class Computation:
         self._board.clear()
         self._kept = None
         if why is DeadlineExceeded:
-            late: Answer = DeadlineExceeded("the deadline passed before a tier computed it")
-            made = [(tiers.first, [late] * count, ())]
+            late = DeadlineExceeded("the deadline passed before a tier computed it")
+            nobody_waits: Answers = [late for _ in range(count)]
+            made = [(tiers.first, nobody_waits, ())]
         # the first, if none computed
         tier, found, kept = max(made, key=lambda one: _told(one[1])[0])
         answers: list[Answers] = []

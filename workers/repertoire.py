@@ -2,20 +2,20 @@
 
 A version that is refused is reported with its reason and hides no other. Which model is being loaded
 stands on the board, so that one that kills its executor while loading is known, and left out of the
-next. Without a version the highest that is served answers. `tests/workers/test_repertoire.py`.
+next. Each tier is warm when it is ready (`warming.py`). Without a version the highest that is served
+answers. `tests/workers/test_repertoire.py`.
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import structlog
 
-from chimera.schemas.errors import ModelFailed, ModelRefused, OutOfMemory, UnknownModel
+from chimera.schemas.errors import ModelRefused, OutOfMemory, UnknownModel
 from chimera.schemas.manifest import MAX_BATCH_ROWS, Manifest
 from chimera.schemas.placements import Traffic
-from chimera.schemas.tensors import DATATYPES, Array, quoted
+from chimera.schemas.tensors import quoted
 from chimera.schemas.work import Loaded
 from chimera.workers.backends.protocol import Backend, Loader
 from chimera.workers.batching import Policy
@@ -30,6 +30,7 @@ from chimera.workers.reports import TierTransition
 from chimera.workers.results import Tails
 from chimera.workers.splits import Split
 from chimera.workers.suspects import Board
+from chimera.workers.warming import warm
 
 log = structlog.get_logger(__name__)
 
@@ -205,62 +206,53 @@ def _load(
     deadly: Mapping[str, int],
 ) -> Served:
     manifest = version.manifest
+    policy = policy_of(manifest, default)
     source = read_model(version)
     if version.variants:
-        tiers = _open(version, source, loader, dispatch, deadly)
+        loaded = _open(version, source, loader, policy)
+        tiers = _ordered(version, loaded, dispatch, deadly)
     else:
-        tiers = Tiers([_warm(version, loader.load(manifest, source))])
-    return Served(manifest, version.digest, tiers, policy_of(manifest, default), manifest.batches)
+        tiers = Tiers([_warm(version, loader.load(manifest, source), policy, ())])
+    return Served(manifest, version.digest, tiers, policy, manifest.batches)
 
 
 def _open(
-    version: Version,
-    source: bytes,
-    loader: Loader,
-    dispatch: dispatching.Policy,
-    deadly: Mapping[str, int],
-) -> Tiers:
-    """All variants that this executor can run. Raises ModelRefused: there is none."""
-    loaded: list[Tier] = []
-    measured: list[Measured] = []
+    version: Version, source: bytes, loader: Loader, policy: Policy
+) -> dict[str, tuple[Tier, Measured]]:
+    """All variants that this executor can run, by name. Raises ModelRefused: there is none."""
+    found: dict[str, tuple[Tier, Measured]] = {}
     refusals: list[str] = []
     for variant in version.variants:
-        if any(tier.name == variant.name for tier in loaded):
+        if variant.name in found:
             continue  # the same, made for another machine
         try:
             require_native(variant, version.trusted)
-            loaded.append(_warm(version, loader.open(version.manifest, source, variant)))
+            backend = loader.open(version.manifest, source, variant)
         except ModelRefused as error:
             log.info("tier_not_loaded", model=version.manifest.name, reason=str(error))
             refusals.append(str(error))
             continue
-        measured.append(Measured(variant.name, verified=True, p99_us=variant.p99_us))
-    if not loaded:
+        measured = Measured(variant.name, verified=True, p99_us=variant.p99_us)
+        found[variant.name] = _warm(version, backend, policy, variant.p99_us), measured
+    if not found:
         raise ModelRefused("; ".join(refusals))
+    return found
+
+
+def _ordered(
+    version: Version,
+    loaded: Mapping[str, tuple[Tier, Measured]],
+    dispatch: dispatching.Policy,
+    deadly: Mapping[str, int],
+) -> Tiers:
+    """Under a dispatcher that knows which of them ended executors. Raises ModelRefused."""
     name = f"{version.manifest.name}/{version.manifest.version}"
-    dispatcher = Dispatcher(name, measured, dispatch)
+    dispatcher = Dispatcher(name, [measured for _, measured in loaded.values()], dispatch)
     for tier, executors in deadly.items():
         dispatcher.ended(tier, executors, time.monotonic_ns() // 1_000)
-    by_name = {tier.name: tier for tier in loaded}
-    return Tiers([by_name[name] for name in dispatcher.order], dispatcher)
+    return Tiers([loaded[name][0] for name in dispatcher.order], dispatcher)
 
 
-def _warm(version: Version, backend: Backend) -> Tier:
-    manifest = version.manifest
-    try:
-        backend.run(_zeros(manifest))
-    except (ModelFailed, OutOfMemory) as error:  # zeros of guessed sizes need not please a model
-        log.info("model_warm_up_failed", model=manifest.name, reason=str(error))
-    return Tier(backend, Tails(manifest.name, version.digest, backend.tier))
-
-
-def _zeros(manifest: Manifest) -> list[Array]:
-    """One request of zeros; sizes that vary are 1."""
-    inputs: list[Array] = []
-    for spec in manifest.inputs:
-        datatype = DATATYPES[spec.datatype]
-        zeros: Array = np.zeros([1 if size < 0 else size for size in spec.shape], datatype.dtype)
-        if datatype.kind == "bytes":
-            zeros.fill(b"")
-        inputs.append(zeros)
-    return inputs
+def _warm(version: Version, backend: Backend, policy: Policy, measured: Iterable[int]) -> Tier:
+    warm(backend, version.manifest, policy.max_batch_size, measured)
+    return Tier(backend, Tails(version.manifest.name, version.digest, backend.tier))

@@ -149,6 +149,20 @@ def test_version_of_which_no_variant_loads_is_refused(tmp_path: Path, board: Boa
     assert report.refused == "torch-cpu: nothing is there; onnx-cpu: nothing is there"
 
 
+def test_tier_is_warm_at_the_batch_sizes_that_it_will_meet(tmp_path: Path, board: Board) -> None:
+    seen: list[int] = []
+
+    class Watched(Loader):
+        def open(self, manifest: Manifest, source: bytes, variant: Variant) -> Plus:
+            return Plus(lambda rows: seen.append(len(rows)), variant.name)
+
+    folder = str(write_model(tmp_path, b"x", manifest("m", "1")))
+    variant = Variant("onnx-cpu", folder, p99_us={1: 1.0, 32: 1.0, 256: 1.0})
+    placed = Placement("m", "1", "d" * 64, folder, (variant,))
+    load(find_placed([placed]), Watched(board), Policy(64), board, {})
+    assert set(seen) == {1, 32, 64}
+
+
 @pytest.mark.parametrize(
     ("fields", "default", "expected"),
     [
