@@ -39,8 +39,12 @@ status: $(UV) ## Show what runs
 test: $(UV) ## Run the tests, on a Kafka of their own
 	$(RUN) pytest $(ARGS)
 
+.PHONY: campaigns
+campaigns: $(UV) ## Break everything, small: nodes, brokers, networks, trainers, the demo
+	$(RUN) pytest -m campaign $(ARGS)
+
 .PHONY: check
-check: format-check lint types contracts test ## What CI runs, without the demo
+check: format-check lint types contracts test campaigns ## What CI runs, without the demo
 
 .PHONY: format format-check lint types contracts
 format: $(UV) ## Rewrite the code in the one format, and fix what lint can
@@ -57,7 +61,7 @@ contracts: $(UV) ## Check that the rooms import in one direction
 	$(RUN) lint-imports
 
 .PHONY: chaos soak bench
-chaos: $(UV) ## Break everything at full size (hours); CI runs it small, with the tests
+chaos: $(UV) ## Break everything at full size (hours); `make campaigns` is the same, small
 	$(RUN) python -m tests.integration.chaos $(ARGS)
 soak: $(UV) ## Memory over two million requests and over a backlog of two million
 	$(RUN) chimera bench memory $(ARGS)

@@ -37,7 +37,7 @@ from chimera.workers.training.lines import Order, Stepped
 
 ALONE, LIMITED, UNLIMITED = "alone", "limited", "unlimited"
 KEYS = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
-WARM_UP_S = 10.0
+WARM_UP_S = 60.0  # a broker that has just started compiles itself for a minute, on half a processor
 POLL_S = 0.02
 ROWS, FEATURES = 5_000, 64
 

@@ -52,7 +52,7 @@ def serve(out: Path, after_s: float, seconds: float) -> None:
 
     signal.signal(signal.SIGALRM, Span(out, seconds).on_alarm)
     signal.setitimer(signal.ITIMER_REAL, after_s)
-    run(None, None)
+    run(None, None, None)
 
 
 def profiled(guarantee: str, executors: int, out: Path, spans: tuple[float, float]) -> Contender:

@@ -141,7 +141,7 @@ def transactions(
 def sinks(
     bootstrap: Bootstrap = None,
     rounds: Rounds = 3,
-    rows: Annotated[int, typer.Option(min=10_000, help="Backlog of a round.")] = 2_000_000,
+    rows: Annotated[int, typer.Option(min=10_000, help="Backlog of a round.")] = 8_000_000,
     rate: Annotated[float, typer.Option(min=40, help="Requests per second, steadily.")] = 1_000,
     seconds: Annotated[float, typer.Option(min=1, help="Of that rate.")] = 30,
     spine: Annotated[
@@ -164,7 +164,7 @@ def sinks(
 def audit(
     bootstrap: Bootstrap = None,
     rounds: Rounds = 3,
-    requests: Annotated[int, typer.Option(min=10_000, help="Backlog of the journal.")] = 1_000_000,
+    requests: Annotated[int, typer.Option(min=10_000, help="Backlog of the journal.")] = 4_000_000,
     spine: Annotated[
         float | None,
         typer.Option(help="The spine's requests/s; unset: of docs/results/throughput.json."),

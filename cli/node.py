@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 def node(
     bootstrap: str | None = typer.Option(None, help="Kafka's host:port; wins over the setting."),
     ready_file: Path | None = typer.Option(None, help="Written once the node serves."),
+    metrics_port: int | None = typer.Option(
+        None, help="Port of its Prometheus page; wins over the setting."
+    ),
 ) -> None:
     """Serve requests: a Faust worker with its executors, on the Kafka of the settings."""
     import gc
@@ -31,10 +34,14 @@ def node(
     from chimera.cli.refusals import told
 
     with told("node"):
-        uvloop.run(_serve(lasting.begin(ready_file), bootstrap, ready_file))
+        settings = lasting.begin(ready_file)
+        port = settings.observability.metrics_port if metrics_port is None else metrics_port
+        uvloop.run(_serve(settings, bootstrap, ready_file, port))
 
 
-async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path | None) -> None:
+async def _serve(
+    settings: "Settings", bootstrap: str | None, ready_file: Path | None, metrics_port: int | None
+) -> None:
     import asyncio
     import gc
     import os
@@ -51,8 +58,8 @@ async def _serve(settings: "Settings", bootstrap: str | None, ready_file: Path |
     node = Node(settings, where, births)
     stop = asyncio.Event()
     lasting.when_told(stop.set)
-    host, port = settings.observability.metrics_host, settings.observability.metrics_port
-    expose(node.metrics.registry, host, port, "CHIMERA_OBSERVABILITY__METRICS_PORT")
+    host = settings.observability.metrics_host
+    expose(node.metrics.registry, host, metrics_port, "CHIMERA_OBSERVABILITY__METRICS_PORT")
     log = structlog.get_logger("chimera.node")
     await asyncio.gather(node.start(), lasting.tell(settings, where, "node"))
     gc.freeze()  # what lives now lives for ever; records come and go by the thousand

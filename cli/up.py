@@ -130,9 +130,7 @@ def _ready(settings: "Settings", state: "StackState") -> str:
         lines.append(f"  SQL  http://{of.http_host}:{of.http_port}, or `chimera sql`")
     if settings.stack.trainer and state.postgres is not None and state.nodes:
         lines.append(f"  training  `chimera train submit`; runs in {settings.training.dir}")
-    port = settings.observability.metrics_port
-    if port:
-        lines.append(f"  metrics  http://{settings.observability.metrics_host}:{port}/metrics")
+    lines += [f"  metrics  {node.metrics}" for node in state.nodes if node.metrics]
     return "\n".join(lines)
 
 

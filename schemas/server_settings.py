@@ -59,7 +59,7 @@ class KafkaSettings(Section):
         default=None,
         ge=1,
         le=65_535,
-        description="fixed port of the embedded Kafka; unset: a free one",
+        description="fixed port of the embedded Kafka; unset: 9092 where that is free, and the same again",
     )
     jars_dir: Path = Field(
         default=Path("~/.cache/chimera/kafka"),

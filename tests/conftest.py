@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -16,9 +16,11 @@ from chimera.cli.postgres.config import APPLICATION
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.stores import clickhouse, schema, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
+from tests import leftovers
 
 WORKER_BYTES = 1_700_000_000  # a broker, a Postgres, a ClickHouse, nodes and trainers
 MOST_WORKERS = 8
+ENDS_WITHIN_S = 20.0  # a process that the session started, after the session
 
 # a thousand processes start here, and each would compile anew all that it imports
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -26,6 +28,21 @@ sys.dont_write_bytecode = False
 
 hypothesis.settings.register_profile("chimera", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("chimera")
+
+
+def pytest_configure() -> None:
+    leftovers.mark()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    """Nothing that tests started may outlive them."""
+    yield
+    if hasattr(session.config, "workerinput"):
+        return  # the others' worker: only who started them all knows when all have ended
+    if found := leftovers.left(ENDS_WITHIN_S):
+        sys.stderr.write("\nleft behind:\n" + "\n".join(found) + "\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -45,6 +45,13 @@ def test_ports_are_on_loopback(name: str) -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+def test_no_two_services_publish_the_same_port() -> None:
+    published = [
+        port.rpartition(":")[0] for one in SERVICES.values() for port in one.get("ports", [])
+    ]
+    assert len(set(published)) == len(published)
+
+
 @pytest.mark.parametrize("name", LASTING)
 def test_service_that_lasts_has_a_health_check(name: str) -> None:
     check = SERVICES[name]["healthcheck"]

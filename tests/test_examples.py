@@ -1,6 +1,7 @@
-"""The examples, run as a reader would run them, against a real node."""
+"""The examples and README's own, run as a reader would run them, against a real node."""
 
 import json
+import re
 import subprocess
 import sys
 import uuid
@@ -11,7 +12,8 @@ import pytest
 
 from tests.cli.places import Place, make_place
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
 
 
 def run(name: str, place: Place, topic: str, *arguments: str) -> list[str]:
@@ -78,3 +80,21 @@ def test_example_digit_is_answered(example: Place) -> None:
     done = example.run("infer", "digits", "--input", str(EXAMPLES / "digit.json"))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["outputs"][0]["shape"] == [1]
+
+
+def test_what_readme_shows_publishes_a_request_and_prints_its_answer(example: Place) -> None:
+    blocks = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    producer, consumer = (
+        block.replace("127.0.0.1:9092", example.bootstrap)
+        .replace("inference.", f"{example.prefix}inference.")
+        .replace("my-request", "of-the-readme")
+        .replace('"mine"', f'"{uuid.uuid4().hex}"')
+        for block in blocks
+    )
+    for block in (producer, consumer):
+        done = subprocess.run(
+            [sys.executable, "-c", block], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    (told,) = (line for line in done.stdout.splitlines() if line.startswith("of-the-readme "))
+    assert "'datatype': 'INT64'" in told

@@ -18,7 +18,7 @@ from chimera.cli.demoing.stages import Stage, Stages
 from chimera.cli.kafka import jars as kafka_jars
 from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.cli.stack.registry import StackRegistry
-from chimera.cli.stack.stack import sync_topics
+from chimera.cli.stack.stack import KAFKA_PORT, sync_topics
 from chimera.schemas.settings import Settings
 from chimera.topics import admin
 from chimera.topics.catalogue import catalogue
@@ -84,6 +84,7 @@ class Servers:
             jars=kafka.jars_dir,
             progress=stage.fetch,
             is_brief=True,
+            prefers=KAFKA_PORT,
         )
         self._kafka.start()
 

@@ -20,6 +20,9 @@ _JVM = (
     "-Xmx512m",
     "-XX:+UseSerialGC",
     "-XX:+ExitOnOutOfMemoryError",
+    # for a minute after its start it compiles itself: 160 ms at a time without a pause, else
+    "-XX:ThreadPriorityPolicy=1",
+    "-XX:CompilerThreadPriority=10",
     "--sun-misc-unsafe-memory-access=allow",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",

@@ -43,12 +43,14 @@ class EmbeddedKafka(EmbeddedServer):
         progress: kafka_jars.Progress | None = None,
         classes_to: Path | None = None,
         is_brief: bool = False,
+        prefers: int | None = None,
     ) -> None:
         """Nothing happens before `start`.
 
         Args:
             folder: data, configuration and log; none: a temporary one, removed by `stop`.
-            port: of the broker; none: the one it had before when that is free, else a free one.
+            port: of the broker; none: the one it had before when that is free, else the one that
+                it `prefers`, else a free one.
             extra: broker configuration, put over our own.
             jars: where Kafka's jars are kept once fetched.
             progress: called while they are fetched.
@@ -62,6 +64,7 @@ class EmbeddedKafka(EmbeddedServer):
         self._classes_to = classes_to
         self._classes: Sequence[str] = ()
         self._is_brief = is_brief
+        self._prefers = prefers
         self._ports: tuple[int, int] | None = None  # broker, controller
 
     @property
@@ -149,7 +152,8 @@ class EmbeddedKafka(EmbeddedServer):
             return fixed, free_port(except_for=fixed)
         if before is not None and all(is_free(port) for port in before):
             return before
-        broker = free_port()
+        wanted = self._prefers
+        broker = wanted if wanted is not None and is_free(wanted) else free_port()
         return broker, free_port(except_for=broker)
 
     def _ports_before(self) -> tuple[int, int] | None:

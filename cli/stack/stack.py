@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.cli.stack import locks
 from chimera.cli.stack import state as stack_state
+from chimera.cli.stack.ports import free_port
 from chimera.cli.stack.spare import Spare
 from chimera.cli.stack.state import StackState, find_bootstrap
 from chimera.cli.stack.supervised import Supervised
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Stack", "find_bootstrap", "node_command", "sync_topics"]
 
+KAFKA_PORT = 9092  # where everybody looks for one first
 NODE_STOP_WITHIN_S = 30.0  # revocation, what executors are busy with, and their end
 _WATCH_EVERY_S = 0.2
 
@@ -73,7 +75,7 @@ class Stack:
                     "on loopback"
                 )
             self._kafka = EmbeddedKafka(
-                kafka.embedded_dir, kafka.embedded_port, jars=kafka.jars_dir
+                kafka.embedded_dir, kafka.embedded_port, jars=kafka.jars_dir, prefers=KAFKA_PORT
             )
         self._registry = _registry(settings) if settings.stack.registry else None
         self._count = nodes
@@ -119,13 +121,21 @@ class Stack:
         """The second half of `start`."""
         for number in range(self._count):
             ready_file = self.folder / f"node-{number}.ready"
-            node = Supervised(self._command(self.bootstrap, ready_file), ready_file)
+            port = self._metrics_port(number)
+            command = [*self._command(self.bootstrap, ready_file), "--metrics-port", str(port)]
+            page = f"http://{self.settings.observability.metrics_host}:{port}/metrics"
+            node = Supervised(command, ready_file, metrics=page)
             node.start()
             self._nodes.append(node)
         if self.settings.journal.enabled:
             self._start_sequencer()
             self._warehouse = self._spare("warehouse")
         self._write()
+
+    def _metrics_port(self, number: int) -> int:
+        """Of the node with this number: the setting's, and those after it, else a free one."""
+        first = self.settings.observability.metrics_port
+        return first + number if first else free_port()
 
     def _spare(self, name: str) -> Spare:
         ready_file = self.folder / f"{name}.ready"

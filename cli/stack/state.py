@@ -21,6 +21,7 @@ class NodeState:
     pid: int
     ready: bool
     restarts: int
+    metrics: str = ""  # the URL of its page; empty: it has none, or nobody knows
 
 
 @dataclass(frozen=True, slots=True)

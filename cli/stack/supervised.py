@@ -35,8 +35,11 @@ class Supervised:
         log_file: Path | None = None,
         *,
         name: str = "node",
+        metrics: str = "",
     ) -> None:
+        """`metrics`: the URL of its page, for whoever asks for its state."""
         self._name = name
+        self._metrics = metrics
         self._command = command
         self._ready_file = ready_file
         self._log_file = log_file
@@ -53,6 +56,7 @@ class Supervised:
             pid=self._child.pid if self._child else 0,
             ready=running and self._ready_file.exists(),
             restarts=self._restarts,
+            metrics=self._metrics,
         )
 
     def start(self) -> None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from chimera.cli.stack import state as stack_state
 from chimera.schemas.server_settings import ObservabilitySettings
+from chimera.schemas.settings import Settings
 
 TIMEOUT_S = 2.0
 
@@ -107,6 +109,13 @@ def pages(urls: Iterable[str]) -> tuple[Page, dict[str, str]]:
         except (OSError, ValueError) as error:
             failures[url] = str(getattr(error, "reason", error))
     return page, failures
+
+
+def of_stack(settings: Settings) -> list[str]:
+    """The pages of the nodes of the stack that runs here; without one, that of the settings."""
+    running = stack_state.read(settings.stack.dir)
+    pages = [node.metrics for node in running.nodes if node.metrics] if running else []
+    return pages or known(settings.observability)
 
 
 def known(observability: ObservabilitySettings) -> list[str]:

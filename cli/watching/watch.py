@@ -17,7 +17,7 @@ def watch(
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 1.0,
     metrics: Annotated[
         list[str] | None,
-        typer.Option(help="A node's Prometheus page; once for each node. Else the settings' port."),
+        typer.Option(help="A node's Prometheus page; once for each node. Else the stack's nodes'."),
     ] = None,
     bootstrap: Annotated[
         str | None, typer.Option(help="Kafka's host:port; wins over the setting.")
@@ -36,7 +36,7 @@ def watch(
 
     try:
         settings = load()
-        pages = metrics or scrape.known(settings.observability)
+        pages = metrics or scrape.of_stack(settings)
         asyncio.run(_watch(settings, bootstrap or find_bootstrap(settings), pages, every, once))
     except ChimeraError as error:
         typer.echo(f"chimera watch: {error}", err=True)

@@ -24,6 +24,7 @@ from confluent_kafka.admin._config import ConfigResource
 
 from chimera.cli.kafka import config as kafka_config
 from chimera.cli.kafka.server import EmbeddedKafka
+from chimera.cli.stack.ports import free_port
 from chimera.schemas.errors import ConfigurationError, KafkaUnavailable
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +72,14 @@ async def read(bootstrap: str, topic: str, count: int) -> list[bytes]:
         return [bytes(value or b"") for value in found]
     finally:
         await consumer.stop()
+
+
+def test_preferred_port_is_taken_where_it_is_free() -> None:
+    wanted = free_port()
+    with EmbeddedKafka(prefers=wanted, is_brief=True) as first:
+        assert first.bootstrap == f"127.0.0.1:{wanted}"
+        with EmbeddedKafka(prefers=wanted, is_brief=True) as second:
+            assert second.bootstrap != first.bootstrap
 
 
 def test_start_serves_transactions_and_groups_at_once(broker: EmbeddedKafka, prefix: str) -> None:
@@ -162,6 +171,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from chimera.cli.kafka.server import EmbeddedKafka
+from chimera.cli.stack.ports import free_port
 
 broker = EmbeddedKafka(Path(sys.argv[1]))
 broker.start()

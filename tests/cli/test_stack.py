@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -18,11 +19,18 @@ from chimera.cli.postgres.address import find_postgres
 from chimera.cli.postgres.config import APPLICATION
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.cli.stack import state as stack_state
+from chimera.cli.stack.ports import free_port
 from chimera.cli.stack.stack import Stack, find_bootstrap, sync_topics
 from chimera.cli.stack.state import StackState
+from chimera.cli.watching import scrape
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.history_settings import JournalSettings
-from chimera.schemas.server_settings import KafkaSettings, PostgresSettings, StackSettings
+from chimera.schemas.server_settings import (
+    KafkaSettings,
+    ObservabilitySettings,
+    PostgresSettings,
+    StackSettings,
+)
 from chimera.schemas.settings import Settings, load
 from chimera.stores import schema
 from chimera.stores.postgres import Database
@@ -173,6 +181,32 @@ def test_stack_starts_a_killed_broker_again_and_keeps_its_nodes(tmp_path: Path) 
         assert stack.state.kafka_pid != before.kafka_pid
         assert stack.state.nodes == before.nodes
     assert stack_state.read(tmp_path) is None
+
+
+def test_each_node_has_a_page_of_its_own_that_watch_finds(
+    tmp_path: Path, kafka: str, prefix: str
+) -> None:
+    settings = in_folder(tmp_path, kafka, prefix)
+    asyncio.run(sync_topics(settings, kafka, change=True))
+    first = free_port()
+    chosen = settings.model_copy(
+        update={"observability": ObservabilitySettings(metrics_port=first)}
+    )
+    for given in (chosen, settings):
+        with Stack(given, nodes=2, command=sleeper) as stack:
+            stack.start()
+            pages = scrape.of_stack(given)
+            stack.watch(until=lambda: stack.state.ready)
+            for node, page in zip(stack.state.nodes, pages, strict=True):
+                told = psutil.Process(node.pid).cmdline()
+                assert told[-2:] == ["--metrics-port", str(port_of(page))]
+            assert len(set(pages)) == 2
+            if given is chosen:
+                assert [port_of(page) for page in pages] == [first, first + 1]
+
+
+def port_of(page: str) -> int:
+    return urlsplit(page).port or 0
 
 
 def test_stack_starts_a_killed_postgres_and_a_killed_trainer_again_and_keeps_its_nodes(

@@ -15,7 +15,7 @@ from tests.integration.chaos.campaigns.nodes import FROZEN_S
 from tests.integration.chaos.judge import Verdict
 from tests.integration.chaos.nodes import EX_SOFTWARE, NODE
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(300)]
 SABOTAGE = (sys.executable, str(Path(__file__).parent / "chaos" / "sabotage.py"))
 ANSWERED_WITHIN_S = 60.0
 

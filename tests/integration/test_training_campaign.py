@@ -17,6 +17,7 @@ from tests.integration.chaos.judge import judge
 from tests.integration.chaos.ledger import Ledger
 from tests.integration.chaos.training.rules import PLACES, TOTALS
 
+pytestmark = pytest.mark.campaign
 SABOTAGE = (sys.executable, "-m", "tests.integration.chaos.training.sabotage")
 TOLD = [
     "answered",

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from chimera.cli.demoing.versions import GOOD, WORSE
 
+pytestmark = pytest.mark.campaign
 REGISTERED = "first version registered"
 KEYS = {
     "requests",
