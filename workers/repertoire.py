@@ -167,7 +167,8 @@ def load(
         manifest = version.manifest
         started_ns, before_bytes = time.monotonic_ns(), taken_bytes()
         name = f"{manifest.name}/{manifest.version}"
-        tier, tiers, refused = "", (), ""
+        tier = refused = ""
+        tiers: tuple[str, ...] = ()
         try:
             if name in left_out:
                 raise ModelRefused(left_out[name])

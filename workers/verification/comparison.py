@@ -91,11 +91,11 @@ def _compare_one(wanted: Array, got: Array, tolerance: Tolerance, edge: bool) ->
 def _scale(size: Doubles) -> Doubles:
     """What errors are measured against, for each row; of fewer than two axes for all of them."""
     if size.ndim < 2 or not size.size:
-        return np.max(size, initial=0.0, keepdims=True)
+        return np.asarray(np.max(size, initial=0.0, keepdims=True))
     if size.shape[-1] > 1:
-        return np.max(size, axis=-1, keepdims=True)
+        return np.asarray(np.max(size, axis=-1, keepdims=True))
     ordered = np.sort(size, axis=None)
-    return np.maximum(size, ordered[(len(ordered) - 1) // 2])
+    return np.asarray(np.maximum(size, ordered[(len(ordered) - 1) // 2]))
 
 
 def _compare_exact(
