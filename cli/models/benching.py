@@ -88,5 +88,10 @@ def _reports(artifacts: list[Artifact], threads: int) -> list[TierReport]:
     """Of each variant's newest artifact, of those for this machine if there are any; by tiers."""
     chosen = newest(artifacts)
     chosen |= newest(one for one in artifacts if one.target == of_cpu(BY_NAME[one.tier], threads))
-    found = [msgspec.convert(one.report, TierReport, str_keys=True) for one in chosen.values()]
+    found = [
+        msgspec.structs.replace(
+            msgspec.convert(one.report, TierReport, str_keys=True), target=one.target
+        )
+        for one in chosen.values()
+    ]
     return sorted(found, key=lambda one: (BY_NAME[one.tier].number, one.precision))
