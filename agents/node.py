@@ -31,10 +31,11 @@ from chimera.agents.following.refusals import Refusals
 from chimera.agents.journaling.journals import Journals
 from chimera.agents.lanes import failpoints
 from chimera.agents.lanes.attempts import Attempts
-from chimera.agents.lanes.commit_loop import ADVICE, CommitLoop
+from chimera.agents.lanes.commit_loop import MADE_ANEW, CommitLoop, Halted
 from chimera.agents.lanes.committers import Partition
 from chimera.agents.lanes.committing import Committing
 from chimera.agents.lanes.fetched import Run
+from chimera.agents.lanes.halts import Halts
 from chimera.agents.lanes.lane import Lane
 from chimera.agents.lanes.opening import Opening
 from chimera.agents.lanes.outcomes import Composer
@@ -80,6 +81,7 @@ class Node:
         }
         self._client = AIOKafkaClient(**self._arguments)
         self._attempts = Attempts(self.catalogue.attempts.name, self._arguments)
+        self._halts = Halts(settings, bootstrap)
         self._stages = Stages(self.metrics.lanes, failpoints.from_environment())
         self.pool = Pool(settings, self, births=births)
         self.metrics.models.budget_bytes.set(settings.serving.model_memory_bytes or 0)
@@ -248,7 +250,7 @@ class Node:
         """The topic was deleted and made anew: its offsets mean other requests."""
         for tp, lane in self._lanes.items():
             if tp.topic == topic and not lane.condemned:
-                lane.condemn(f"{topic} was deleted and made anew: {ADVICE}")
+                lane.condemn(f"{topic}: {MADE_ANEW}")
 
     async def _on_assigned(self, _app: Any, *assigned: Any, **_: Any) -> None:
         """Faust passes the set of partitions."""
@@ -265,7 +267,7 @@ class Node:
             tp.topic,
             tp.partition,
             where.topic_id,
-            self.catalogue.results.name,
+            self.catalogue,
             self._attempts,
             self._consumer_arguments,
         )
@@ -279,9 +281,13 @@ class Node:
             fatal=self.fatal,
             forget_deaths=lambda offsets: self._forget_deaths(lane, offsets),
             take_errors=self._news.take_errors,
+            take_halt=lambda halted: self._take_halt(tp, halted),
         )
         self._lanes[tp] = self._by_serial[lane.serial] = lane
         self._loops[tp] = (commits, self._spawn(commits.run()))
+
+    def _take_halt(self, tp: TP, halted: Halted) -> None:
+        self._spawn(self._halts.tell(tp.topic, tp.partition, halted))
 
     async def _on_revoked(self, _app: Any, *revoked: Any, **_: Any) -> None:
         """Lanes finish what is decided; Faust passes the set of partitions."""

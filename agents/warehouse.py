@@ -3,10 +3,11 @@
     Kafka ── records ── Sink.add ── Sink.flush ── positions committed, as the floor for a restart
                             └ ClickHouse is away: try again, and read nothing meanwhile
 
-One process reads all partitions. The engine blocks, so it is called from a thread, one call at a
-time. What is committed in Kafka follows what is in the table, never the other way round; a table
-whose rows a retention removed is not filled again because of it. What cannot be read, or does not
-fit what is there, ends it. `tests/integration/test_warehouse.py`.
+One process at a time (`holding.py`) reads all partitions. The engine blocks, so it is called from a
+thread, one call at a time. What is committed in Kafka follows what is in the table, never the other
+way round; a table whose rows a retention removed is not filled again because of it. What cannot be
+read, or does not fit what is there, ends it: another topic of the same name, too.
+`tests/integration/test_warehouse.py`.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -16,21 +17,27 @@ fit what is there, ends it. `tests/integration/test_warehouse.py`.
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from chimera.agents import holding
 from chimera.agents.warehouse_metrics import WarehouseMetrics
-from chimera.schemas.errors import ClickHouseUnavailable
+from chimera.schemas.errors import ClickHouseUnavailable, KafkaUnavailable
+from chimera.schemas.server_settings import KafkaSettings
 from chimera.stores.sink import Sink
 from chimera.stores.source import Record
+from chimera.topics import admin, clients
+from chimera.topics.catalogue import Topic
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
+CLIENT = "chimera-warehouse"
 POLL_MS = 200
 AGAIN_S = 1.0  # after ClickHouse did not answer; it doubles
 MAX_AGAIN_S = 30.0
@@ -40,45 +47,58 @@ class Warehouse:
     """Of one topic and one sink; `start`, then `run` until cancelled, then `stop`."""
 
     def __init__(
-        self,
-        topic: str,
-        partitions: int,
-        sink: Sink,
-        metrics: WarehouseMetrics,
-        client_arguments: Mapping[str, Any],
+        self, topic: Topic, sink: Sink, metrics: WarehouseMetrics, kafka: KafkaSettings
     ) -> None:
-        """`client_arguments` name the group under which positions are committed."""
+        """Positions are committed for a group of its own, `<group>.warehouse`."""
         self._metrics = metrics
         sink.inserted = self._count
-        self._topic = topic
-        self._parts = [TopicPartition(topic, number) for number in range(partitions)]
+        self._topic, self._kafka = topic.name, kafka
+        self._parts = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
         self._sink = sink
-        self._consumer = AIOKafkaConsumer(**client_arguments, auto_offset_reset="earliest")
+        self._consumer = AIOKafkaConsumer(
+            **clients.consumer_arguments(kafka, None, CLIENT),
+            group_id=f"{kafka.group}.warehouse",
+            auto_offset_reset="none",
+        )
+        self._opened = AsyncExitStack()
+        self._opened.push_async_callback(self._consumer.stop)
         self._committed: dict[TopicPartition, int] = {}
 
     async def start(self) -> None:
-        """Find where each partition goes on.
+        """Take over from whoever wrote the table, and find where each partition goes on.
 
         Raises:
-            HistoryConflict: a table does not fit what its sink had decided.
+            HistoryConflict: a table does not fit what its sink had decided, or the topic.
+            KafkaUnavailable, ProducerError, KafkaError: start again.
         """
+        client = await self._opened.enter_async_context(admin.connected(self._kafka, None, CLIENT))
+        ids = await admin.topic_ids(client, [self._topic])
+        if self._topic not in ids:
+            raise KafkaUnavailable(f"no topic {self._topic}: `chimera topics sync --apply`")
+        held = holding.held(client, self._kafka, self._topic)
+        self._sink.hold = (await self._opened.enter_async_context(held)).require
         await self._consumer.start()
         self._consumer.assign(self._parts)
+        begins = await self._consumer.beginning_offsets(self._parts)
         for part in self._parts:
-            floor = await self._consumer.committed(part) or 0
-            begins = (await self._consumer.beginning_offsets([part]))[part]
-            resume = partial(self._sink.resume, part.partition, floor)
-            start = await self._until_it_answers(resume)
-            if start < begins and start > 0:
-                log.error("records_were_removed", **part._asdict(), start=start, begins=begins)
-            self._consumer.seek(part, max(start, begins))
+            await self._go_on(part, begins[part], ids[self._topic])
         log.info("warehouse_reads", topic=self._topic, partitions=len(self._parts))
+
+    async def _go_on(self, part: TopicPartition, begins: int, topic_id: str) -> None:
+        floor = await self._consumer.committed(part) or 0
+        end = (await self._consumer.end_offsets([part]))[part]
+        resume = partial(self._sink.resume, part.partition, floor, topic_id, end)
+        start = await self._until_it_answers(resume)
+        if 0 < start < begins:
+            log.error("records_were_removed", **part._asdict(), start=start, begins=begins)
+        self._consumer.seek(part, max(start, begins))
 
     async def run(self) -> None:
         """Read, until cancelled.
 
         Raises:
             Malformed, SchemaInvalid, HistoryConflict: going on would lose rows.
+            ProducerError, KafkaError: start again; another one may have taken over.
         """
         while True:
             found = await self._consumer.getmany(timeout_ms=POLL_MS)
@@ -90,14 +110,10 @@ class Warehouse:
 
     async def stop(self) -> None:
         """What waits is read again by whoever comes next."""
-        await self._consumer.stop()
+        await self._opened.aclose()
 
     async def _take(self, records: Sequence[Record]) -> None:
-        def add() -> None:
-            for record in records:  # those that were taken before it failed are known, and skipped
-                self._sink.add(record)
-
-        await self._until_it_answers(add)
+        await self._until_it_answers(lambda: self._sink.add(*records))
 
     async def _commit(self, positions: Mapping[int, int]) -> None:
         new = {
@@ -120,7 +136,7 @@ class Warehouse:
             end = self._consumer.highwater(part)
             if end is not None:
                 lag = self._metrics.lag_records.labels(self._sink.table, part.partition)
-                lag.set(max(0, end - positions[part.partition]))
+                lag.set(end - positions[part.partition])
 
     async def _until_it_answers(self, call: Callable[[], T]) -> T:
         pause_s = AGAIN_S

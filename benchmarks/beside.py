@@ -112,6 +112,7 @@ def order(runs: Path, way: Way, number: int) -> Order:
         nice=way.nice,
         threads=way.threads,
         memory_bytes=None,
+        resident_bytes=TrainingSettings().resident_bytes,
         tell_s=0.2,
     )
 

@@ -9,8 +9,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from chimera.agents.controlling.controller import Controller
+from chimera.agents.controlling.controller_metrics import ControllerMetrics
 from chimera.cli.postgres.address import find_postgres
 from chimera.schemas.errors import ConfigurationError, PostgresUnavailable
 from chimera.schemas.settings import Settings
@@ -22,9 +24,12 @@ LOOK_AGAIN_S = 5.0
 
 
 @asynccontextmanager
-async def controlling(settings: Settings, bootstrap: str) -> AsyncGenerator[None]:
-    """For as long as the context lasts."""
-    keeping = asyncio.create_task(_keep(settings, bootstrap), name="controller-keeper")
+async def controlling(
+    settings: Settings, bootstrap: str, registry: CollectorRegistry
+) -> AsyncGenerator[None]:
+    """For as long as the context lasts; `registry` is the node's, of its metrics."""
+    metrics = ControllerMetrics(registry)
+    keeping = asyncio.create_task(_keep(settings, bootstrap, metrics), name="controller-keeper")
     try:
         yield
     finally:
@@ -33,11 +38,11 @@ async def controlling(settings: Settings, bootstrap: str) -> AsyncGenerator[None
             await keeping
 
 
-async def _keep(settings: Settings, bootstrap: str) -> None:
+async def _keep(settings: Settings, bootstrap: str, metrics: ControllerMetrics) -> None:
     while True:
         try:
             async with Database(find_postgres(settings.postgres), settings.postgres) as database:
-                await _control(Controller(settings, bootstrap, database))
+                await _control(Controller(settings, bootstrap, database, metrics=metrics))
         except (ConfigurationError, PostgresUnavailable) as error:
             log.warning("no_registry", reason=str(error))
             await asyncio.sleep(LOOK_AGAIN_S)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from prometheus_client import CollectorRegistry
+
     from chimera.schemas.settings import Settings
     from chimera.workers.births import Births
 
@@ -69,7 +71,7 @@ async def _serve(
     log.info("node_ready", guarantee=settings.serving.guarantee, group=settings.kafka.group)
     ended = asyncio.ensure_future(node.ended.wait())
     told = asyncio.ensure_future(stop.wait())
-    async with _controller(settings, where):
+    async with _controller(settings, where, node.metrics.registry):
         await asyncio.wait((ended, told), return_when="FIRST_COMPLETED")
     if ended.done():
         node.fatal("the Faust app ended by itself")
@@ -98,7 +100,9 @@ def _births(settings: "Settings") -> "Births":
 
 
 @asynccontextmanager
-async def _controller(settings: "Settings", bootstrap: str) -> "AsyncGenerator[None]":
+async def _controller(
+    settings: "Settings", bootstrap: str, registry: "CollectorRegistry"
+) -> "AsyncGenerator[None]":
     """Only a node that follows the registry has one; what it imports, it imports beside the loop."""
     import asyncio
 
@@ -106,11 +110,13 @@ async def _controller(settings: "Settings", bootstrap: str) -> "AsyncGenerator[N
         yield
         return
     controlling = await asyncio.to_thread(_import_controlling)
-    async with controlling(settings, bootstrap):
+    async with controlling(settings, bootstrap, registry):
         yield
 
 
-def _import_controlling() -> "Callable[[Settings, str], AbstractAsyncContextManager[None]]":
+def _import_controlling() -> (
+    "Callable[[Settings, str, CollectorRegistry], AbstractAsyncContextManager[None]]"
+):
     from chimera.cli.controlling import controlling
 
     return controlling

@@ -37,7 +37,12 @@ def recorded(settings: "Settings", event: "ActionTaken") -> Generator[None]:
 
     with AuditOutbox(settings.audit.outbox).holding(event):
         yield
-    reason = send(settings)
+    send_what_waits(settings)
+
+
+def send_what_waits(settings: "Settings", bootstrap: str | None = None) -> None:
+    """To Kafka, or say why it goes on waiting."""
+    reason = send(settings, bootstrap)
     if reason:
         folder = settings.audit.outbox
         typer.echo(f"the audit event waits in {folder}, to be sent later: {reason}", err=True)

@@ -6,6 +6,8 @@
     policies.put           a policy of the registry was written, over the one before
     dead_letters.replay    a dead letter went back to the topic that it came from, as a new request
     settings.change        a process began with other settings than the last one of its role
+    lanes.halt             a lane stopped: it has lost requests, or where it was
+    offsets.set            somebody told a lane where to go on, and what is passed over by that
 
 Each is an `ActionTaken`, a leaf as it is. No secret stands in it, and no hash of one.
 `tests/schemas/test_control_actions.py` compares the bytes with the golden file.
@@ -25,8 +27,11 @@ VERSION_REGISTERED = "versions.register"
 POLICY_PUT = "policies.put"
 REPLAYED = "dead_letters.replay"
 SETTINGS_CHANGED = "settings.change"
+LANE_HALTED = "lanes.halt"
+OFFSETS_SET = "offsets.set"
 OF_THE_REGISTRY = (VERSION_REGISTERED, POLICY_PUT)
-ACTIONS = (KEY_CREATED, KEY_DESTROYED, *OF_THE_REGISTRY, REPLAYED, SETTINGS_CHANGED)
+OF_LANES = (LANE_HALTED, OFFSETS_SET)
+ACTIONS = (KEY_CREATED, KEY_DESTROYED, *OF_THE_REGISTRY, REPLAYED, SETTINGS_CHANGED, *OF_LANES)
 
 MAX_TEXT = 1_024  # characters of a leaf's text
 MAX_LINES = 16  # of names that changed; more are counted
@@ -43,6 +48,18 @@ class Act(NamedTuple):
     event_id: str
     reason: str = ""
     tenant: str = DEFAULT_TENANT
+
+
+class Lane(NamedTuple):
+    """An input partition, as one group reads it."""
+
+    group: str
+    topic: str
+    partition: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.topic}:{self.partition}"
 
 
 def key_created(act: Act, use: KeyUse, name: str, file: str) -> ActionTaken:
@@ -84,6 +101,28 @@ def settings_changed(
     lines = {f"names.{number}": line for number, line in enumerate(_lines(changed), 1)}
     told = {"changed": str(len(changed)), "digest": digest, "before": before}
     return _action(act, SETTINGS_CHANGED, process, told | lines)
+
+
+def lane_halted(act: Act, lane: Lane, missing: range) -> ActionTaken:
+    """`missing`: offsets of requests that are gone unanswered, as far as they are known."""
+    return _action(
+        act, LANE_HALTED, lane.name, {"group": lane.group} | _offsets("missing", missing)
+    )
+
+
+def offsets_set(
+    act: Act, lane: Lane, before: int | None, offset: int, passed_over: range, again: range
+) -> ActionTaken:
+    """`before`: None, there was none. `passed_over`: nobody answers them; `again`: they have outcomes."""
+    told = {"group": lane.group, "from": "" if before is None else str(before), "to": str(offset)}
+    told |= _offsets("passed_over", passed_over) | _offsets("again", again)
+    return _action(act, OFFSETS_SET, lane.name, told)
+
+
+def _offsets(name: str, offsets: range) -> dict[str, str]:
+    """The first and one past the last; nothing of none."""
+    first, end = str(offsets.start), str(offsets.stop)
+    return {f"{name}.first": first, f"{name}.end": end} if offsets else {}
 
 
 def _lines(names: Iterable[str]) -> list[str]:

@@ -3,15 +3,16 @@
     deploy V, 100 %     V serves
     deploy V, w < 100   V is the candidate: it gets w percent; 0: it shadows a share of what is answered
     promote [V]         the candidate, or V, serves; what served before is `previous`
-    rollback [V]        the candidate goes; without one, `previous`, or V, serves again
+    rollback [V]        the candidate goes; without one, `previous`, or a V that served, serves again
     pause, resume       nothing is answered until it is resumed; all else stays
     keep V              the watch over V has been judged, and V stays as it is
+    recompile V         V, which the state names, runs with other tiers; all else stays
 
 The first version that is deployed serves all of it, whatever its weight: there is nobody else. Where
 nothing serves there is nothing to shadow, and what serves does not shadow itself.
 A deploy or promote that comes with a policy opens a watch over its version, if that gets traffic and
 there is one to go back to. The watch ends with what judges it (keep, or a rollback by the controller), or is superseded: by
-whatever else is deployed, promoted or rolled back. A pause does not end it.
+whatever else is deployed, promoted or rolled back. A pause or a recompile does not end it.
 `Live` is the registry's own view; what nodes follow is made of it (`stores/registry/states.py`).
 Pure functions; `tests/schemas/test_deployments.py`.
 """
@@ -26,7 +27,7 @@ import msgspec
 from chimera.schemas.errors import DeploymentRefused
 from chimera.schemas.model_commands import WatchPolicy
 
-Action = Literal["deploy", "promote", "rollback", "pause", "resume", "keep"]
+Action = Literal["deploy", "promote", "rollback", "pause", "resume", "keep", "recompile"]
 Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 WatchEnd = Literal["open", "passed", "breached", "superseded"]
 _JUDGEMENTS = uuid.UUID("5cf0f6b2-0a6f-4a0a-9d0a-3d1d7f1c7a55")
@@ -108,6 +109,8 @@ def after(live: Live, event: Deployment) -> Live:
     placed = event.placed
     if placed is None:
         return msgspec.structs.replace(known, paused=event.action == "pause")
+    if event.action == "recompile":
+        return known
     if event.action == "keep":
         return msgspec.structs.replace(known, watch=None)
     if event.action == "deploy" and event.weight < 100 and live.serving not in (None, placed):
@@ -181,6 +184,23 @@ def target(live: Live, change: Change) -> str | None:
     lacks = {"promote": "no candidate", "rollback": "no previous version"}
     raise DeploymentRefused(
         f"{change.action} {live.model}: it has {lacks.get(change.action, 'no version')}; name one"
+    )
+
+
+def require_served(history: Iterable[Deployment], change: Change, model: str, version: str) -> None:
+    """A rollback goes back: to a version that once had all requests, but for a candidate's share.
+
+    Raises:
+        DeploymentRefused: this one never had, so it is a promotion, and has to show what they do.
+    """
+    live = Live("", model)
+    for event in history:
+        live = after(live, event)
+        if live.serving is not None and live.serving.version == version:
+            return
+    raise DeploymentRefused(
+        f"{change.action} {model} {version}: it never served, so there is no way back to it; "
+        "promote it"
     )
 
 

@@ -19,6 +19,7 @@ from chimera.schemas.model_names import Actor, Count, Name, Reason, Sha256, Shar
 from chimera.schemas.versioned import Form
 
 COMMAND_VERSION = 1
+STORED = "store:"  # the source of a version that is stored already: nobody looks at it
 
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 

@@ -1,5 +1,6 @@
 """`models.events`: what happened to models, for operators, programs and the audit log.
 
+    begun         a command that takes long is being done: again, if whoever did it was lost
     answered      a command was done, refused, or failed
     compiling     a step of a compile that is under way
     compiled      tiers of a version: verified, rejected or skipped, and the report's digest
@@ -33,6 +34,14 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     source: Actor  # which node, or which controller
     command_id: Name | None = None
     v: int = EVENT_VERSION
+
+
+class CommandBegun(_Event, frozen=True, kw_only=True, tag="begun"):
+    """A compile or a register is being done; its answer follows."""
+
+    action: Name
+    version: Name
+    attempt: Annotated[int, msgspec.Meta(ge=1)]  # this one included; there is a last one
 
 
 class CommandAnswered(_Event, frozen=True, kw_only=True, tag="answered"):
@@ -124,7 +133,8 @@ class ModelRolledBack(_Event, frozen=True, kw_only=True, tag="rolled_back"):
 
 
 Event = (
-    CommandAnswered
+    CommandBegun
+    | CommandAnswered
     | CompileStepped
     | ModelCompiled
     | TierChanged

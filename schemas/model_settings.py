@@ -181,14 +181,15 @@ class TrainerSettings(Section):
     threads: int = Field(
         default=1,
         ge=1,
-        description="of a trainer, where its configuration names none; equal weights bit for bit"
-        " need an equal number",
+        description="of a trainer, at most, and where its configuration names none; equal weights"
+        " bit for bit need an equal number",
     )
     memory_bytes: int | None = Field(
         default=None,
         ge=1 << 28,
         description="that a trainer may allocate, mapped data sets not counted; more ends the run;"
-        " unset: as much as there is",
+        " unset: half of the machine's memory, or of its cgroup's, parted among `devices`, and on"
+        " a GPU as much as there is",
     )
     start_within_s: float = Field(
         default=3_600,
@@ -232,6 +233,12 @@ class ControllerSettings(Section):
     compile_within_s: float = Field(
         default=3_600,
         gt=0,
-        description="one compile command; its process is ended after that, and commands behind it"
-        " wait for as long",
+        description="one compile command; its process is ended after that, and other compiles and"
+        " registers wait for as long, traffic does not",
+    )
+    max_attempts: int = Field(
+        default=3,
+        ge=1,
+        description="a compile or register that was begun so often, and each time lost with its"
+        " controller, has failed",
     )

@@ -48,14 +48,20 @@ class ServingSettings(Section):
         default=1_048_576, description="a larger result value is answered too_large"
     )
     window_records: int = Field(
-        default=8_192, ge=1, description="undecided and uncommitted records a lane may hold"
+        default=8_192,
+        ge=1,
+        description="undecided and uncommitted records a lane may hold; executors get no more of"
+        " them than they answer in a quarter of decide_within_ms",
     )
     window_bytes: int = Field(
         default=16_777_216, description="their bytes; past either, the lane pauses"
     )
     decide_within_ms: int = Field(
         default=30_000,
-        description="a request without an answer for this long is answered with an error",
+        description="a request is answered backend_unavailable when it has been in its lane for"
+        " this long, and for as long whoever has it began and ended nothing: slow is not enough, so"
+        " this must be longer than any one call of a model. It stands still while no executor lives,"
+        " and begins anew after a pause, an open breaker and the delay of a retry topic",
     )
     inline_retry_ms: int = Field(
         default=5_000,

@@ -66,10 +66,12 @@ class DatasetSchema(_Part, frozen=True, kw_only=True):
     ]
     target: Annotated[str | tuple[str, ...], about("the column, or columns, to be learnt")]
     required_columns: Annotated[
-        tuple[str, ...], about("columns that have to be there beside features and target")
+        tuple[str, ...],
+        about("columns that have to be there, too; a rule in `columns` says what their values are"),
     ] = ()
     columns: Annotated[
-        dict[str, Column], about("rules by column; one that is not here: numbers, and no nulls")
+        dict[str, Column],
+        about("rules by column; a feature or target that is not here: numbers, and no nulls"),
     ] = {}
     transform: Annotated[
         str | None,
@@ -86,7 +88,10 @@ class Data(_Part, frozen=True, kw_only=True):
     sources: Annotated[
         tuple[str, ...],
         msgspec.Meta(min_length=1),
-        about("files, globs, folders, URLs of fsspec, `synthetic:ROWS,FEATURES`"),
+        about(
+            "files, globs, folders, by their paths from the configuration's; URLs of fsspec;"
+            " `synthetic:ROWS,FEATURES`"
+        ),
     ]
     schema: Annotated[DatasetSchema, about("which columns, and what a good row is")]
     validation_share: Annotated[Share, about("of the rows, chosen by their content")] = 0.2

@@ -5,6 +5,7 @@
     progress      where it is, a line about a second  evaluated     an epoch is over
     checkpoint    it can go on from here              interrupted   its trainer ended; it goes on
     drift         its data are not those of before
+    served_drift  what is served now is not what it has learnt from; where a policy asks for that
     finished, failed, cancelled                       how it ended; one of them, once
     registered, compiled, replayed, promoted, withheld    what became of the version that it made
     policy_set, policy_removed, fired                 runs that are ordered again and again
@@ -121,6 +122,16 @@ class DriftFound(_RunEvent, frozen=True, kw_only=True, tag="drift"):
     columns: tuple[Drift, ...]
 
 
+class ServedDriftFound(_RunEvent, frozen=True, kw_only=True, tag="served_drift"):
+    """What its model is asked is not what it has learnt from; told once of a run, and the policy fires."""
+
+    policy: Name
+    rows: Count  # served ones that were looked at
+    since_ms: Milliseconds  # of their requests
+    until_ms: Milliseconds
+    columns: tuple[Drift, ...]  # that differ
+
+
 class RunFinished(_RunEvent, frozen=True, kw_only=True, tag="finished"):
     """It ended well."""
 
@@ -202,7 +213,9 @@ class PolicyFired(_PolicyEvent, frozen=True, kw_only=True, tag="fired"):
     """It has ordered a run: the trigger of that id became visible together with this event."""
 
     cause: Literal["drift", "schedule"]
-    occasion: str  # the time that it was due, or the run that found the drift
+    occasion: (
+        str  # when it was due; or the run that found drift; or `served:`, and whose data differ
+    )
     order: TrainModel
 
 
@@ -215,6 +228,7 @@ Event = (
     | CheckpointSaved
     | RunInterrupted
     | DriftFound
+    | ServedDriftFound
     | RunFinished
     | RunFailed
     | RunCancelled

@@ -19,7 +19,9 @@ class Drift(msgspec.Struct, frozen=True):
     """One column against an earlier data set."""
 
     column: str
-    test: Literal["ks", "chi2"]
+    test: Literal[
+        "ks", "chi2", "appeared", "vanished"
+    ]  # the last two: one of them has no such column
     p_value: float
     psi: float
     mean_delta: float  # in the earlier one's standard deviations
@@ -48,7 +50,7 @@ class TrainingManifest(msgspec.Struct, frozen=True, kw_only=True):
     config_hash: str
     dataset_digest: str
     is_synthetic: bool = False
-    rows: dict[str, int]  # train, validation, quarantined
+    rows: dict[str, int]  # train, validation, quarantined, dropped
     split: int = 1  # the rule that says which rows are held out; another holds out others
     metrics: dict[str, float]  # of the rows held out; train_loss, data_mean, data_std as well
     intervals: dict[str, Interval] = {}
@@ -64,8 +66,12 @@ class TrainingManifest(msgspec.Struct, frozen=True, kw_only=True):
     processes: int = 1
     code_version: str
     packages: dict[str, str]
-    started_ms: int
-    duration_s: float
+    definitions: dict[str, str] = {}  # import paths of the order: SHA-256 of their source files
+    started_ms: int  # of the first attempt
+    duration_s: float  # of all attempts, up to their last checkpoints
+    energy_j: float | None = (
+        None  # of the machine's processors meanwhile; unset: nobody may read it
+    )
     epochs: int
     updates: int
     nonfinite: int = 0

@@ -38,6 +38,13 @@ class ConfigReference(msgspec.Struct, frozen=True, kw_only=True):
     sha256: Sha256
 
 
+class ServedRows(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model was asked, as `chimera ingest` writes it, with what turned out to be right."""
+
+    url: Url  # of a folder of Parquet, under a prefix of CHIMERA_TRAINING__SOURCES
+    since_s: Interval = 86_400  # rows of requests no older, looked at as often
+
+
 class _Trigger(msgspec.Struct, frozen=True, kw_only=True, tag_field="action"):
     trigger_id: Name
     tenant: Name
@@ -79,12 +86,19 @@ class ResumeRun(_Trigger, frozen=True, kw_only=True, tag="resume"):
 class SetPolicy(_Order, frozen=True, kw_only=True, tag="set_policy"):
     """Order runs again and again, in the name of who sets it; over the policy of that name before.
 
-    By the clock the first one is due an interval from now; on drift, as soon as a run of the model finds some.
+    By the clock the first one is due an interval from now; on drift, as soon as a run of the model finds
+    some, or what is served differs from what its last finished run has learnt from.
     """
 
     policy: Name
     cause: Literal["drift", "schedule"]
     interval_s: Interval  # by the clock: from one to the next; on drift: at least
+    served: ServedRows | None = None  # on drift: these are looked at, too
+
+    def __post_init__(self) -> None:
+        _Order.__post_init__(self)
+        if self.served is not None and self.cause != "drift":
+            raise ValueError("served rows are looked at on drift, not by the clock")
 
 
 class RemovePolicy(_Trigger, frozen=True, kw_only=True, tag="remove_policy"):

@@ -4,6 +4,8 @@ What is no checkpoint has a row, too, with its bytes and why: nothing that anybo
 out. Signatures are not verified here. `tests/stores/test_audit_log.py`.
 """
 
+from collections.abc import Sequence
+
 from chimera.schemas.columns import constant
 from chimera.schemas.errors import EvidenceMalformed
 from chimera.schemas.transparency import checkpoints, notes
@@ -25,28 +27,30 @@ COLUMNS = (
 )
 
 
-def chunks(record: Record) -> list[Chunk]:
-    """One row."""
+def chunks(records: Sequence[Record]) -> list[Chunk]:
+    """A row of each."""
+    return [_row(record) for record in records]
+
+
+def _row(record: Record) -> Chunk:
     error = ""
     try:
         head = checkpoints.decode(notes.decode(record.value).text)
     except EvidenceMalformed as reason:
         head, error = Checkpoint("", 0, bytes(32)), str(reason)
-    return [
-        Chunk(
-            1,
-            [
-                same(head.origin, 1),
-                numbers("UInt64", constant(head.size, 1)),
-                (head.root,),
-                texts([record.value]),
-                same(error, 1),
-                numbers(_MS, constant(record.at_ms, 1)),
-                numbers("UInt32", constant(record.partition, 1)),
-                numbers("Int64", constant(record.offset, 1)),
-            ],
-        )
-    ]
+    return Chunk(
+        1,
+        [
+            same(head.origin, 1),
+            numbers("UInt64", constant(head.size, 1)),
+            (head.root,),
+            texts([record.value]),
+            same(error, 1),
+            numbers(_MS, constant(record.at_ms, 1)),
+            numbers("UInt32", constant(record.partition, 1)),
+            numbers("Int64", constant(record.offset, 1)),
+        ],
+    )
 
 
 LOG = Destination(TABLE, COLUMNS, chunks, "checkpoints_partition", "checkpoints_offset")

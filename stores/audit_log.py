@@ -10,6 +10,8 @@ takes from the bytes what people look for: kind, tenant, request id. `tests/stor
 import struct
 from collections.abc import Sequence
 
+from chimera.schemas.columns import constant
+from chimera.schemas.columns import numbers as as_numbers
 from chimera.schemas.errors import EvidenceAltered, Malformed
 from chimera.schemas.transparency import chain
 from chimera.schemas.transparency.log_records import LOG_INDEX
@@ -17,11 +19,10 @@ from chimera.schemas.transparency.merkle import leaf_hash
 from chimera.schemas.transparency.subtrees import Subtrees
 from chimera.stores.audit_table import AuditTable
 from chimera.stores.clickhouse import DATABASE, ClickHouse
-from chimera.stores.native_block import Chunk, text
+from chimera.stores.native_block import Chunk, Streams, numbers, texts
 from chimera.stores.source import Destination, Record
 
 TABLE = "audit_log"
-_U32, _U64, _I64 = struct.Struct("<I"), struct.Struct("<Q"), struct.Struct("<q")
 _MS = "DateTime64(3, 'UTC')"
 COLUMNS = (
     ("log_index", "UInt64"),
@@ -53,25 +54,28 @@ class Leaves:
         except EvidenceAltered:
             self._tree = None  # who verifies names the row
 
-    def chunks(self, record: Record) -> Sequence[Chunk]:
-        """One row.
+    def chunks(self, records: Sequence[Record]) -> Sequence[Chunk]:
+        """A row of each, column by column.
 
         Raises:
             Malformed: no index, so it has no place.
         """
-        index, leaf = _index(record), leaf_hash(record.value)
-        self._previous = chain.link(self._previous, leaf)
-        placed = (
-            _U64.pack(index),
-            text(record.value),
-            leaf,
-            self._previous,
-            text(self._ended(index, leaf)),
-            _I64.pack(record.at_ms),
-            _U32.pack(record.partition),
-            _I64.pack(record.offset),
-        )
-        return [Chunk(1, [(one,) for one in placed])]
+        count, indexes = len(records), list(map(_index, records))
+        bodies = [one.value for one in records]
+        leaves = list(map(leaf_hash, bodies))
+        links = list(chain.links(leaves, self._previous))
+        self._previous = links[-1]
+        columns: list[Streams] = [
+            (struct.pack(f"<{count}Q", *indexes),),
+            texts(bodies),
+            (b"".join(leaves),),
+            (b"".join(links),),
+            texts(list(map(self._ended, indexes, leaves))),
+            numbers(_MS, as_numbers([one.at_ms for one in records])),
+            numbers("UInt32", constant(records[0].partition, count)),
+            numbers("Int64", as_numbers([one.offset for one in records])),
+        ]
+        return [Chunk(count, columns)]
 
     def _ended(self, index: int, leaf: bytes) -> bytes:
         """The roots of the subtrees that end with a leaf."""
@@ -85,7 +89,13 @@ def destination() -> Destination:
     """For one sink."""
     leaves = Leaves()
     return Destination(
-        TABLE, COLUMNS, leaves.chunks, "log_partition", "log_offset", begin=leaves.begin
+        TABLE,
+        COLUMNS,
+        leaves.chunks,
+        "log_partition",
+        "log_offset",
+        is_by_row=True,
+        begin=leaves.begin,
     )
 
 

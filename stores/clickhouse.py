@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from chimera.schemas.errors import ClickHouseRefused, ClickHouseUnavailable
+from chimera.schemas.errors import ChimeraError, ClickHouseRefused, ClickHouseUnavailable
+from chimera.stores.statement import require_harmless
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -21,13 +22,35 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DATABASE = "chimera"
-PASSING = frozenset({159, 202, 209, 210, 236, 241, 242, 252, 425, 999})
-"""Codes of errors that pass: time-outs, too many queries or parts, network, memory, read-only."""
+PASSING: Mapping[int, str] = {
+    75: "CANNOT_WRITE_TO_FILE_DESCRIPTOR",
+    159: "TIMEOUT_EXCEEDED",
+    173: "CANNOT_ALLOCATE_MEMORY",
+    198: "DNS_ERROR",
+    202: "TOO_MANY_SIMULTANEOUS_QUERIES",
+    209: "SOCKET_TIMEOUT",
+    210: "NETWORK_ERROR",
+    225: "NO_ZOOKEEPER",
+    236: "ABORTED",
+    241: "MEMORY_LIMIT_EXCEEDED",
+    242: "TABLE_IS_READ_ONLY",
+    243: "NOT_ENOUGH_SPACE",
+    252: "TOO_MANY_PARTS",
+    279: "ALL_CONNECTION_TRIES_FAILED",
+    319: "UNKNOWN_STATUS_OF_INSERT",
+    394: "QUERY_WAS_CANCELLED",
+    425: "SYSTEM_ERROR",
+    439: "CANNOT_SCHEDULE_TASK",
+    499: "S3_ERROR",
+    733: "TABLE_IS_BEING_RESTARTED",
+    745: "SERVER_OVERLOADED",
+    999: "KEEPER_EXCEPTION",
+}
+"""Errors that pass, or that somebody mends while it is asked again: a full disk, too."""
 
 Row = Sequence[Any]
 
 _AS_THEY_REST = {"String": "bytes"}
-_LIMITS = ("SET max_execution_time = 60", "SET max_memory_usage = 2000000000")
 
 
 class Answer(NamedTuple):
@@ -71,13 +94,19 @@ class ClickHouse:
         return found or [()] * len(names)
 
     def ask(self, sql: str) -> Answer:
-        """As `rows`, with the columns' names, in our database. Raises as `rows`."""
+        """A stranger's question, answered with the columns' names. Raises as `rows`.
+
+        Refused, too: what reads a file or an address, which a reader could.
+        """
+        functions = self.rows("SELECT lower(name) FROM system.table_functions")
+        require_harmless(sql, {name for (name,) in functions})
         found = self._tried(lambda: self._client.query(sql))
         return Answer(tuple(found.column_names), found.result_rows)
 
-    def read_only(self) -> None:
-        """From now on this handle changes nothing, and reads no file and no address."""
-        for statement in (f"USE {DATABASE}", *_LIMITS, "SET readonly = 1"):
+    def read_only(self, limits: Mapping[str, int]) -> None:
+        """From now on this handle of the engine changes nothing; `limits` by their settings' names."""
+        sets = (f"SET {name} = {value}" for name, value in limits.items())
+        for statement in (f"USE {DATABASE}", *sets, "SET readonly = 1"):
             self.command(statement)
 
     def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
@@ -97,12 +126,8 @@ class ClickHouse:
 
         try:
             return call()
-        except exceptions.DatabaseError as error:
-            code = getattr(error, "code", None)
-            kind = ClickHouseUnavailable if code is None or code in PASSING else ClickHouseRefused
-            raise kind(_first_line(error)) from None
         except (exceptions.Error, OSError) as error:
-            raise ClickHouseUnavailable(_first_line(error)) from None
+            raise _judged(error) from None
 
 
 def embedded(folder: Path) -> ClickHouse:
@@ -114,14 +139,48 @@ def embedded(folder: Path) -> ClickHouse:
 
 
 def server(dsn: str) -> ClickHouse:
-    """A server over HTTP. Raises ClickHouseUnavailable: it does not answer."""
+    """A server over HTTP.
+
+    Raises:
+        ClickHouseUnavailable: it does not answer. ClickHouseRefused: it does not let us in.
+    """
+    return ClickHouse(_client(dsn))
+
+
+def reader(dsn: str, limits: Mapping[str, int]) -> ClickHouse:
+    """A server that is asked alone: each request says that it changes nothing, and how far it may go.
+
+    What the account may not set itself is left as it is: it is a reader's account already. Raises as
+    `server`; ClickHouseRefused: it has no database of ours.
+    """
+    client = _client(dsn, DATABASE)
+    known = client.server_settings.get("readonly")
+    account = known.value if known is not None else "0"
+    wanted: dict[str, int] = {} if account == "1" else dict(limits)
+    if account == "0":
+        wanted["readonly"] = 1
+    for name, value in wanted.items():
+        client.set_client_setting(name, value)
+    return ClickHouse(client)
+
+
+def _client(dsn: str, database: str | None = None) -> "Client":
     import clickhouse_connect
     from clickhouse_connect.driver import exceptions
 
     try:
-        return ClickHouse(clickhouse_connect.get_client(dsn=dsn, autogenerate_session_id=False))
+        return clickhouse_connect.get_client(
+            dsn=dsn, database=database, autogenerate_session_id=False
+        )
     except (exceptions.Error, OSError) as error:
-        raise ClickHouseUnavailable(_first_line(error)) from None
+        raise _judged(error) from None
+
+
+def _judged(error: Exception) -> ChimeraError:
+    """A database's error with a code that does not pass is a refusal."""
+    code = getattr(error, "code", None)
+    kind = ClickHouseUnavailable if code is None or code in PASSING else ClickHouseRefused
+    return kind(_first_line(error))
 
 
 def _first_line(error: Exception) -> str:

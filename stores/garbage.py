@@ -26,9 +26,14 @@ class Collected:
 
 
 def collect(
-    artifacts: Artifacts, keep: Collection[str], grace_s: float, now: datetime | None = None
+    artifacts: Artifacts,
+    keep: Collection[str],
+    grace_s: float,
+    now: datetime | None = None,
+    *,
+    removes: bool = True,
 ) -> Collected:
-    """Remove what `keep`, digests of versions and of files, does not need.
+    """Remove what `keep`, digests of versions and of files, does not need; or only tell it.
 
     Raises:
         ArtifactMissing: one that should be kept is not there; nothing was removed.
@@ -37,12 +42,21 @@ def collect(
     """
     now = now or datetime.now(UTC)
     place, needed = artifacts.place, _needed(artifacts, frozenset(keep))
-    versions = _sweep(place, MANIFESTS, 1, needed, grace_s, now)
-    blobs = _sweep(place, BLOBS, 2, needed, grace_s, now)
-    leftovers = [name for name in place.leftovers() if _is_old(place, name, grace_s, now)]
-    for name in leftovers:
-        place.remove(name)
-    return Collected(versions, blobs, len(leftovers))
+
+    def takes(name: str) -> bool:
+        if not _is_old(place, name, grace_s, now):
+            return False
+        if removes:
+            place.remove(name)
+        return True
+
+    def swept(folder: str, part: int) -> tuple[str, ...]:
+        """Digests, which are this part of a name, of what is not needed."""
+        names = {name: name.split("/")[part] for name in place.names(folder)}
+        gone = [one for name, one in names.items() if one not in needed and takes(name)]
+        return tuple(dict.fromkeys(gone))
+
+    return Collected(swept(MANIFESTS, 1), swept(BLOBS, 2), sum(map(takes, place.leftovers())))
 
 
 def _needed(artifacts: Artifacts, keep: AbstractSet[str]) -> AbstractSet[str]:
@@ -56,19 +70,6 @@ def _needed(artifacts: Artifacts, keep: AbstractSet[str]) -> AbstractSet[str]:
         if not versions.has(digest) and not artifacts.has(digest):
             raise ArtifactMissing(f"{digest} should be kept and is not stored; nothing was removed")
     return needed
-
-
-def _sweep(
-    place: Place, folder: str, part: int, needed: AbstractSet[str], grace_s: float, now: datetime
-) -> tuple[str, ...]:
-    """Remove what is old and not needed; `part` of a name is its digest."""
-    removed: dict[str, None] = {}
-    for name in place.names(folder):
-        digest = name.split("/")[part]
-        if digest not in needed and _is_old(place, name, grace_s, now):
-            place.remove(name)
-            removed[digest] = None
-    return tuple(removed)
 
 
 def _is_old(place: Place, name: str, grace_s: float, now: datetime) -> bool:

@@ -6,6 +6,8 @@ A segment that cannot be read stops the sink, rather than leaving a hole that no
 `tests/stores/test_sink.py` reads rows back from the engine.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from chimera.schemas.columns import Numbers, constant
@@ -24,6 +26,7 @@ COLUMNS = (
     ("digest", _FEW),
     ("tier", _FEW),
     ("executor", _FEW),
+    ("commitment_key", _FEW),
     ("batch_size", "UInt32"),
     ("queue_us", "UInt32"),
     ("compute_us", "UInt32"),
@@ -47,16 +50,21 @@ COLUMNS = (
     ("journal_partition", "UInt32"),
     ("journal_offset", "Int64"),
 )
-_TEXTS = ("tenant", "model", "version", "digest", "tier", "executor")
+_TEXTS = ("tenant", "model", "version", "digest", "tier", "executor", "commitment_key")
 _NUMBERS = ("batch_size", "queue_us", "compute_us", "total_us")
 
 
-def chunks(record: Record) -> list[Chunk]:
-    """The rows of one segment, its parts as one: a column costs as much for few rows as for many.
+def chunks(records: Sequence[Record]) -> list[Chunk]:
+    """The rows of each segment.
 
     Raises:
         Malformed, SchemaInvalid: it is none.
     """
+    return [chunk for record in records for chunk in _segment(record)]
+
+
+def _segment(record: Record) -> list[Chunk]:
+    """Its parts as one: a column costs as much for few rows as for many."""
     head, parts = decode_segment(record.value)
     found = list(parts)
     if not found:

@@ -5,7 +5,7 @@ no event has a row, too, named `unreadable`: nothing that anybody wrote there is
 `tests/stores/test_model_log.py` reads rows back from the engine.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -44,8 +44,12 @@ COLUMNS = (
 )
 
 
-def chunks(record: Record) -> list[Chunk]:
-    """One row."""
+def chunks(records: Sequence[Record]) -> list[Chunk]:
+    """A row of each."""
+    return [_row(record) for record in records]
+
+
+def _row(record: Record) -> Chunk:
     try:
         event: Mapping[str, Any] = msgspec.to_builtins(decode_event(record.value))
     except RequestError as error:
@@ -60,7 +64,7 @@ def chunks(record: Record) -> list[Chunk]:
         numbers("UInt32", _one(record.partition)),
         numbers("Int64", _one(record.offset)),
     ]
-    return [Chunk(1, found)]
+    return Chunk(1, found)
 
 
 def _one(value: int) -> Numbers:

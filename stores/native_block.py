@@ -34,6 +34,8 @@ _LIMITS = {
 _DICTIONARY = struct.Struct("<QQQ")  # version, flags and width of the numbers, texts
 _VERSION, _OWN_KEYS = 1, 0x600  # the dictionary stands here, and it is this block's alone
 _WIDTHS = ((1 << 8, 0, "<u1"), (1 << 16, 1, "<u2"), (1 << 32, 2, "<u4"))
+_SHORT = 4_096  # bytes of most texts
+_SIZES = tuple(map(unsigned_varint, range(_SHORT)))
 
 
 class Choice(NamedTuple):
@@ -143,4 +145,5 @@ def _interleaved(lengths: Numbers, joined: bytes) -> bytes:
 
 def text(value: bytes) -> bytes:
     """One value of a column of texts."""
-    return unsigned_varint(len(value)) + value
+    size = len(value)
+    return (_SIZES[size] if size < _SHORT else unsigned_varint(size)) + value

@@ -14,6 +14,7 @@ COLUMNS = {
     "model_log": "appended_at",
     "training_log": "appended_at",
 }
+_TTL = " TTL "
 
 
 def keep(clickhouse: ClickHouse, days: Mapping[str, int | None]) -> list[str]:
@@ -24,13 +25,9 @@ def keep(clickhouse: ClickHouse, days: Mapping[str, int | None]) -> list[str]:
     """
     changed: list[str] = []
     for table, kept in days.items():
-        ((engine,),) = clickhouse.rows(
-            "SELECT engine_full FROM system.tables"
-            " WHERE database = {database:String} AND name = {table:String}",
-            {"database": DATABASE, "table": table},
-        )
+        engine = _engine(clickhouse, table)
         wanted = f"toDateTime({COLUMNS[table]}) + toIntervalDay({kept})"
-        if kept is None and " TTL " in engine:
+        if kept is None and _TTL in engine:
             clickhouse.command(f"ALTER TABLE {DATABASE}.{table} REMOVE TTL")
         elif kept is not None and f" TTL {wanted} " not in f"{engine} ":
             clickhouse.command(f"ALTER TABLE {DATABASE}.{table} MODIFY TTL {wanted}")
@@ -38,3 +35,17 @@ def keep(clickhouse: ClickHouse, days: Mapping[str, int | None]) -> list[str]:
             continue
         changed.append(table)
     return changed
+
+
+def forgets(clickhouse: ClickHouse, table: str) -> bool:
+    """Whether its rows go after some time. Raises ClickHouseUnavailable."""
+    return _TTL in _engine(clickhouse, table)
+
+
+def _engine(clickhouse: ClickHouse, table: str) -> str:
+    ((engine,),) = clickhouse.rows(
+        "SELECT engine_full FROM system.tables"
+        " WHERE database = {database:String} AND name = {table:String}",
+        {"database": DATABASE, "table": table},
+    )
+    return str(engine)

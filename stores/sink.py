@@ -1,25 +1,34 @@
 """A sink: records in, rows in a table, each once, through crashes and answers that never came.
 
-    resume ── where a partition goes on: after the table's last row, or the committed floor
-    add    ── a record waits in its partition's batch; what makes it full, or ends a month, flushes
-    flush  ── the batch is decided: its first and last offset and token are written down,
-              then its rows are inserted, as one block
+    resume ── where a partition goes on: after the table's last row (`sink_batches.py`)
+    add    ── records wait in their partition's batch; what makes it full, or ends a month, flushes
+    flush  ── the batch is decided: its first and last offset and token are written down; whoever
+              wrote that and still has the right to (`hold`) inserts its rows, as one block
 
 A batch is repeated exactly until it is there: a restart finds what was decided and cuts the same
 records again, under the same token, so an INSERT that was slow and one that repeats it are one.
-Boundaries are decided by count, bytes or time, once; they are not derived again.
-One sink at a time may own a partition. `tests/stores/test_sink.py`; `tests/integration/test_sink_survival.py` kills it at every step.
+Boundaries are decided by count, bytes or time, once; they are not derived again. Whoever takes a
+partition over looks after it has the right: it knows each batch that is still on its way.
+`tests/stores/test_sink.py`; `tests/integration/test_sink_survival.py` kills it at every step.
 """
 
+import calendar
 import hashlib
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
 
 from chimera.schemas.errors import HistoryConflict
+from chimera.stores import retention
 from chimera.stores.clickhouse import DATABASE, ClickHouse
 from chimera.stores.native_block import Chunk, block
+from chimera.stores.sink_batches import Decided, Found, SinkBatches, goes_on
 from chimera.stores.source import Destination, Record
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +43,17 @@ class Limits:
 LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """A batch that was written down before it was inserted."""
-
-    first: int
-    last: int
-    token: str
-
-
 @dataclass(slots=True)
 class _Batch:
     """Records of one partition that are not inserted yet."""
 
     next: int  # the first offset that is not in the table, nor here
+    life: int
+    topic_id: str
     repeat: Decided | None = None  # what must be cut exactly so
     first: int = 0
     last: int = 0
-    month: tuple[int, int] = (0, 0)
+    month: range = range(0)  # epoch, ms
     rows: int = 0
     bytes: int = 0
     since_s: float = 0.0
@@ -76,17 +78,22 @@ class Sink:
         self._step = step
         self.inserted: Callable[[int, int], None] = lambda _rows, _oldest_ms: None
         """Called after each INSERT."""
+        self.hold: Callable[[], None] = lambda: None
+        """Called before each INSERT; it raises where somebody else has taken over."""
+        self._written = SinkBatches(clickhouse, destination.table)
         self._batches: dict[int, _Batch] = {}
 
     @property
     def table(self) -> str:
         return self._to.table
 
-    def resume(self, partition: int, floor: int = 0) -> int:
-        """The offset to read from. `floor`: what the group has committed, 0 for nothing.
+    def resume(
+        self, partition: int, floor: int = 0, topic_id: str = "", end: int = sys.maxsize
+    ) -> int:
+        """The offset to read from. `floor`: what the group has committed, 0 for nothing; `end`: the topic's.
 
         Raises:
-            HistoryConflict: the table ends inside a batch that was decided as a whole.
+            HistoryConflict: the table does not fit what had been decided; see `sink_batches`.
         """
         to = self._to
         ((rows, last),) = self._clickhouse.rows(
@@ -95,56 +102,84 @@ class Sink:
             {"partition": partition},
         )
         to.begin(self._clickhouse)
-        start = max(floor, int(last) + 1 if rows else 0)
-        decided = self._decided(partition)
-        repeat = None
-        if decided is not None and decided.last >= start:
-            if decided.first < start:
-                raise HistoryConflict(
-                    f"{to.table}: partition {partition} goes on at {start}, inside a batch of"
-                    f" {decided.first} to {decided.last}"
-                )
-            repeat = decided
-        self._batches[partition] = _Batch(start, repeat)
+        known = self._written.known(partition)
+        position = int(last) + 1 if rows else None
+        forgets = not rows and retention.forgets(self._clickhouse, to.table)
+        try:
+            start, repeat = goes_on(Found(position, floor, forgets, topic_id, end), known)
+        except HistoryConflict as error:
+            raise HistoryConflict(f"{to.table}: partition {partition}: {error}") from None
+        if start < floor:
+            log.warning(
+                "table_is_behind", table=to.table, partition=partition, start=start, floor=floor
+            )
+        life = known.last.life + 1 if known.last is not None else 1
+        self._open(partition, repeat or Decided(start, start - 1, 0, ""), life, topic_id)
+        self._batches[partition] = _Batch(start, life, topic_id, repeat)
         return start
 
     def forget(self, partition: int) -> None:
         """Somebody else has it now."""
         self._batches.pop(partition, None)
 
-    def add(self, record: Record) -> None:
-        """Take a record, in offset order; flushes what it completes.
+    def add(self, *records: Record) -> None:
+        """Take records of one partition, in offset order; flushes what they complete.
 
         Raises:
-            Malformed, SchemaInvalid: it is none of the source's.
+            Malformed, SchemaInvalid: one is none of the source's.
             HistoryConflict: a batch that must be repeated cannot be: its last record is gone.
-            ClickHouseUnavailable: as `flush`; the record was not taken, add it again.
+            ClickHouseUnavailable: as `flush`; add them again, those that were taken are known.
         """
-        batch = self._batches[record.partition]
-        if record.offset < batch.next:
-            return
-        month = _month(record.at_ms)
-        if batch.chunks and (month != batch.month or self._is_complete(batch)):
-            self._insert(record.partition, batch)
-            batch = self._batches[record.partition]
-        if batch.repeat is not None and record.offset > batch.repeat.last:
+        at = 0
+        while at < len(records):
+            at = self._take(records, at)
+
+    def _take(self, records: Sequence[Record], at: int) -> int:
+        """Those from `at` on that stay in one batch; where the next one begins."""
+        one = records[at]
+        batch = self._batches[one.partition]
+        if one.offset < batch.next:
+            return at + 1
+        if batch.chunks and (one.at_ms not in batch.month or self._is_complete(batch)):
+            self._insert(one.partition, batch)
+            batch = self._batches[one.partition]
+        if batch.repeat is not None and one.offset > batch.repeat.last:
             raise HistoryConflict(
-                f"{self._to.table}: partition {record.partition}: offset {batch.repeat.last} ends a"
+                f"{self._to.table}: partition {one.partition}: offset {batch.repeat.last} ends a"
                 f" batch that was decided, and is not in the topic any more"
             )
-        chunks = self._to.chunks(record)
-        batch.next = record.offset + 1
+        month = batch.month if batch.chunks else _month(one.at_ms)
+        run = records[at : self._end(batch, month, records, at)]
+        chunks = self._to.chunks(run)
+        batch.next = run[-1].offset + 1
         if not chunks:
-            return
+            return at + len(run)
         if not batch.chunks:
-            batch.first, batch.month, batch.since_s = record.offset, month, time.monotonic()
-            batch.since_ms = record.at_ms
+            batch.first, batch.month, batch.since_s = one.offset, month, time.monotonic()
+            batch.since_ms = one.at_ms
         batch.chunks += chunks
         batch.rows += sum(chunk.rows for chunk in chunks)
-        batch.bytes += len(record.value)
-        batch.last = record.offset
+        batch.bytes += sum(len(each.value) for each in run)
+        batch.last = run[-1].offset
         if self._is_complete(batch):
-            self._insert(record.partition, batch)
+            self._insert(one.partition, batch)
+        return at + len(run)
+
+    def _end(self, batch: _Batch, month: range, records: Sequence[Record], at: int) -> int:
+        """The first record that does not belong to the run that begins with the one at `at`."""
+        if not self._to.is_by_row:
+            return at + 1
+        last = batch.repeat.last if batch.repeat is not None else sys.maxsize
+        rows, size = batch.rows, batch.bytes
+        for end in range(at, len(records)):
+            one = records[end]
+            if one.at_ms not in month or one.offset > last:
+                return end
+            rows += 1
+            size += len(one.value)
+            if rows >= self._limits.rows or size >= self._limits.bytes:
+                return end + 1
+        return len(records)
 
     def flush(self, *, all: bool = False) -> dict[int, int]:
         """Insert what has waited long enough, or all of it; the positions that may be committed.
@@ -178,33 +213,33 @@ class Sink:
         if batch.repeat is None:
             token = hashlib.sha256(f"{to.table}:{partition}:{batch.first}:".encode() + rows)
             self._step("before_decide")
-            decided = Decided(batch.first, batch.last, token.hexdigest())
-            self._write_down(partition, decided, batch.rows)
+            decided = Decided(
+                batch.first,
+                batch.last,
+                batch.rows,
+                token.hexdigest(),
+                batch.topic_id,
+                batch.life,
+            )
+            self._written.write_down(partition, decided)
             batch.repeat = decided
         self._step("after_decide")
+        self.hold()  # after it was written down: who takes over later reads it
         names = [name for name, _ in to.columns]
         self._clickhouse.insert(to.table, names, rows, batch.repeat.token)
         self._step("after_insert")
         self.inserted(batch.rows, batch.since_ms)
-        self._batches[partition] = _Batch(batch.next)
+        self._batches[partition] = _Batch(batch.next, batch.life, batch.topic_id)
 
-    def _decided(self, partition: int) -> Decided | None:
-        found = self._clickhouse.rows(
-            f"SELECT first, last, token FROM {DATABASE}.sink_batches"
-            " WHERE sink = {sink:String} AND partition = {partition:UInt32}"
-            " ORDER BY last DESC LIMIT 1",
-            {"sink": self._to.table, "partition": partition},
-        )
-        return Decided(*found[0]) if found else None
-
-    def _write_down(self, partition: int, decided: Decided, rows: int) -> None:
-        self._clickhouse.command(
-            f"INSERT INTO {DATABASE}.sink_batches (sink, partition, first, last, rows, token) VALUES"
-            f" ('{self._to.table}', {partition}, {decided.first}, {decided.last}, {rows},"
-            f" '{decided.token}')"
-        )
+    def _open(self, partition: int, begins: Decided, life: int, topic_id: str) -> None:
+        """A life's first line; from then on nobody decides anything under the same number."""
+        self._written.write_down(partition, replace(begins, topic_id=topic_id, life=life))
+        self.hold()
 
 
-def _month(at_ms: int) -> tuple[int, int]:
+def _month(at_ms: int) -> range:
+    """All moments of the month that this one lies in."""
     then = time.gmtime(at_ms / 1000)
-    return then.tm_year, then.tm_mon
+    begins = (then.tm_year, then.tm_mon, 1, 0, 0, 0)
+    ends = (then.tm_year + then.tm_mon // 12, then.tm_mon % 12 + 1, 1, 0, 0, 0)
+    return range(calendar.timegm(begins) * 1000, calendar.timegm(ends) * 1000)

@@ -27,8 +27,11 @@ class Destination:
 
     table: str
     columns: Sequence[tuple[str, str]]
-    chunks: Callable[[Record], Sequence[Chunk]]
+    chunks: Callable[[Sequence[Record]], Sequence[Chunk]]
+    """Of records of one partition that follow each other; all at once where each is a row."""
     partition_column: str
     offset_column: str
+    is_by_row: bool = False
+    """Each record is one row, so a sink knows without looking how many it may hand over."""
     begin: Callable[[ClickHouse], None] = lambda _: None
     """What `chunks` has to know of the table, looked up when a sink begins."""

@@ -9,7 +9,8 @@ release of the engine has. Texts, comments and quoted names are told apart as Cl
 
 import itertools
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from chimera.schemas.errors import ClickHouseRefused
@@ -42,6 +43,15 @@ READS = frozenset(
     ["select", "with", "show", "describe", "desc", "exists", "explain", "values", "from"]
 )
 """How a statement begins that only reads."""
+
+_TABLES_FOLLOW = frozenset({"from", "join"})
+_DESCRIBES = frozenset({"describe", "desc"})
+_BEFORE_TABLES = _TABLES_FOLLOW | _DESCRIBES | {"table", ","}
+_TABLES_END = frozenset(
+    ["select", "where", "prewhere", "group", "having", "window", "qualify", "order", "limit"]
+    + ["offset", "fetch", "settings", "union", "except", "intersect", "format"]
+)
+_WITH_FROM = frozenset({"trim", "extract", "substring"})  # among their arguments is a FROM of SQL's
 
 STREAMED = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"})
 """Formats of which blocks may be joined: nothing is said once for all of them."""
@@ -115,9 +125,41 @@ def require_harmless(sql: str, table_functions: Collection[str]) -> None:
         is_known = FORBIDDEN.fullmatch(token.value) or token.value in table_functions
         if is_call and is_known and token.value not in HARMLESS:
             raise _refused(f"{token.value}() is not for readers")
-    for token, following in itertools.pairwise(found):
-        if token.value in ("from", "join") and following.kind == "text":
-            raise _refused("a text in a table's place is a file")
+    if _names_a_file(found):
+        raise _refused("a text in a table's place is a file")
+
+
+@dataclass
+class _Bracket:
+    """What stands between two brackets, or in the whole statement, so far."""
+
+    called: str = ""  # the function whose arguments they are
+    tokens: int = 0
+    is_query: bool = False
+    lists_tables: bool = False
+
+
+def _names_a_file(found: Sequence[Token]) -> bool:
+    """A text stands where a table would: behind FROM or JOIN, or a comma among the tables."""
+    inside = [_Bracket()]
+    for before, token in itertools.pairwise([Token("mark", ""), *found]):
+        here = inside[-1]
+        if token.kind == "text" and here.lists_tables and before.value in _BEFORE_TABLES:
+            return True
+        here.tokens += 1
+        if token.kind == "mark" and token.value in "([{":
+            inside.append(_Bracket(before.value if before.kind == "word" else ""))
+        elif token.kind == "mark" and token.value in ")]}":
+            del inside[max(1, len(inside) - 1) :]
+        elif token.kind == "word" and token.value in _TABLES_FOLLOW:
+            is_argument = here.called in _WITH_FROM and here.tokens > 1 and not here.is_query
+            here.lists_tables = not is_argument
+        elif token.kind == "word" and token.value in _DESCRIBES and here.tokens == 1:
+            here.lists_tables = True
+        elif token.kind == "word" and token.value in _TABLES_END:
+            here.lists_tables = False
+        here.is_query |= token.kind == "word" and token.value in READS
+    return False
 
 
 def _refused(reason: str) -> ClickHouseRefused:

@@ -5,6 +5,7 @@ kind of event that is newer than this release has its row, too. What is no JSON 
 `unreadable`. `tests/stores/test_training_log.py`.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 import msgspec
@@ -40,27 +41,29 @@ COLUMNS = (
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def chunks(record: Record) -> list[Chunk]:
-    """One row."""
+def chunks(records: Sequence[Record]) -> list[Chunk]:
+    """A row of each."""
+    return [_row(record) for record in records]
+
+
+def _row(record: Record) -> Chunk:
     try:
         event = _decode(record.value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         event = {"event": UNREADABLE, "error": str(error)}
     at_ms = event.get("at_ms")
-    return [
-        Chunk(
-            1,
-            [
-                same(_text(event.get("event", "")), 1),
-                *(same(_text(event.get(name)), 1) for name in _TEXTS),
-                texts([record.value]),
-                numbers(_MS, constant(at_ms if _is_moment(at_ms) else record.at_ms, 1)),
-                numbers(_MS, constant(record.at_ms, 1)),
-                numbers("UInt32", constant(record.partition, 1)),
-                numbers("Int64", constant(record.offset, 1)),
-            ],
-        )
-    ]
+    return Chunk(
+        1,
+        [
+            same(_text(event.get("event", "")), 1),
+            *(same(_text(event.get(name)), 1) for name in _TEXTS),
+            texts([record.value]),
+            numbers(_MS, constant(at_ms if _is_moment(at_ms) else record.at_ms, 1)),
+            numbers(_MS, constant(record.at_ms, 1)),
+            numbers("UInt32", constant(record.partition, 1)),
+            numbers("Int64", constant(record.offset, 1)),
+        ],
+    )
 
 
 def _text(value: object) -> str:

@@ -115,6 +115,24 @@ ORDER BY (tenant, model, appended_at, events_offset)
 SETTINGS non_replicated_deduplication_window = {WINDOW}
 """
 
+_REQUESTS_BY_ID = (
+    f"""
+ALTER TABLE {DATABASE}.inference_log
+ADD INDEX IF NOT EXISTS by_id id TYPE bloom_filter(0.001) GRANULARITY 1
+""",
+    f"ALTER TABLE {DATABASE}.inference_log MATERIALIZE INDEX by_id",
+)
+
+_COMMITMENT_KEY = f"""
+ALTER TABLE {DATABASE}.inference_log
+ADD COLUMN IF NOT EXISTS commitment_key LowCardinality(String) AFTER output_commitment
+"""
+
+_SINK_LIVES = f"""
+ALTER TABLE {DATABASE}.sink_batches
+ADD COLUMN IF NOT EXISTS topic_id String, ADD COLUMN IF NOT EXISTS life UInt64
+"""
+
 MIGRATIONS = (
     Migration(1, "inference_log", (_SINK_BATCHES, _INFERENCE_LOG)),
     Migration(2, "model_log", (_MODEL_LOG,)),
@@ -122,6 +140,9 @@ MIGRATIONS = (
     Migration(4, "audit_log", (history_tables.AUDIT_LOG, history_tables.AUDIT_CHECKPOINTS)),
     Migration(5, "views", warehouse_views.statements()),
     Migration(6, "audit_subtrees", (history_tables.AUDIT_SUBTREES,)),
+    Migration(7, "sink_lives", (_SINK_LIVES,)),
+    Migration(8, "requests_by_id", _REQUESTS_BY_ID),
+    Migration(9, "commitment_key", (_COMMITMENT_KEY,)),
 )
 
 

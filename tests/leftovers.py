@@ -28,9 +28,14 @@ def _has(process: psutil.Process, session: str) -> bool:
     if process.pid == os.getpid():
         return False
     try:
-        return process.environ().get(VARIABLE) == session
+        return process.environ().get(VARIABLE) == session and not _ends_with_us(process)
     except psutil.Error:
         return False
+
+
+def _ends_with_us(process: psutil.Process) -> bool:
+    """Multiprocessing's own server and tracker, of this process: they end when it does."""
+    return process.ppid() == os.getpid() and "from multiprocessing." in " ".join(process.cmdline())
 
 
 def _said(process: psutil.Process) -> str:

@@ -226,16 +226,20 @@ class Producer:
         }
 
     async def _init(
-        self, node: Callable[[], Awaitable[int]], kind: CoordinationType | None
+        self,
+        node: Callable[[], Awaitable[int]],
+        kind: CoordinationType | None,
+        held: tuple[int, int] = (-1, -1),
     ) -> None:
+        """`held`: the producer id and epoch that it must still have, or it is fenced."""
+
         async def once() -> int:
             response = await self._send(
                 await node(),
                 protocol.InitProducerIdStruct,
                 self.transactional_id,
                 self._transaction_timeout_ms,
-                -1,
-                -1,
+                *held,
             )
             self._adopt(response.producer_id, response.producer_epoch)
             return int(response.error_code)

@@ -1,6 +1,7 @@
 """A transactional producer of one window at a time, after KIP-98, KIP-447 and KIP-890.
 
     open ── InitProducerId: fences whoever held the id, ends what they left open
+      ├ renew ── InitProducerId with its own epoch: it still holds the id, or is fenced
       └ committed ── OffsetFetch (stable): trustworthy because it follows a fence
           └ commit ── Produce ── TxnOffsetCommit ── EndTxn          (again and again)
 
@@ -76,6 +77,18 @@ class TransactionalProducer(Producer):
         """
         await self._init(
             lambda: self._coordinator(CoordinationType.TRANSACTION), CoordinationType.TRANSACTION
+        )
+
+    async def renew(self) -> None:
+        """Prove that nobody opened the id since (KIP-360): its owner gets another epoch.
+
+        Raises:
+            Fenced: somebody did. Undecided, Refused.
+        """
+        await self._init(
+            lambda: self._coordinator(CoordinationType.TRANSACTION),
+            CoordinationType.TRANSACTION,
+            (self._producer_id, self._epoch),
         )
 
     async def commit(

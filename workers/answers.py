@@ -115,7 +115,9 @@ def _of_lane(
         told = _told(held.work, story, started_ns)
         codes, bodies = _bodies(task, answers, Lot(tails.batch(told)))
         if held.collection is not None:
-            if not any(codes) and held.collection.has_room(bodies):
+            began_ns = held.collection.began_ns = held.collection.began_ns or started_ns
+            waited_ns = time.monotonic_ns() - began_ns
+            if not any(codes) and held.collection.may_wait(bodies, waited_ns):
                 held.collection.add(task.indexes, bodies, frame.story)
                 if held.collection.pages is not None:
                     group = group_of(story, told.queue_us, told.total_us)

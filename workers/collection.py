@@ -20,12 +20,25 @@ _headers_of = attrgetter("headers")
 _timestamp_of = attrgetter("timestamp")
 
 HELD_BYTES = 8 << 20  # more results than that do not wait for each other
+HELD_NS = (
+    1_000_000_000  # nor for longer: their lane would see no progress, and their callers no results
+)
 
 
 class Collection:
     """Results of one block; `None` where there is none yet."""
 
-    __slots__ = ("_block", "_keys", "_story_of", "left", "pages", "size", "stories", "tails")
+    __slots__ = (
+        "_block",
+        "_keys",
+        "_story_of",
+        "began_ns",
+        "left",
+        "pages",
+        "size",
+        "stories",
+        "tails",
+    )
 
     def __init__(self, block: Block, keys: list[bytes | None], pages: Pages | None = None) -> None:
         """`pages`: of the journal, if one is written."""
@@ -36,11 +49,17 @@ class Collection:
         self._story_of = [0] * len(keys)
         self.left = len(keys)
         self.size = 0
+        self.began_ns = 0  # the first of its batches; 0: none has
         self.stories: list[BatchStory] = []
 
-    def has_room(self, tails: Sequence[bytes]) -> bool:
-        """Whether these may wait with the others."""
-        return self.size + sum(map(len, tails)) <= HELD_BYTES
+    def may_wait(self, tails: Sequence[bytes], waited_ns: int) -> bool:
+        """Whether these may wait with the others, the first of which began so long ago.
+
+        One by one they are answered soon where a model is slow; nobody waits who is the last.
+        """
+        if self.size + sum(map(len, tails)) > HELD_BYTES:
+            return False
+        return waited_ns < HELD_NS or len(tails) == self.left
 
     def add(self, indexes: Sequence[int], tails: Sequence[bytes], story: BatchStory) -> None:
         """Results of some of its requests, by their places in the block."""

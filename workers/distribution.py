@@ -4,7 +4,7 @@ None may fill an executor alone, so that a lane whose model is slow holds up no 
 bounded by what lanes submit: their windows. `tests/workers/test_pool.py` runs it with real processes.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from chimera.schemas.work import Block, Work
 from chimera.workers.handle import Handle
@@ -17,9 +17,15 @@ BYTES_IN_FLIGHT = 16 << 20  # at one executor; a single larger piece still goes
 
 
 class Distribution:
-    """Over the executors that `ready` gives."""
+    """Over executors: of all that are `alive`, those that are `ready` get works."""
 
-    def __init__(self, ready: Callable[[], Iterable[Handle]], max_batch_size: int) -> None:
+    def __init__(
+        self,
+        alive: Callable[[], Iterable[Handle]],
+        ready: Callable[[], Iterable[Handle]],
+        max_batch_size: int,
+    ) -> None:
+        self._alive = alive
         self._ready = ready
         self._lane_records = LANE_BATCHES * max(max_batch_size, 256)
         self._queues = Queues()
@@ -34,8 +40,29 @@ class Distribution:
         for work in reversed(list(works)):
             self._queues.prepend(work)
 
-    def drop(self, lane: int) -> None:
+    def got_on_s(self, lane: int) -> float:
+        """When those that have requests of a lane, or are to get them, last began or ended anything.
+
+        Monotonic; 0: there is nobody. A call counts for as long as it takes: only one that takes
+        too long, or an executor that stands, lets this time grow old.
+        """
+        at_work = [handle for handle in self._alive() if handle.records_of(lane)]
+        if lane in self._queues:
+            at_work += self._ready()
+        return max([handle.got_on_s for handle in at_work], default=0.0)
+
+    def withdraw(self, lane: int, offsets: Collection[int]) -> None:
+        gone = frozenset(offsets)
+        self._queues.withdraw(lane, gone)
+        for handle in self._alive():
+            handle.withdraw(lane, gone)
+        self.go_on()
+
+    def forget(self, lane: int) -> None:
         self._queues.drop(lane)
+        for handle in self._alive():
+            handle.forget(lane)
+        self.go_on()
 
     def clear(self) -> None:
         self._queues.clear()

@@ -9,7 +9,7 @@ Both sides check what they read, and whatever is wrong raises `BrokenFrame`, not
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import IntEnum
 from typing import TypeVar
 
@@ -41,6 +41,7 @@ class Kind(IntEnum):
     SHADOW = 11  # JSON
     PAUSE = 12  # JSON
     DEFERRED = 13  # JSON
+    WITHDRAW = 14  # JSON
 
 
 _KINDS = {int(kind): kind for kind in Kind}
@@ -62,7 +63,15 @@ class HandedBack(msgspec.Struct, frozen=True, array_like=True):
     deferred: Deferred
 
 
+class Withdrawn(msgspec.Struct, frozen=True, array_like=True):
+    """Requests of a lane that nobody waits for."""
+
+    lane: int
+    offsets: list[int]
+
+
 _HANDED_BACK_IN = msgspec.json.Decoder(HandedBack)
+_WITHDRAWN_IN = msgspec.json.Decoder(Withdrawn)
 
 
 def frame(kind: Kind, body: bytes = b"") -> bytes:
@@ -86,6 +95,10 @@ def frame_pause(models: Iterable[str]) -> bytes:
 def frame_deferred(serial: int, deferred: Deferred) -> bytes:
     """`serial` numbers the works and blocks that one executor was given."""
     return frame(Kind.DEFERRED, msgspec.json.encode(HandedBack(serial, deferred)))
+
+
+def frame_withdraw(lane: int, offsets: Collection[int]) -> bytes:
+    return frame(Kind.WITHDRAW, msgspec.json.encode(Withdrawn(lane, sorted(offsets))))
 
 
 def frame_forget(lane: int) -> bytes:
@@ -127,6 +140,11 @@ def read_paused(body: bytes) -> frozenset[str]:
 def read_deferred(body: bytes) -> HandedBack:
     """Raises BrokenFrame."""
     return _read_json(_HANDED_BACK_IN, body, "deferred")
+
+
+def read_withdrawn(body: bytes) -> Withdrawn:
+    """Raises BrokenFrame."""
+    return _read_json(_WITHDRAWN_IN, body, "withdraw")
 
 
 def _read_json(decoder: "msgspec.json.Decoder[T]", body: bytes, what: str) -> T:

@@ -9,7 +9,7 @@ flight (its lane is forgotten) is dropped. `tests/workers/test_pool.py`.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -38,19 +38,19 @@ _STARTED = msgspec.json.Decoder(Started)
 
 @dataclass(slots=True)
 class Flight:
-    """A work or block that an executor has, and which of its offsets were answered."""
+    """A work or block that an executor has, and which of its offsets need no answer any more."""
 
     given: Work | Block
     left: int
     bytes: int
-    answered: list[list[int]] = field(default_factory=list[list[int]])
+    done: list[Collection[int]] = field(default_factory=list[Collection[int]])
 
     def abandoned(self) -> Work | Block:
-        """What is left of it: a work without its answered requests; a block's lane knows those."""
+        """What is left of it: a work without those that are done; a block's lane knows them."""
         given = self.given
-        if isinstance(given, Block) or not self.answered:
+        if isinstance(given, Block) or not self.done:
             return given
-        done = {offset for offsets in self.answered for offset in offsets}
+        done = {offset for offsets in self.done for offset in offsets}
         return part(given, [at for at, offset in enumerate(given.offsets) if offset not in done])
 
 
@@ -177,6 +177,14 @@ class Handle(asyncio.Protocol):
         """From its next batch on, requests of these models are handed back, and of no other."""
         self._write(frames.frame_pause(models))
 
+    def withdraw(self, lane: int, offsets: Collection[int]) -> None:
+        """Nobody waits for these of a lane: if it has them, it says so without computing them."""
+        flights = [flight for flight in self._flights.values() if flight.given.lane == lane]
+        for flight in flights:
+            flight.done.append(offsets)
+        if flights and self.is_ready:
+            self._write(frames.frame_withdraw(lane, offsets))
+
     def forget(self, lane: int) -> None:
         """Drop a lane's works; its answers that are under way go nowhere."""
         gone = [serial for serial, one in self._flights.items() if one.given.lane == lane]
@@ -210,6 +218,11 @@ class Handle(asyncio.Protocol):
     def shadowing(self) -> str:
         """Of a dead executor: the model that was computing as a shadow, or empty."""
         return self._board.shadowing()
+
+    @property
+    def got_on_s(self) -> float:
+        """When it last began or ended a batch, or a part of one (monotonic)."""
+        return self._board.look().since_ns / 1e9
 
     def stuck_since_s(self) -> float | None:
         """Since when (monotonic) it does one and the same thing, though there is work; else None."""
@@ -295,7 +308,7 @@ class Handle(asyncio.Protocol):
         if flight is None or flight.given.lane != lane:
             return False
         if len(offsets) < flight.left:
-            flight.answered.append(offsets)
+            flight.done.append(offsets)
         self._land(serial, len(offsets))
         return True
 

@@ -10,11 +10,16 @@ its window, and meets whatever answers later. Shadows compute when nothing else 
 """
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from chimera.schemas import request_batches, uniform
-from chimera.schemas.errors import DeadlineExceeded, OutOfMemory, RequestError
+from chimera.schemas.errors import (
+    BackendUnavailable,
+    DeadlineExceeded,
+    OutOfMemory,
+    RequestError,
+)
 from chimera.schemas.inference import Request
 from chimera.schemas.work import Block, Deferred, Failure, Work
 from chimera.workers import answers, block_frames, collection, frames, work_frames
@@ -37,6 +42,8 @@ from chimera.workers.tasks import NO_EXTRA, Held, Task, name_of
 BEAT_S = 1.0  # an idle loop goes round this often, to show that it lives
 LACKING_MS = 1_000  # between tries of what waits for a version that was refused here
 ONE_BY_ONE = Policy(1)
+EXPIRED = "the deadline had passed before it could be computed"
+WITHDRAWN = "nobody waits for it any more"
 
 
 class Loop:
@@ -67,6 +74,7 @@ class Loop:
         if configuration.orders is not None:
             self._mirroring.follow(repertoire, configuration.orders.shadows)
         self._queues: Scheduler[Served | None, Hashable, Task | Held] = Scheduler()
+        self._withdrawn: dict[int, set[int]] = {}  # by lane: offsets that nobody waits for
 
     def serve(self) -> None:
         """Until the node closes the link.
@@ -83,6 +91,8 @@ class Loop:
                 self._compute(turn[1])
             elif self._may_shadow():
                 self._mirroring.compute()
+            elif self._queues.due_us() is None:
+                self._withdrawn.clear()  # nothing here is; what comes later is waited for
             self._reporting.send_due(time.monotonic_ns())
 
     def _take_frames(self) -> None:
@@ -125,6 +135,9 @@ class Loop:
         elif kind is Kind.FORGET:
             lane = frames.read_forget(body)
             self._queues.discard(lambda waiting: _lane(waiting) == lane)
+        elif kind is Kind.WITHDRAW:
+            found = frames.read_withdrawn(body)
+            self._withdrawn.setdefault(found.lane, set()).update(found.offsets)
         else:
             raise BrokenFrame(f"an executor takes no {kind.name}")
 
@@ -248,7 +261,7 @@ class Loop:
                 tasks.append(carried.cut(start, stop))
             else:
                 tasks += self._decode_alone(carried, start)
-        tasks = self._drop_expired(tasks)
+        tasks = self._drop_decided(tasks)
         if not tasks:
             return
         manifest = tasks[0].route.served.manifest
@@ -293,40 +306,51 @@ class Loop:
             self._link.send(work_frames.frame_outcomes(answered))
 
     def _decode_alone(self, held: Held, index: int) -> list[Task]:
-        indexes = range(index, index + 1)
-        self._board.mark(Doing.DECODING, [(held.work.lane, [held.work.offsets[index]])])
-        found = _decode(held.work, indexes)
+        work, indexes = held.work, range(index, index + 1)
+        if work.offsets[index] in self._withdrawn.get(work.lane, ()):
+            error = BackendUnavailable(WITHDRAWN)
+            self._refuse(held, [(index, error, answers.unread(work, index, error))])
+            return []
+        self._board.mark(Doing.DECODING, [(work.lane, [work.offsets[index]])])
+        found = _decode(work, indexes)
         self._board.clear()
         return self._sort(held, indexes, found)
 
-    def _drop_expired(self, tasks: list[Task]) -> list[Task]:
-        """Answer those whose deadline has passed; the others are computed."""
-        if not any(any(task.held.work.deadlines) for task in tasks):
+    def _drop_decided(self, tasks: list[Task]) -> list[Task]:
+        """Answer those whose deadline has passed, or whom nobody waits for; the others are computed."""
+        if not self._withdrawn and not any(any(task.held.work.deadlines) for task in tasks):
             return tasks
         now_ms = time.time_ns() // 1_000_000
         kept: list[Task] = []
         for task in tasks:
-            late = task.expired(now_ms)
-            if not late:
+            gone = self._withdrawn.get(task.lane, ())
+            over: dict[int, RequestError] = {
+                at: BackendUnavailable(WITHDRAWN)
+                for at, offset in enumerate(task.offsets)
+                if offset in gone
+            }
+            over |= {at: DeadlineExceeded(EXPIRED) for at in task.expired(now_ms)}
+            if not over:
                 kept.append(task)
                 continue
-            self._refuse(task.held, _late(task, late))
-            rest = task.pick(sorted(set(range(len(task))).difference(late)))
+            self._refuse(task.held, _refused(task, over))
+            rest = task.pick(sorted(set(range(len(task))).difference(over)))
             if len(rest):
                 kept.append(rest)
         return kept
 
 
-def _late(task: Task, places: list[int]) -> list[tuple[int, RequestError, Failure]]:
+def _refused(
+    task: Task, errors: Mapping[int, RequestError]
+) -> list[tuple[int, RequestError, Failure]]:
     manifest = task.route.served.manifest
-    error = DeadlineExceeded("the deadline had passed before it could be computed")
     return [
         (
             task.indexes[at],
             error,
             Failure(manifest.name, manifest.version, task.requests[at].id, str(error)),
         )
-        for at in places
+        for at, error in errors.items()
     ]
 
 

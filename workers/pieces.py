@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from chimera.schemas.work import Work
+from chimera.schemas.work import Block, Work
 
 PIECE_RECORDS = 512
 PIECE_BYTES = 4 << 20  # a single larger request is a piece of its own
@@ -43,3 +43,13 @@ def part(work: Work, indexes: Sequence[int], *, isolate: bool | None = None) -> 
         else {},
         isolate=work.isolate if isolate is None else isolate,
     )
+
+
+def without(given: Work | Block, offsets: frozenset[int]) -> Work | Block | None:
+    """What is left of it without these; a block, which nobody has read, goes with its first one."""
+    if isinstance(given, Block):
+        return None if given.first in offsets else given
+    if offsets.isdisjoint(given.offsets):
+        return given
+    kept = [at for at, offset in enumerate(given.offsets) if offset not in offsets]
+    return part(given, kept) if kept else None

@@ -97,7 +97,7 @@ class Pool:
         self._entry = entry
         self._births = births or Births()
         self._slots: list[Slot] = []
-        self._works = Distribution(self._ready, settings.batching.max_batch_size)
+        self._works = Distribution(self._handles, self._ready, settings.batching.max_batch_size)
         self._toll = Toll()
         budget = serving.model_memory_bytes
         self.holdings = Holdings(None if budget is None else budget // serving.executors)
@@ -131,16 +131,10 @@ class Pool:
         await asyncio.wait((self._main, ready), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         self._births.end()
-        if self._main.done() and not self._main.cancelled():
-            self._raise_failure(self._main)
+        if self._main.done() and not self._main.cancelled() and (failure := self._main.exception()):
+            raise _first(failure) from None
         if orders is not None and self._first.is_set():
             await self._placing.settle(orders)
-
-    @staticmethod
-    def _raise_failure(main: "asyncio.Task[None]") -> None:
-        failure = main.exception()
-        if failure is not None:
-            raise _first(failure) from None
 
     async def stop(self) -> None:
         """End all executors at once; what they had is lost, and nothing is left behind."""
@@ -165,6 +159,10 @@ class Pool:
     def available(self) -> bool:
         """Whether any executor can compute now."""
         return any(self._ready())
+
+    def got_on_s(self, lane: int) -> float:
+        """When whoever has a lane's requests last began or ended anything (monotonic; 0: nobody)."""
+        return self._works.got_on_s(lane)
 
     @property
     def paused(self) -> Collection[str]:
@@ -261,12 +259,13 @@ class Pool:
         """As `submit`, for records that nobody has read yet."""
         self._works.submit(block)
 
+    def withdraw(self, lane: int, offsets: Collection[int]) -> None:
+        """These of a lane are decided: nobody computes them any more, wherever they are."""
+        self._works.withdraw(lane, offsets)
+
     def forget(self, lane: int) -> None:
         """Drop all that a lane has submitted; no answer to it will come."""
-        self._works.drop(lane)
-        for handle in self._handles():
-            handle.forget(lane)
-        self._works.go_on()
+        self._works.forget(lane)
 
     # What executors say.
 

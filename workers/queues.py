@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from chimera.schemas.work import Block, Work
+from chimera.workers.pieces import without
 
 
 class Queues:
@@ -24,6 +25,19 @@ class Queues:
     def prepend(self, given: Work | Block) -> None:
         """It was given out before, and comes back."""
         self._of(given.lane).appendleft(given)
+
+    def __contains__(self, lane: int) -> bool:
+        return lane in self._lanes
+
+    def withdraw(self, lane: int, offsets: frozenset[int]) -> None:
+        """Nobody waits for these any more; a block goes with its first one."""
+        kept = [
+            left
+            for given in self._lanes.pop(lane, ())
+            if (left := without(given, offsets)) is not None
+        ]
+        if kept:
+            self._lanes[lane] = deque(kept)
 
     def drop(self, lane: int) -> None:
         self._lanes.pop(lane, None)

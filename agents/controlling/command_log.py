@@ -10,6 +10,7 @@ answered are passed over, so reading again costs time alone. `tests/agents/test_
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (aiokafka ships no type information)
 
+import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -35,6 +36,7 @@ from chimera.topics.transactions import TransactionalProducer, require_features
 
 PARTITION = 0  # the only one; of `audit.events` the one that the controller writes
 CLIENT = "chimera-controller"
+_RECORDS = uuid.UUID("0b0f5a1e-5d0c-4b57-9a53-0f1c2a6f4a10")
 
 
 class CommandRecord(NamedTuple):
@@ -56,7 +58,8 @@ class CommandLog:
         self._settings, self._bootstrap, self._step = settings, bootstrap, step
         self.consumer_arguments = clients.consumer_arguments(kafka, bootstrap, CLIENT)
         self._where = TopicPartition(self.topics.model_commands.name, PARTITION)
-        self._next = Committed(0)
+        self.position: int = 0
+        self._topic_id = ""
 
     @asynccontextmanager
     async def opened(self) -> "AsyncGenerator[CommandLog]":
@@ -113,7 +116,8 @@ class CommandLog:
         fits = committed and committed.topic_id == topic_id and start <= committed.offset <= end
         offset = committed.offset if committed and fits else start
         self._consumer.seek(where, offset)
-        self._next = Committed(offset, topic_id)
+        self.position = int(offset)
+        self._topic_id = topic_id
 
     async def poll(self) -> list[CommandRecord]:
         """The next records, in order; none: nothing came for a while."""
@@ -125,18 +129,20 @@ class CommandLog:
             for record in records
         ]
 
+    def id_of(self, record: CommandRecord) -> str:
+        """The same whoever reads the record, and of no other: for what answers no command's id."""
+        return uuid.uuid5(_RECORDS, f"{self._topic_id}/{record.offset}").hex
+
     async def commit(
-        self, events: Iterable[Event], rows: Iterable[OutboxRecord], next_offset: int | None
+        self, events: Iterable[Event], rows: Iterable[OutboxRecord], position: int
     ) -> None:
-        """Make them visible, with the position (none: where it was), or nothing of it.
+        """Make them visible, with the position, or nothing of it.
 
         Rows go first: what they tell had happened before.
 
         Raises:
             Fenced, Undecided, Refused.
         """
-        if next_offset is not None:
-            self._next = Committed(next_offset, self._next.topic_id)
         topics, rows = self.topics, list(rows)
         told = [
             *_records(rows, EVENTS),
@@ -147,7 +153,9 @@ class CommandLog:
             *_batches(topics.model_state.name, _records(rows, STATE)),
             *_batches(topics.audit_events.name, _records(rows, AUDIT)),
         ]
-        await self._producer.commit(produced, *self._where, self._next)
+        committed = Committed(position, self._topic_id)
+        await self._producer.commit(produced, *self._where, committed)
+        self.position = position
 
 
 def _records(rows: Iterable[OutboxRecord], topic: str) -> list[tuple[bytes, bytes]]:

@@ -65,6 +65,7 @@ class Commands:
     def __init__(self, settings: Settings, database: Database, source: str) -> None:
         """Raises ConfigurationError: the store's URL, or a trusted key, is wrong."""
         self._database, self.source = database, source
+        self.most_attempts = settings.controller.max_attempts
         artifacts = Artifacts(settings.artifacts.url, settings.artifacts.cache_dir)
         trusted, key = keys.trusted(settings.keys), keys.find_signing_key(settings.keys)
         self._registration = Registration(settings, artifacts, trusted)

@@ -1,10 +1,11 @@
 """Compiles a version for a command: in a process of its own, then into the store and the registry.
 
     materialized ── compiled (`compiler`) ── native code signed ── files stored ── all rows at once
+                                                              what it is live with: one transaction ─┘
 
 Each step is told while it goes on. Rows are of the tiers that were asked for, and bear the command's
-id: one that is done again finds them, and compiles nothing. Commands behind it wait for as long as
-it takes. Where there is no key to sign with, tiers of native code are skipped.
+id: one that is done again finds them, and compiles nothing. Where there is no key to sign with,
+tiers of native code are skipped.
 `tests/agents/test_compilation.py`.
 """
 
@@ -28,6 +29,7 @@ from chimera.schemas.compile_report import (
     decode,
     encode,
 )
+from chimera.schemas.deployments import Change, fold
 from chimera.schemas.errors import CompileFailed, ModelRefused
 from chimera.schemas.model_commands import CompileModel
 from chimera.schemas.model_events import CompileStepped, Event, ModelCompiled
@@ -37,6 +39,7 @@ from chimera.schemas.tiers import BY_NAME
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.postgres import Database
 from chimera.stores.registry import artifacts as rows
+from chimera.stores.registry import deployments
 from chimera.stores.registry.records import Artifact, Tenant, Version
 from chimera.stores.registry.registry import Registry
 from chimera.stores.registry.reports import row_of
@@ -45,6 +48,7 @@ from chimera.workers.vouching import sign_native
 
 log = structlog.get_logger(__name__)
 
+SERVES_ON = "; it serves on with what nodes have: roll it back, or deploy another"
 COMMAND_ID, REPORT = "command_id", "report_sha256"  # in a row's report, beside the tier's own
 
 Tell = Callable[[Event], Awaitable[None]]
@@ -83,8 +87,14 @@ class Compilation:
         if not made:
             made = await self._make(command, tenant, version, _telling(command, reply, tell))
         reply.told.append(_event(made, reply, command.version))
+        history = await registry.history(command.model)
+        followed = (one.sequence for one in history if one.command_id == command.command_id)
+        reply.revision = next(followed, 0)
         if not any(one.verdict == "verified" for one in made):
-            raise CompileFailed(f"{command.model} {command.version}: no tier of it was verified")
+            live = fold(tenant.name, command.model, history)
+            why = f"{command.model} {command.version}: no tier of it was verified"
+            is_served = live.serving is not None and live.serving.version == command.version
+            raise CompileFailed(why + SERVES_ON if is_served and not reply.revision else why)
 
     async def _made_before(self, command: CompileModel, registry: Registry) -> list[Artifact]:
         found = await registry.artifacts(command.model, command.version)
@@ -109,6 +119,7 @@ class Compilation:
         async with self._database.tenant(tenant.id) as connection:
             for one in made:
                 await rows.add(connection, tenant.id, command.model, command.version, one)
+            await deployments.recompile(connection, tenant.id, command.model, _change(command))
         return made
 
     def _store(self, out: Path) -> tuple[CompileReport, str]:
@@ -123,6 +134,11 @@ class Compilation:
                 if self._artifacts.put(out / one.variant / name) != file:
                     raise ModelRefused(f"{one.variant}/{name}: changed since it was verified")
         return report, self._artifacts.put(BytesIO(encode(report))).sha256
+
+
+def _change(command: CompileModel) -> Change:
+    version, command_id = command.version, command.command_id
+    return Change("recompile", command.actor, command.reason, version, command_id=command_id)
 
 
 def _telling(command: CompileModel, reply: Reply, tell: Tell) -> compiler.Tell:

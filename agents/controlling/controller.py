@@ -18,9 +18,11 @@ from typing import cast
 
 import structlog
 from aiokafka.errors import KafkaError
+from prometheus_client import CollectorRegistry
 
 from chimera.agents.controlling.command_log import CommandLog
 from chimera.agents.controlling.commands import Commands
+from chimera.agents.controlling.controller_metrics import ControllerMetrics
 from chimera.agents.controlling.judging import Judging
 from chimera.agents.controlling.observed_log import ObservedLog
 from chimera.agents.controlling.reign import Reign
@@ -42,20 +44,25 @@ PASSES = (ProducerError, KafkaUnavailable, KafkaError, PostgresUnavailable)
 class Controller:
     """After `start` it waits for its turn, and leads until `stop`."""
 
+    # What it runs on comes one by one.
     def __init__(
         self,
         settings: Settings,
         bootstrap: str,
         database: Database,
         step: Callable[[str], None] = lambda _: None,
+        metrics: ControllerMetrics | None = None,
     ) -> None:
         """`database` is started, and stays the caller's; `step` is called by name at each stage.
+
+        `metrics`: none are shown where none are given.
 
         Raises:
             ConfigurationError: the store of artifacts, or a trusted key, is wrong.
         """
         self.leads = asyncio.Event()
         self._database, self._step = database, step
+        self._metrics = metrics or ControllerMetrics(CollectorRegistry())
         self._judge_s = settings.controller.judge_ms / 1000
         self._new_log = partial(CommandLog, settings, bootstrap, step)
         self._source = self._new_log().transactional_id
@@ -91,6 +98,7 @@ class Controller:
                 await asyncio.sleep(TRY_AGAIN_S)
             finally:
                 self.leads.clear()
+                self._metrics.held.clear()
 
     async def _lead(self) -> None:
         commands_log = self._new_log()
@@ -102,7 +110,7 @@ class Controller:
             commands_log.opened() as commands,
             observed_log.opened() as observed,
         ):
-            judging = Judging(self._database, observed, self._source, self._step)
+            judging = Judging(self._database, observed, self._source, self._step, self._metrics)
             await judging.start()
             outbox = Outbox(self._database)
             reign = Reign(still, commands, self._commands, outbox, judging, self._step)

@@ -21,15 +21,17 @@ from chimera.schemas.errors import DeploymentRefused, SchemaInvalid
 from chimera.schemas.manifest import is_name
 from chimera.schemas.model_commands import (
     Command,
+    CompileModel,
     DeployModel,
     PauseModel,
     PromoteModel,
+    RegisterModel,
     ResumeModel,
     RollBackModel,
     WatchPolicy,
     decode_command,
 )
-from chimera.schemas.model_events import CommandAnswered, Event, ModelRolledBack
+from chimera.schemas.model_events import CommandAnswered, CommandBegun, Event, ModelRolledBack
 from chimera.schemas.model_names import key, read_key
 
 MAX_REASON = 4_096
@@ -55,6 +57,7 @@ class Reply:
         self.source, self.tenant, self.model = source, tenant, model
         self.action, self.command_id = action, command_id
         self.version: str | None = None
+        self.answer_id = ""  # of the answer; empty: any, as its command's id says which it is
         self.revision = 0
         self.told: list[Event] = []
 
@@ -75,6 +78,7 @@ class Reply:
         answer = msgspec.convert(
             {
                 **self.common,
+                **({"event_id": self.answer_id} if self.answer_id else {}),
                 "event": "answered",
                 "action": self.action,
                 "outcome": outcome,
@@ -85,6 +89,13 @@ class Reply:
             CommandAnswered,
         )
         return (*self.told, answer)
+
+
+def begun(source: str, command: RegisterModel | CompileModel, attempt: int) -> CommandBegun:
+    """That it is being done, for so manieth a time."""
+    reply = reply_to(source, command)
+    about = {"action": reply.action, "version": command.version, "attempt": attempt}
+    return msgspec.convert({**reply.common, **about, "event": "begun"}, CommandBegun)
 
 
 def rolled_back(

@@ -1,8 +1,8 @@
-"""What was made visible before: answers to commands, judgements, audit events, models' newest states.
+"""What was made visible before: commands begun and answered, judgements, audit events, newest states.
 
 Read when a controller has fenced its predecessor, so nothing can be added behind its back. A command
 that comes twice, or whose offset was lost, is not answered twice; a row of the outbox that was sent
-and not marked is not sent again. It reaches as far back as `models.events` does, which is as far as
+and not deleted is not sent again. It reaches as far back as `models.events` does, which is as far as
 `models.commands` does. `tests/agents/test_controller.py`.
 """
 
@@ -21,6 +21,7 @@ from chimera.schemas.control_actions import OF_THE_REGISTRY
 from chimera.schemas.errors import RequestError, SchemaInvalid
 from chimera.schemas.model_events import (
     CommandAnswered,
+    CommandBegun,
     Event,
     ModelRolledBack,
     WatchJudged,
@@ -43,7 +44,8 @@ class Said:
 
     def __init__(self) -> None:
         self._answered: set[tuple[str, str]] = set()
-        self._judged: set[str] = set()
+        self._known: set[str] = set()
+        self._begun: dict[tuple[str, str], int] = {}
         self._recorded: set[str] = set()
         self._revisions: dict[tuple[str, str], int] = {}
 
@@ -54,9 +56,13 @@ class Said:
         """Whether this state, or a later one, is on `models.state`."""
         return state.revision <= self._revisions.get((state.tenant, state.model), 0)
 
-    def is_judged(self, event: Event) -> bool:
-        """Whether this event of a judgement is on `models.events`."""
-        return event.event_id in self._judged
+    def is_known(self, event_id: str) -> bool:
+        """Whether this event, whose id follows from what it tells, is on `models.events`."""
+        return event_id in self._known
+
+    def begun(self, tenant: str, command_id: str) -> int:
+        """How often a command that takes long was begun."""
+        return self._begun.get((tenant, command_id), 0)
 
     def is_recorded(self, action: ActionTaken) -> bool:
         """Whether this event is on `audit.events`."""
@@ -65,11 +71,15 @@ class Said:
     def record(self, action: ActionTaken) -> None:
         self._recorded.add(action.event_id)
 
-    def answer(self, event: Event) -> None:
+    def hear(self, event: Event) -> None:
+        """It is on `models.events`."""
         if isinstance(event, CommandAnswered) and event.command_id is not None:
             self._answered.add((event.tenant, event.command_id))
-        elif isinstance(event, WatchJudged | ModelRolledBack):
-            self._judged.add(event.event_id)
+            self._begun.pop((event.tenant, event.command_id), None)
+        elif isinstance(event, CommandAnswered | WatchJudged | ModelRolledBack):
+            self._known.add(event.event_id)
+        elif isinstance(event, CommandBegun) and event.command_id is not None:
+            self._begun[event.tenant, event.command_id] = event.attempt
 
     def tell(self, state: ModelState) -> None:
         if not self.is_told(state):
@@ -97,7 +107,7 @@ def sift(rows: Iterable[OutboxRecord], said: Said) -> News:
                 news.states += [state] if is_new else []
             elif row.topic == EVENTS:
                 event = decode_event(row.value)
-                is_new = not said.is_judged(event)
+                is_new = not said.is_known(event.event_id)
                 news.events += [event] if is_new else []
             elif row.topic == AUDIT:
                 action = decode_action(row.value)
@@ -137,7 +147,7 @@ async def read(
     try:
         async for value in _values(consumer, TopicPartition(events, 0)):
             try:
-                said.answer(decode_event(value))
+                said.hear(decode_event(value))
             except RequestError:
                 continue
         async for value in _values(consumer, TopicPartition(state, 0)):

@@ -5,6 +5,7 @@
                   └── fenced, still ours ────┴────────┘
     fenced and no longer ours: the lane is dropped      fenced twice within 60 s: the process ends
     a deadline passed, a refusal: the process ends (70) and its supervisor starts it again
+    halted: nothing, until a command has moved the group's offset; then it opens as at first
 
 The first fatal error is the lane's; whatever follows from it is not looked at. A producer that
 failed is never used again.
@@ -14,6 +15,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -32,20 +34,27 @@ from chimera.agents.lanes.outcomes import (
 )
 from chimera.schemas.errors import ChimeraError
 from chimera.schemas.settings import Settings
-from chimera.topics.producers import Fenced
+from chimera.topics.producers import Committed, Fenced, ProducerError
 
 log = structlog.get_logger(__name__)
 
 FENCES_APART_S = 60.0  # a second fence sooner means that somebody else is alive: leave it to them
 NO_ERRORS = frozenset(("ok", "retry"))
-RATE_WEIGHT = 0.2  # of the latest transaction in the lane's smoothed rate
 
 
-ADVICE = "see `chimera offsets list`, resume with `chimera offsets set` while no node runs"
+ADVICE = "see `chimera offsets list`, resume with `chimera offsets restore` or `set`"
+MADE_ANEW = "it was deleted and made anew: only while no node runs may it be resumed"
 
 
 class Halted(ChimeraError):
     """The lane may not continue by itself; the message says why, and which command resumes it."""
+
+    def __init__(
+        self, reason: str, committed: Committed | None = None, missing: range = range(0)
+    ) -> None:
+        """`committed`: what the group had then; `missing`: offsets of requests that nobody answers."""
+        super().__init__(f"{reason}: {ADVICE}")
+        self.reason, self.committed, self.missing = reason, committed, missing
 
 
 Opening = Callable[[Committer], Awaitable[tuple[int, dict[int, int]]]]
@@ -67,8 +76,9 @@ class CommitLoop:
         fatal: Callable[[str], None],
         forget_deaths: Callable[[list[int]], None],
         take_errors: Callable[[list[Error]], None],
+        take_halt: Callable[[Halted], None],
     ) -> None:
-        """`take_errors` gets those of each transaction: they are final."""
+        """`take_errors` gets those of each transaction: they are final; `take_halt` each new halt."""
         self._lane = lane
         self._opening = opening
         self._new_committer = new_committer
@@ -78,32 +88,34 @@ class CommitLoop:
         self._fatal = fatal
         self._forget_deaths = forget_deaths
         self._take_errors = take_errors
+        self._take_halt = take_halt
         self._committer = new_committer()
         self._idle = asyncio.Event()
         self._revoked = asyncio.Event()
         self._dropped = False
+        self._halted = ""  # why; empty: it is not
         self._fenced_at = -FENCES_APART_S
-        self._rate = float(settings.serving.window_records)
 
     async def run(self) -> None:
         """Open the lane, then commit until it is closed and nothing decided is left."""
+        step = self._open
         try:
-            await self._open()
             while not self._dropped and not (self._lane.closed and not self._lane.ready):
-                await self._next()
-        except Halted as reason:
-            self._metrics.halted.labels(self._lane.topic, self._lane.partition).set(1)
-            log.error(
-                "lane_halted",
-                topic=self._lane.topic,
-                partition=self._lane.partition,
-                reason=str(reason),
-            )
+                try:
+                    await step()
+                    step = self._next
+                except Halted as halted:
+                    await self._wait_for_command(halted)
+                    step = self._open
         except ChimeraError as error:
             self._fatal(f"{self._lane.topic}-{self._lane.partition}: {error}")
         finally:
+            self._show(0)
             self._idle.set()
             await self._committer.close()
+
+    def _show(self, halted: int) -> None:
+        self._metrics.halted.labels(self._lane.topic, self._lane.partition).set(halted)
 
     async def finish(self, within_s: float) -> None:
         """Commit what is decided, for at most that long, then stop."""
@@ -118,7 +130,39 @@ class CommitLoop:
 
     async def _open(self) -> None:
         position, deaths = await self._opening(self._committer)
+        at = self._lane.position
+        if self._halted and at is not None and position < at:  # what it holds may be other requests
+            raise Halted(
+                f"the group's offset {position} is behind {at}, where this lane was: only a new start "
+                "of its node goes back",
+                await self._committer.committed(),
+            )
         self._lane.open(position, deaths)
+        self._show(0)
+        self._halted = ""
+
+    async def _wait_for_command(self, halted: Halted) -> None:
+        """Until the group's offset is another one, or the lane somebody else's; nobody is fenced."""
+        self._show(1)
+        if halted.reason != self._halted:
+            self._halted = halted.reason
+            where = {"topic": self._lane.topic, "partition": self._lane.partition}
+            log.error("lane_halted", **where, reason=str(halted))
+            self._take_halt(halted)
+        await self._renew()
+        while not await self._is_revoked(self._settings.kafka.heartbeat_interval_ms / 1000):
+            with suppress(ProducerError):  # no broker answers: there is time
+                if (
+                    not self._lane.condemned
+                    and await self._committer.committed() != halted.committed
+                ):
+                    return
+        self._dropped = True
+
+    async def _renew(self) -> None:
+        """A producer that failed, or was fenced, is never used again."""
+        await self._committer.close()
+        self._committer = self._new_committer()
 
     async def _next(self) -> None:
         await self._lane.decided.wait()
@@ -142,18 +186,17 @@ class CommitLoop:
         self._metrics.total_seconds.observe(
             max(0.0, time.time() - appended_ms(prefix[0][0]) / 1000)
         )
-        records = self._count(prefix)
+        self._count(prefix)
         commit = self._settings.commit
         pause = (commit.busy_linger_ms if behind else commit.linger_ms) / 1000
-        self._rate += RATE_WEIGHT * (records / (took + pause + 1e-6) - self._rate)
-        finished = self._lane.committed(prefix, self._rate)
+        finished = self._lane.committed(prefix, started + took)
         if finished:
             self._forget_deaths(finished)
         if pause and not self._lane.closed:
             await asyncio.sleep(pause)
 
-    def _count(self, prefix: Sequence[tuple[Entry, Outcome]]) -> int:
-        """What has become visible; returns how many records that is."""
+    def _count(self, prefix: Sequence[tuple[Entry, Outcome]]) -> None:
+        """What has become visible."""
         counts: Counter[str] = Counter()
         for entry, outcome in prefix:
             counts[code_of(outcome)] += count_of(entry)
@@ -161,22 +204,14 @@ class CommitLoop:
             self._metrics.outcomes.labels(code).inc(count)
         if counts.keys() - NO_ERRORS:
             self._take_errors([one for _, one in prefix if isinstance(one, Error)])
-        return counts.total()
 
     async def _look_at_the_log(self) -> None:
         """Something seems to be missing: halt if the log no longer has it, else read it again."""
         lost = self._lane.lost
         if lost is None or len(self._lane) or self._lane.closed:
             return
-        await self._committer.close()
-        self._committer = self._new_committer()
-        position, _ = await self._opening(self._committer)
-        if position > lost.expected:
-            raise Halted(
-                f"requests {lost.expected} to {position - 1} were removed before they were read: "
-                f"{ADVICE}"
-            )
-        self._lane.read_again()
+        await self._renew()
+        await self._open()
 
     async def _recover(self, error: Fenced) -> None:
         """Fenced: wait for the news that the partition is no longer ours, else fence back, once."""

@@ -20,6 +20,10 @@ class Committer(Protocol):
         """Take over; what the group has committed, None where it has nothing."""
         ...
 
+    async def committed(self) -> Committed | None:
+        """The same, asked by the way: nobody is fenced, and it may be stale."""
+        ...
+
     async def commit(self, produced: Sequence[Produced], next_offset: int) -> None:
         """Make `produced` visible and `next_offset` the group's position."""
         ...
@@ -45,6 +49,9 @@ class ExactlyOnce:
 
     async def open(self) -> Committed | None:
         await self._producer.open()
+        return await self.committed()
+
+    async def committed(self) -> Committed | None:
         return await self._producer.committed(self._partition.topic, self._partition.number)
 
     async def commit(self, produced: Sequence[Produced], next_offset: int) -> None:
@@ -75,6 +82,9 @@ class AtLeastOnce:
 
     async def open(self) -> Committed | None:
         await self._producer.open()
+        return await self.committed()
+
+    async def committed(self) -> Committed | None:
         return await self._producer.committed(self._partition.topic, self._partition.number)
 
     async def commit(self, produced: Sequence[Produced], next_offset: int) -> None:

@@ -4,8 +4,8 @@
                       │                    └ failed ─ again here, later on a topic, or an error
                       └ full: the partition pauses
 
-A request is decided once: by its answer, by its deadline, or because nothing could answer it in
-time; one that no executor may compute now waits (`deferrals.py`). What comes later for it is dropped.
+A request is decided once: by its answer, by its deadline, or because whoever has it got no further;
+one that no executor may compute now waits (`deferrals.py`). What comes later for it is dropped.
 All clocks are passed in, except where work enters.
 `tests/agents/test_lane.py` drives it without a broker; `tests/integration` with everything.
 """
@@ -90,12 +90,14 @@ class Lane:
     # Records come in.
 
     def open(self, position: int, deaths: dict[int, int]) -> None:
-        """Start at `position`; `deaths` counts the executors that offsets have killed so far."""
+        """Start at `position`, or go on there; `deaths` counts whom offsets have killed so far."""
         self._cases.deaths = deaths
         if self._window is None:
             self._window = Window(position)
         else:
             self.rewind(position)
+        if self.lost is not None:  # overtaken by runs that were on their way, or passed over
+            self._reading.read_again(self._window.next)
         if self.journal is not None:
             self.journal.begin(position)
         held, self._held = self._held, []
@@ -119,8 +121,8 @@ class Lane:
             if not self._reading.look_for(hole):
                 self.decided.set()
             return
-        self._timers.enter(time.monotonic(), self._window.next)
-        self._reading.filled(len(self._window), self._window.bytes)
+        self._timers.enter(now_s := time.monotonic(), self._window.next)
+        self._reading.filled(self._window, now_s)
 
     def _pass_on(self, run: Run) -> bool:
         """Give the run to an executor as it is, if nothing speaks against it.
@@ -176,11 +178,6 @@ class Lane:
         self._window.open(block, records)
         return records
 
-    def read_again(self) -> None:
-        """What seemed lost is there: it was overtaken by runs that were on their way."""
-        assert self._window is not None
-        self._reading.read_again(self._window.next)
-
     def _admit(self, records: Sequence[Raw], accused: Collection[int] = ()) -> None:
         taken = take_in(self._rules, records, now_ms=_now_ms(), entered_ns=time.monotonic_ns())
         self._cases.add(taken.cases)
@@ -216,6 +213,7 @@ class Lane:
         if self.closed or window is None:
             return
         offsets, codes, bodies = outcomes.offsets, outcomes.codes, outcomes.bodies
+        left = window.undecided
         self._read_blocks_of(offsets)
         if codes.count(0) == len(codes) and window.are_undecided(offsets):
             if self.journal is not None:
@@ -231,6 +229,7 @@ class Lane:
                     self._failed(offset, REQUEST_ERRORS[code - 1], body, outcomes.batch)
                 else:
                     window.decide((offset,), (body,))
+        self._reading.answered(left - window.undecided)
         self._signal()
 
     def _read_blocks_of(self, offsets: Iterable[int]) -> None:
@@ -254,7 +253,8 @@ class Lane:
         if self.closed or window is None:
             return
         self._reading.block_was_answered()
-        window.decide_block(results.first, results)  # unless it was read here meanwhile
+        if window.decide_block(results.first, results):  # else it was read here meanwhile
+            self._reading.answered(results.count)
         self._signal()
 
     def suspect(self, offsets: list[int], reason: str) -> dict[int, int]:
@@ -315,6 +315,7 @@ class Lane:
         if due.offsets:
             self._try(due.offsets)
         if executors.available:
+            self._timers.got_on(executors.got_on_s(self.serial))
             self._answer_overdue(now_s - self._serving.decide_within_ms / 1000)
         else:
             self._timers.stand_still(elapsed_s)
@@ -327,16 +328,17 @@ class Lane:
             for block in self._window.blocks_before(end):
                 self._read(block)
             not_due = self._timers.not_due(entered_before_s)
-            for offset in list(self._window.undecided_before(end)):
-                if offset not in not_due:
-                    self._end(offset, BackendUnavailable("no answer in time"))
+            late = [at for at in self._window.undecided_before(end) if at not in not_due]
+            for offset in late:
+                self._end(offset, BackendUnavailable("no answer in time"))
+            self._shared.executors.withdraw(self.serial, late)
 
     # The decided prefix goes out.
 
     def prefix(self, limit: int) -> list[tuple[Entry, Outcome]]:
         return self._window.prefix(limit) if self._window else []
 
-    def committed(self, prefix: Sequence[tuple[Entry, Outcome]], rate: float) -> list[int]:
+    def committed(self, prefix: Sequence[tuple[Entry, Outcome]], now_s: float) -> list[int]:
         """Forget what is committed; returns the offsets whose deaths may be forgotten too."""
         assert self._window is not None
         self._window.drop(len(prefix))
@@ -345,8 +347,7 @@ class Lane:
         self._timers.forget_below(end)
         if self.journal is not None:
             self.journal.begin(end)
-        self._reading.follow(rate)
-        self._reading.emptied(len(self._window), self._window.bytes)
+        self._reading.committed(self._window, now_s, self._timers.waiting)
         self._signal()
         return finished
 
@@ -362,7 +363,7 @@ class Lane:
         if block is not None:
             self._handed_on.add(block.first)  # whoever has it will be ignored
             self._admit([record for record in cut if record.offset >= position])
-        self._reading.emptied(len(window), window.bytes)
+        self._reading.emptied(window)
         self._signal()
 
     def condemn(self, reason: str) -> None:

@@ -1,13 +1,15 @@
 """Where a lane may start: after the fence, from what is committed, unless something is not right.
 
-    nothing committed, nothing answered   the log's start: a new group
-    nothing committed, but answers exist  halt: the group's offsets were lost
+    nothing committed, nothing decided    the log's start: a new group
+    nothing committed, but some decided   halt: the group's offsets were lost
     committed below the log's start       halt: retention removed requests that nobody answered
     committed past the log's end          halt: the log was cut, or the topic made anew
     committed for another topic id        halt: the topic was made anew
 
-A halted lane never guesses: `chimera offsets` shows what is known and sets the position by command.
-`tests/integration/test_campaign_smoke.py` brings each about on a real broker.
+A lane of a retry topic commits where it starts, at once: it may wait for days for its first record, and
+from then on, no offset is a lost one. Between a group's first start and that moment records may come:
+few, and none decided. A halted lane never guesses: `chimera offsets` shows what is known and sets the
+position by command. `tests/integration/test_campaign_smoke.py` brings each about on a real broker.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -15,27 +17,19 @@ A halted lane never guesses: `chimera offsets` shows what is known and sets the 
 # (aiokafka ships no type information)
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from chimera.agents.lanes.attempts import Attempts
-from chimera.agents.lanes.commit_loop import ADVICE, Halted
+from chimera.agents.lanes.commit_loop import MADE_ANEW, Halted
 from chimera.agents.lanes.committers import Committer
-from chimera.schemas import headers as names
-from chimera.topics.producers import Committed
+from chimera.agents.lanes.history import Bounds, History, bounds_of
+from chimera.topics.catalogue import Catalogue
+from chimera.topics.producers import Committed, Fenced
 
-LAST_RESULTS = 500  # read back to find the last answered request
-READ_TIMEOUT_MS = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """A partition's readable offsets: `start` <= offset < `end`."""
-
-    start: int
-    end: int
+FIRST_START_RECORDS = 50_000  # more than that is no first start, and takes a node too long to read
 
 
 class Opening:
@@ -46,13 +40,13 @@ class Opening:
         topic: str,
         partition: int,
         topic_id: str,
-        results: str,
+        topics: Catalogue,
         attempts: Attempts,
         consumer_arguments: Mapping[str, Any],
     ) -> None:
         self._where = TopicPartition(topic, partition)
         self._topic_id = topic_id
-        self._results = TopicPartition(results, partition)
+        self._topics = topics
         self._attempts = attempts
         self._consumer_arguments = consumer_arguments
 
@@ -66,23 +60,29 @@ class Opening:
         consumer = AIOKafkaConsumer(**self._consumer_arguments)
         await consumer.start()
         try:
-            bounds = await _bounds(consumer, self._where)
-            if committed is None:
-                await self._require_no_history(consumer)
-                position = bounds.start
-            else:
+            bounds = await bounds_of(consumer, self._where)
+            if committed is not None:
                 position = require_possible(committed, bounds, self._topic_id)
+            else:
+                history = History(consumer, self._topics, self._where)
+                await self._require_none(history)
+                position = bounds.start
+                if history.is_retry:
+                    with suppress(Fenced):  # whoever did it begins there, too
+                        await committer.commit((), position)
         finally:
             await consumer.stop()
         return position, await self._attempts.load(*self._where, position)
 
-    async def _require_no_history(self, consumer: AIOKafkaConsumer) -> None:
-        last = await last_answered(consumer, self._results, self._where)
-        if last is not None:
+    async def _require_none(self, history: History) -> None:
+        where = f"{self._where.topic}-{self._where.partition}"
+        if history.is_retry and not await history.is_brief(FIRST_START_RECORDS):
             raise Halted(
-                f"the group has no offset for {self._where.topic}-{self._where.partition}, but "
-                f"{self._results.topic} holds the answer to offset {last}: {ADVICE}"
+                f"the group has no offset for {where}, where more is than at a first start"
             )
+        last = (await history.decided()).last
+        if last is not None:
+            raise Halted(f"the group has no offset for {where}, but offset {last} is decided")
 
 
 def require_possible(committed: Committed, bounds: Bounds, topic_id: str) -> int:
@@ -95,38 +95,17 @@ def require_possible(committed: Committed, bounds: Bounds, topic_id: str) -> int
     if committed.topic_id and topic_id and committed.topic_id != topic_id:
         raise Halted(
             f"offset {offset} was committed for topic id {committed.topic_id}, the topic is now "
-            f"{topic_id}: it was deleted and made anew: {ADVICE}"
+            f"{topic_id}: {MADE_ANEW}",
+            committed,
         )
     if offset < bounds.start:
         raise Halted(
             f"requests {offset} to {bounds.start - 1} were removed by retention before they were "
-            f"answered: {ADVICE}"
+            "answered",
+            committed,
+            missing=range(offset, bounds.start),
         )
     if offset > bounds.end:
-        raise Halted(
-            f"offset {offset} is committed, but the log ends at {bounds.end}: it was cut: {ADVICE}"
-        )
+        reason = f"offset {offset} is committed, but the log ends at {bounds.end}: it was cut"
+        raise Halted(reason, committed)
     return offset
-
-
-async def _bounds(consumer: AIOKafkaConsumer, where: TopicPartition) -> Bounds:
-    start = (await consumer.beginning_offsets([where]))[where]
-    end = (await consumer.end_offsets([where]))[where]
-    return Bounds(start, end)
-
-
-async def last_answered(
-    consumer: AIOKafkaConsumer, results: TopicPartition, requests: TopicPartition
-) -> int | None:
-    """The highest offset of `requests` that has a result among the last ones, None if none has."""
-    bounds = await _bounds(consumer, results)
-    consumer.assign([results])
-    consumer.seek(results, max(bounds.start, bounds.end - LAST_RESULTS))
-    found: int | None = None
-    while await consumer.position(results) < bounds.end:
-        for records in (await consumer.getmany(timeout_ms=READ_TIMEOUT_MS)).values():
-            for record in records:
-                story = dict(record.headers)
-                if story.get(names.REQUEST_TOPIC) == requests.topic.encode():
-                    found = max(found or 0, int(story.get(names.REQUEST_OFFSET) or 0))
-    return found

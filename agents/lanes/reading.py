@@ -1,6 +1,7 @@
 """How a lane's partition is read: how far ahead, unread or not, and again where something is missing.
 
-    room       the window's limit follows the lane's rate; full: the partition pauses, half: it resumes
+    room       what executors have follows their rate (`pace.py`); full: the partition pauses, half:
+               it resumes
     blocks     a run goes on unread unless something speaks against it; the more come back, the fewer go
     holes      what was left out is asked for again, a few times; then it is lost
 
@@ -8,15 +9,18 @@ It knows nothing of outcomes, and acts on the consumer alone. `tests/agents/test
 `test_lane_blocks.py` drive it through the lane.
 """
 
+from typing import Any
+
 from chimera.agents.lanes.fetched import Run
-from chimera.agents.lanes.window import Hole
+from chimera.agents.lanes.pace import Pace
+from chimera.agents.lanes.window import Hole, Window
 from chimera.agents.shared import Shared
 from chimera.schemas.work import Block
 
 READ_HERE = 64  # runs that a lane reads itself, at most, after blocks came back again and again
 LOOKS = 3  # a rebalance explains one hole, two are bad luck; after so many it is really there
-LEAST_RECORDS = 64  # a slow lane's window never shrinks below this
-WINDOW_SHARE = 0.25  # a window should drain in this share of `decide_within_ms`
+
+AnyWindow = Window[Any, Any, Any]
 
 
 class Reading:
@@ -27,8 +31,13 @@ class Reading:
         self._flow = shared.flow
         self._holes = shared.metrics.holes
         self._serving = shared.settings.serving
-        self._block_records = shared.settings.fetch.block_records
-        self._limit = self._serving.window_records
+        fetch = shared.settings.fetch
+        self._block_records = fetch.block_records
+        self._pace = Pace(
+            fetch.max_run_records,
+            self._serving.window_records,
+            self._serving.decide_within_ms / 1000,
+        )
         self._paused = self._closed = False
         self._looks = 0
         self._read_here = 0  # so many more runs are read by the lane
@@ -52,25 +61,38 @@ class Reading:
         """Never resume again."""
         self._closed = True
 
-    def filled(self, records: int, size: int) -> None:
-        """The window holds so much now, and more than before."""
+    def filled(self, window: AnyWindow, now_s: float) -> None:
+        """The window holds more than before."""
         self._looks = 0
-        if records >= self._limit or size >= self._serving.window_bytes:
+        self._pace.given(now_s)
+        if (
+            window.undecided >= self._pace.limit
+            or len(window) >= self._serving.window_records
+            or window.bytes >= self._serving.window_bytes
+        ):
             self.pause()
 
-    def emptied(self, records: int, size: int) -> None:
-        """The window holds so much now, and less than before."""
-        if records <= self._limit // 2 and size <= self._serving.window_bytes // 2:
-            self.resume()
+    def answered(self, records: int) -> None:
+        """So many more are decided by what executors said."""
+        self._pace.answered(records)
 
-    def follow(self, rate: float) -> None:
-        """The lane decides so many requests a second: hold no more than it can answer in time."""
-        wanted = rate * self._serving.decide_within_ms / 1000 * WINDOW_SHARE
-        self._limit = max(LEAST_RECORDS, min(self._serving.window_records, int(wanted)))
+    def committed(self, window: AnyWindow, now_s: float, waiting: int) -> None:
+        """The window holds less than before; so many of it are not with executors."""
+        self._pace.measure(now_s, window.undecided - waiting)
+        self.emptied(window)
+
+    def emptied(self, window: AnyWindow) -> None:
+        """The window holds less than before."""
+        if (
+            window.undecided <= self._pace.limit // 2
+            and len(window) <= self._serving.window_records // 2
+            and window.bytes <= self._serving.window_bytes // 2
+        ):
+            self.resume()
 
     def is_behind(self, records: int) -> bool:
         """Whether a window with so many records has a backlog: it is full, or nearly so."""
-        return records >= self._limit // 2
+        return records >= self._pace.limit // 2
 
     # Blocks.
 

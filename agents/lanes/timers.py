@@ -28,6 +28,7 @@ class Timers:
         self._waiting: deque[tuple[int, Sequence[int]]] = deque()  # retry topics: (ms, offsets)
         self._entered: deque[tuple[float, int]] = deque()  # (s, first offset after the run)
         self._renewed: dict[int, float] = {}  # offset -> s: had to wait, and are so much younger
+        self._got_on_s = 0.0  # whoever has something of the lane
         self.deferrals = Deferrals()
 
     def enter(self, at_s: float, end: int) -> None:
@@ -46,6 +47,12 @@ class Timers:
         """Records of a retry topic are not due yet; all of one topic wait equally long."""
         self._waiting.append((due_ms, offsets))
 
+    @property
+    def waiting(self) -> int:
+        """Requests that are not with executors: they are due later, or nobody may compute them."""
+        retried = sum(len(offsets) for _, offsets in self._waiting)
+        return len(self.deferrals) + len(self._again) + retried
+
     def expired(self, now_ms: int) -> list[tuple[int, int]]:
         """Deadlines that have passed, each told once."""
         found: list[tuple[int, int]] = []
@@ -54,21 +61,31 @@ class Timers:
         return found
 
     def due(self, now_s: float, now_ms: int, paused: Collection[str], turns: int) -> Due:
-        """Each is told once; the age of those that no executor might compute begins anew."""
+        """Each is told once; the age of those that were not with executors begins anew."""
         waits_ms = self.deferrals.due(now_ms, paused, turns)
-        if waits_ms:
-            self._renewed.update(dict.fromkeys(waits_ms, now_s))
-            self.enter(now_s, max(waits_ms) + 1)
-        found = set(waits_ms)
+        found: set[int] = set()
         while self._again and self._again[0][0] <= now_ms:
             found.add(heapq.heappop(self._again)[1])
+        waited = set(waits_ms)
         while self._waiting and self._waiting[0][0] <= now_ms:
-            found.update(self._waiting.popleft()[1])
-        return Due(found, waits_ms)
+            waited.update(self._waiting.popleft()[1])
+        if waited:
+            self._renewed.update(dict.fromkeys(waited, now_s))
+            self.enter(now_s, max(waited) + 1)
+        return Due(found | waited, waits_ms)
+
+    def got_on(self, at_s: float) -> None:
+        """Executors that have something of the lane began or ended something then: all may wait."""
+        self._got_on_s = max(self._got_on_s, at_s)
 
     def overdue(self, entered_before_s: float) -> int | None:
-        """Below it all that have entered are too old, told once; None where nobody is."""
+        """Below it all that have entered are too old, told once; None where nobody is.
+
+        Nobody is while executors have got on since: a slow model is no reason to end anything.
+        """
         end: int | None = None
+        if self._got_on_s >= entered_before_s:
+            return None
         while self._entered and self._entered[0][0] < entered_before_s:
             end = max(end or 0, self._entered.popleft()[1])
         return end
@@ -76,6 +93,7 @@ class Timers:
     def stand_still(self, for_s: float) -> None:
         """That much time does not count for anybody's age."""
         self._entered = deque((entered + for_s, end) for entered, end in self._entered)
+        self._got_on_s += for_s
         self._renewed = {offset: at_s + for_s for offset, at_s in self._renewed.items()}
 
     def not_due(self, entered_before_s: float) -> set[int]:

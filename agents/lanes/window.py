@@ -59,6 +59,7 @@ class Window(Generic[R, B, O]):
         """`position` is the committed offset: the first one that is not decided yet."""
         self.next = position
         self.bytes = 0
+        self.undecided = 0  # records, those in blocks included
         self._count = 0
         self._order: deque[int] = deque()  # entries by their first offset
         self._records: dict[int, R] = {}
@@ -110,6 +111,7 @@ class Window(Generic[R, B, O]):
         self._order.append(block.first)
         self._blocks[block.first] = block
         self._count += block.count
+        self.undecided += block.count
         self.bytes += len(block.raw)
         self.next = block.next
         return True
@@ -121,6 +123,7 @@ class Window(Generic[R, B, O]):
     def _keep(self, offsets: Sequence[int], records: Sequence[R]) -> None:
         self._records.update(zip(offsets, records, strict=True))
         self._count += len(records)
+        self.undecided += len(records)
         self.bytes += sum([len(record.value or b"") for record in records])
 
     def block(self, offset: int) -> B | None:
@@ -164,8 +167,9 @@ class Window(Generic[R, B, O]):
     def open(self, block: B, records: Sequence[R]) -> None:
         """Put a block's records into its place; each is to be decided by itself."""
         del self._blocks[block.first]
-        self._outcomes.pop(block.first, None)
         self._count -= block.count
+        if self._outcomes.pop(block.first, None) is None:
+            self.undecided -= block.count
         self.bytes -= len(block.raw)
         offsets = [record.offset for record in records]
         self._keep(offsets, records)
@@ -178,12 +182,17 @@ class Window(Generic[R, B, O]):
 
     def decide(self, offsets: Iterable[int], outcomes: Iterable[O]) -> None:
         """Give undecided offsets their outcomes; the caller knows that they are undecided."""
+        before = len(self._outcomes)
         self._outcomes.update(zip(offsets, outcomes, strict=True))
+        self.undecided -= len(self._outcomes) - before
 
     def decide_block(self, first: int, outcome: O) -> bool:
         """Decide a block as a whole; False: it is not there any more, or was opened."""
-        if first not in self._blocks:
+        block = self._blocks.get(first)
+        if block is None:
             return False
+        if first not in self._outcomes:
+            self.undecided -= block.count
         self._outcomes[first] = outcome
         return True
 
@@ -230,12 +239,13 @@ class Window(Generic[R, B, O]):
             first = self._order.popleft()
             block = self._blocks.pop(first, None)
             if block is None:
-                self._count -= 1
-                self.bytes -= len(self._records.pop(first).value or b"")
+                count, size = 1, len(self._records.pop(first).value or b"")
             else:
-                self._count -= block.count
-                self.bytes -= len(block.raw)
-            self._outcomes.pop(first, None)
+                count, size = block.count, len(block.raw)
+            self._count -= count
+            self.bytes -= size
+            if self._outcomes.pop(first, None) is None:
+                self.undecided -= count
 
     def rewind(self, position: int) -> None:
         """After a fence: `position` is committed, whoever did it; what lies below is done.

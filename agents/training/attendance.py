@@ -1,10 +1,10 @@
 """One attempt at a run: its trainer started, its lease held, what happens told, its end written down.
 
-    claimed ── trainer ──┬── says finished ── packed ── finished, registering
-                         ├── says failed ──────────────── failed
-                         ├── ended, or hangs ──────────── queued again; too often in a row: failed
-                         ├── is cancelled ─────────────── cancelled
-                         └── its lease is lost ────────── killed: it is another's
+    claimed ── trainer ──┬── says finished ── packed ── recorded, signed ── finished, registering
+                         ├── says failed ────────────────────────────────── failed
+                         ├── ended, or hangs ────────────────────────────── queued again; too often: failed
+                         ├── is cancelled ───────────────────────────────── cancelled
+                         └── its lease is lost ──────────────────────────── killed: it is another's
 
 Whoever cannot renew a lease in time ends its trainer before the lease does, so a run never has two.
 `tests/agents/training/test_agent.py` kills both.
@@ -26,7 +26,6 @@ from chimera.agents.training.packing import Packing
 from chimera.agents.training.process import TrainerProcess
 from chimera.agents.training.telling import Telling, tell
 from chimera.schemas.errors import ChimeraError, PostgresUnavailable
-from chimera.schemas.model_names import DEFAULT_TENANT
 from chimera.schemas.settings import Settings
 from chimera.schemas.training_config import TrainingConfig
 from chimera.schemas.training_events import (
@@ -43,16 +42,18 @@ from chimera.schemas.training_events import (
     VersionWithheld,
     encode_event,
 )
+from chimera.schemas.training_manifest import TrainingManifest
 from chimera.stores.postgres import Database
 from chimera.stores.registry import training_policies, training_runs
 from chimera.stores.registry.records import Tenant
 from chimera.stores.registry.training_runs import Ending, TrainingRun
+from chimera.workers.training import limits, pruning
+from chimera.workers.training.folder import runs_of
 from chimera.workers.training.lines import Evaluated, Failed, Finished, Line, Order, Saved, Stepped
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-OTHER_TENANTS = ".tenants"  # in the folder of runs: those of `default` lie there themselves
 
 
 class _Over(Exception):
@@ -107,16 +108,20 @@ class Attendance:
             allowed=training.allowed,
             device=self._run.device,
             nice=of.nice,
-            threads=self._config.loop.threads or of.threads,
-            memory_bytes=of.memory_bytes,
+            threads=min(self._config.loop.threads or of.threads, of.threads),
+            memory_bytes=of.memory_bytes or self._share_bytes(),
+            resident_bytes=training.resident_bytes,
             tell_s=of.tell_s,
             mlflow_uri=training.mlflow_uri,
         )
 
+    def _share_bytes(self) -> int | None:
+        """What a trainer may allocate where nobody has said; on a GPU nobody has tried a limit."""
+        is_gpu = self._run.device != "cpu"
+        return None if is_gpu else limits.share_bytes(len(self._of.devices))
+
     def _runs_dir(self) -> Path:
-        runs = self._office.settings.training.dir.expanduser().absolute()
-        own = self._tenant.name == DEFAULT_TENANT
-        return runs if own else runs / OTHER_TENANTS / self._tenant.name
+        return runs_of(self._office.settings.training.dir, self._tenant.name)
 
     # While it goes on.
 
@@ -195,7 +200,10 @@ class Attendance:
             digest, why = "", last.unservable
             if not why:
                 digest, why = await self._packed(last, trainer)
-            return lambda: self._finished(last, digest, why)
+            manifest = await self._recorded(last.manifest, why, trainer)
+            if not why:  # nobody reads its data any more
+                await self._forgotten(trainer)
+            return lambda: self._finished(manifest, digest, why)
         if isinstance(last, Failed):
             return lambda: self._failed(last)
         status = trainer.status or 0
@@ -215,12 +223,25 @@ class Attendance:
         finally:
             work.cancel()
 
-    async def _finished(self, last: Finished, digest: str, why: str) -> None:
+    async def _recorded(
+        self, draft: TrainingManifest, why: str, trainer: TrainerProcess
+    ) -> TrainingManifest:
+        """The run's manifest, with its version if it has one, as it stands in the history now."""
+        version = None if why else self._run.run_id
+        draft = msgspec.structs.replace(draft, version=version, signature="")
+        record, runs = self._office.packing.record, self._runs_dir()
+        work = asyncio.create_task(asyncio.to_thread(record, runs, draft))
+        found = await self._beating(work, trainer)
+        self._office.step("after_record")
+        return found
+
+    async def _forgotten(self, trainer: TrainerProcess) -> None:
+        forget, folder = pruning.forget_data, self._runs_dir() / self._run.run_id
+        await self._beating(asyncio.create_task(asyncio.to_thread(forget, folder)), trainer)
+
+    async def _finished(self, manifest: TrainingManifest, digest: str, why: str) -> None:
         run, of = self._run, self._office.telling.of
         name = self._tenant.name
-        manifest = last.manifest
-        if not why:
-            manifest = msgspec.structs.replace(manifest, version=run.run_id)
         told: list[Event] = [of(RunFinished, name, run, manifest=manifest)]
         columns = tuple(one for one in manifest.drift_from_previous if one.is_drift)
         if columns:

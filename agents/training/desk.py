@@ -26,6 +26,7 @@ from chimera.agents.training.policies import Policies
 from chimera.agents.training.rehearsing import Rehearsing
 from chimera.agents.training.releasing import Releasing
 from chimera.agents.training.telling import Telling
+from chimera.agents.training.traffic import Traffic
 from chimera.agents.training.trigger_log import BATCH, Record, Told, TriggerLog
 from chimera.schemas.errors import KafkaUnavailable, PostgresUnavailable
 from chimera.schemas.settings import Settings
@@ -70,6 +71,7 @@ class Desk:
         self._intake = Intake(settings, database, telling, self._policies, dead)
         self._releasing = Releasing(database, telling)
         self._rehearsing = Rehearsing(settings, bootstrap, database, telling, step)
+        self._traffic = Traffic(settings, database, telling, step)
         self._outbox = Outbox(database, OF_TRAINING)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -93,7 +95,10 @@ class Desk:
             self._new_log().opened() as records,
             asyncio.TaskGroup() as tasks,
         ):
-            rehearsing = tasks.create_task(self._rehearsing.run(), name="rehearsing")
+            beside = [
+                tasks.create_task(self._rehearsing.run(), name="rehearsing"),
+                tasks.create_task(self._traffic.run(), name="traffic"),
+            ]
             self.leads.set()
             log.info("desk_leads", transactional_id=records.transactional_id)
             while not stopping.is_set():
@@ -104,7 +109,8 @@ class Desk:
                 if await self._policies.judge(now):
                     self._step("after_firing")
                 await self._publish(records, Told(), None)
-            rehearsing.cancel()
+            for one in beside:
+                one.cancel()
             await self._publish(records, Told(), None)
 
     def _new_log(self) -> TriggerLog:

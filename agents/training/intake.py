@@ -83,7 +83,7 @@ class Intake:
         """Raises ConfigurationError: a prefix of the settings is none."""
         self._database, self._telling, self._dead = database, telling, dead
         self._policies = policies
-        self._orders = Orders(settings.training)
+        self._orders = Orders(settings)
 
     async def take(self, record: Record) -> Told:
         """What is to be told of it beside what stands in the outbox now.
@@ -138,6 +138,8 @@ class Intake:
         try:
             config = await self._orders.config_of(trigger)
             against = self._orders.against(config)
+            if isinstance(trigger, SetPolicy):
+                against += self._orders.against_served(trigger.served)
         except TrainingRefused as error:
             against = [str(error)]
         if trigger.promote or (config is not None and config.release.until == "promoted"):

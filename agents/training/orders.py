@@ -2,6 +2,8 @@
 
     model, transform    import paths of CHIMERA_TRAINING__ALLOWED
     data, reference     URLs below CHIMERA_TRAINING__SOURCES, or synthetic rows
+    loss, metrics, optimizer, scheduler     by their names
+    loop.threads        at most CHIMERA_TRAINER__THREADS
 
 Nothing is imported, and no data are read. `tests/agents/training/test_desk.py`.
 """
@@ -21,12 +23,14 @@ from chimera.schemas.errors import (
     SchemaInvalid,
     TrainingRefused,
 )
-from chimera.schemas.model_settings import TrainingSettings
+from chimera.schemas.settings import Settings
 from chimera.schemas.training_config import TrainingConfig, parse
-from chimera.schemas.training_triggers import ConfigReference, SetPolicy, TrainModel
+from chimera.schemas.training_triggers import ConfigReference, ServedRows, SetPolicy, TrainModel
 from chimera.stores.sources import opened
+from chimera.workers.training import names
 
 ALLOWED, SOURCES = "CHIMERA_TRAINING__ALLOWED", "CHIMERA_TRAINING__SOURCES"
+THREADS = "CHIMERA_TRAINER__THREADS"
 MAX_CONFIG_BYTES = 1 << 20
 READ_WITHIN_S = 30.0
 SYNTHETIC = "synthetic:"
@@ -35,10 +39,11 @@ SYNTHETIC = "synthetic:"
 class Orders:
     """By the settings of one agent."""
 
-    def __init__(self, settings: TrainingSettings) -> None:
+    def __init__(self, settings: Settings) -> None:
         """Raises ConfigurationError: a prefix is none."""
-        self._allowed = settings.allowed
-        self._prefixes = [urls.folder(prefix, SOURCES) for prefix in settings.sources]
+        training, self._threads = settings.training, settings.trainer.threads
+        self._allowed = training.allowed
+        self._prefixes = [urls.folder(prefix, SOURCES) for prefix in training.sources]
 
     async def config_of(self, trigger: TrainModel | SetPolicy) -> TrainingConfig:
         """The configuration that is meant.
@@ -57,7 +62,16 @@ class Orders:
 
     def against(self, config: TrainingConfig) -> list[str]:
         """Every reason why it may not be."""
-        return [*self._paths(config), *self._urls(config)]
+        return [
+            *self._paths(config),
+            *self._urls(config),
+            *names.against(config),
+            *self._limits(config),
+        ]
+
+    def against_served(self, served: ServedRows | None) -> list[str]:
+        """Every reason why these may not be looked at."""
+        return [] if served is None else self._refusals("served.url", served.url, served.url)
 
     def _paths(self, config: TrainingConfig) -> Iterator[str]:
         named = {
@@ -77,10 +91,20 @@ class Orders:
             if source.startswith(SYNTHETIC):
                 continue
             plain = source.replace("*", "x")  # a star leads nowhere but further down
-            try:
-                urls.require_under(plain, self._prefixes, f"data.sources {source[:200]!r}")
-            except SchemaInvalid as error:
-                yield f"{error} ({SOURCES})"
+            yield from self._refusals("data.sources", source, plain)
+
+    def _limits(self, config: TrainingConfig) -> Iterator[str]:
+        wanted = config.loop.threads or 0
+        if wanted > self._threads:
+            yield f"loop.threads {wanted}: at most {self._threads} ({THREADS})"
+
+    def _refusals(self, field: str, source: str, plain: str) -> list[str]:
+        """Why a source may not be read, and what would let it."""
+        try:
+            urls.require_under(plain, self._prefixes, f"{field} {source[:200]!r}")
+        except SchemaInvalid as error:
+            return [f"{error}: {_remedy(source)}"]
+        return []
 
     def _read(self, reference: ConfigReference) -> TrainingConfig:
         url = reference.url
@@ -94,7 +118,7 @@ class Orders:
         except UnicodeDecodeError as error:
             raise TrainingRefused(f"{url}: {error}") from None
         except SchemaInvalid as error:
-            raise TrainingRefused(f"{error} ({SOURCES})") from None
+            raise TrainingRefused(f"{error}: {_remedy(url)}") from None
         except (
             ArtifactDamaged,
             ArtifactMissing,
@@ -103,3 +127,13 @@ class Orders:
             ModelRefused,
         ) as error:
             raise TrainingRefused(str(error)) from None
+
+
+def _remedy(source: str) -> str:
+    """What to write where: the folder that it lies in, if that makes a prefix; else what a URL is."""
+    folder = source.split("*")[0].rpartition("/")[0] + "/"
+    try:
+        urls.require_under(source.replace("*", "x"), [urls.folder(folder, SOURCES)], "")
+    except (SchemaInvalid, ConfigurationError):
+        return f"a URL is as file:///data/rows.csv, and begins with a prefix of {SOURCES}"
+    return f"""{SOURCES}='["{folder}"]' would allow it"""

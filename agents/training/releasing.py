@@ -17,6 +17,7 @@ from chimera.agents.training.telling import Telling, tell
 from chimera.schemas.deployments import Change, takes_over
 from chimera.schemas.errors import RequestError
 from chimera.schemas.model_commands import (
+    STORED,
     Command,
     CompileModel,
     PromoteModel,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-STORED = "store:"  # the version is stored already: a source is not looked at
 _AFTER: dict[str, tuple[Stage, ...]] = {
     "registered": ("register", "released"),
     "compiled": ("register", "compile", "released"),

@@ -64,7 +64,7 @@ async def _lanes(settings: Settings, where: str) -> list[Finding]:
     found: list[Finding] = []
     async with positions.opened(settings, where) as desk:
         members = await desk.members()
-        for one in await desk.positions():
+        for one in await desk.survey():
             if one.trouble:
                 lane = f"{one.topic}-{one.partition}"
                 found.append(

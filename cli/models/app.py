@@ -5,6 +5,7 @@ import typer
 from chimera.cli.models import bench as models_bench
 from chimera.cli.models import commands as model_commands
 from chimera.cli.models import compile as models_compile
+from chimera.cli.models import gc as models_gc
 from chimera.cli.models import policy as models_policy
 from chimera.cli.models import register as models_register
 from chimera.cli.models import replay as models_replay
@@ -21,4 +22,5 @@ app.command("list")(models_shown.list_models)
 app.command()(models_shown.show)
 app.command()(models_shown.history)
 app.command()(models_shown.what_served)
+app.command()(models_gc.gc)
 model_commands.register(app)

@@ -173,7 +173,8 @@ def _show(answer: "CommandAnswered | None", command: "Command", timeout_s: float
     if answer is None:
         typer.echo(
             f"chimera models: no answer to {command.command_id} within {timeout_s:g} s; it is done "
-            "when a controller runs: does a node, with a registry?",
+            "when a controller runs (does a node, with a registry?), and a deploy or promote when "
+            "what registers or compiles its version is done",
             err=True,
         )
         raise typer.Exit(NO_ANSWER)

@@ -94,6 +94,8 @@ def _by_command(
         told = f"chimera models: no answer to {command.command_id} within {timeout_s:g} s"
         typer.echo(f"{told}; it is done when a controller runs", err=True)
         raise typer.Exit(NO_ANSWER)
+    if answer.revision:
+        typer.echo(f"it is deployed: nodes follow revision {answer.revision}")
     if answer.outcome != "done":
         typer.echo(f"chimera models: {answer.error}", err=True)
         raise typer.Exit(1)

@@ -4,11 +4,13 @@ A time without a zone is UTC. `tests/cli/test_moments.py`.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import typer
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONG_AGO_S = 3_000_000_000  # before the epoch, whenever now is
 _AGO = re.compile(r"(\d{1,9})([smhd])")
 
 
@@ -21,14 +23,15 @@ def seconds(text: str) -> int:
 
 
 def moment_ms(text: str, now_ms: int) -> int:
-    """Since the epoch. Raises BadParameter: it is neither."""
+    """Since the epoch, which it is not before. Raises BadParameter: it is neither."""
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    return max(0, int(moment(text, now).timestamp() * 1000))
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """Raises BadParameter: it is neither."""
     if _AGO.fullmatch(text):
-        return max(0, now_ms - 1000 * seconds(text))
-    return max(0, int(moment(text).timestamp() * 1000))
-
-
-def moment(text: str) -> datetime:
-    """Of a time in ISO 8601. Raises BadParameter: it is none."""
+        return max(_EPOCH, now - timedelta(seconds=min(seconds(text), _LONG_AGO_S)))
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

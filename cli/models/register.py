@@ -10,9 +10,15 @@ def register(
     folder: Annotated[
         Path, typer.Argument(help="With manifest.json and model.onnx or model.safetensors.")
     ],
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds to wait for the controller, if there is one.")
+    ] = 60.0,
+    bootstrap: Annotated[
+        str | None, typer.Option(help="Kafka's host:port; wins over the setting.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
 ) -> None:
-    """Inspect a folder, sign its manifest, store its files, write it into the registry.
+    """Inspect a folder, sign its manifest, store its files, have it written into the registry.
 
     The same folder again changes nothing. Exit 1: it was refused, and why.
     """
@@ -26,7 +32,10 @@ def register(
         from chimera.schemas.settings import load
 
         settings = load()
-        done = asyncio.run(registering.register(folder.absolute(), settings, actor()))
+        doing = registering.register(
+            folder.absolute(), settings, actor(), bootstrap=bootstrap, within_s=timeout
+        )
+        done = asyncio.run(doing)
     version = done.version
     if as_json:
         from chimera.cli.models.views import as_text, version_fields

@@ -19,7 +19,16 @@ from chimera.stores.registry.tenants import Tenants
 async def opened(
     settings: PostgresSettings, tenant: str = DEFAULT_TENANT
 ) -> AsyncGenerator[Registry]:
-    """The registry of one tenant.
+    """The registry of one tenant. Raises as `reached`."""
+    async with reached(settings, tenant) as (_, registry):
+        yield registry
+
+
+@asynccontextmanager
+async def reached(
+    settings: PostgresSettings, tenant: str = DEFAULT_TENANT
+) -> AsyncGenerator[tuple[Database, Registry]]:
+    """The same, and the database that it lies in.
 
     Raises:
         ConfigurationError: none runs, it has other tables than this release needs, its role may not
@@ -30,4 +39,4 @@ async def opened(
         found = await Tenants(database).find(tenant)
         if found is None:
             raise ConfigurationError(f"the registry has no tenant {tenant}")
-        yield Registry(database, found.id)
+        yield database, Registry(database, found.id)

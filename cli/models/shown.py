@@ -99,14 +99,17 @@ def history(name: Name, as_json: AsJson = False) -> None:
 
 def what_served(
     at: Annotated[
-        str | None, typer.Option(help="ISO 8601, UTC unless it says otherwise; unset: now.")
+        str | None,
+        typer.Option(help="1h, 7d ago, or ISO 8601, UTC unless it says otherwise; unset: now."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which version of each model served, now or at a moment of the past."""
+    from datetime import UTC, datetime
+
     from chimera.cli.models.moments import moment
 
-    when = None if at is None else moment(at)
+    when = None if at is None else moment(at, datetime.now(UTC))
 
     async def work(registry: "Registry") -> "list[Live]":
         return await registry.what_served(when)

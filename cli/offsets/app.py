@@ -1,4 +1,7 @@
-"""`chimera offsets`: where lanes stand, why one halts, and the command that resumes it."""
+"""`chimera offsets`: where lanes stand, why one halts, and the command that resumes it.
+
+Who moves an offset, and what is passed over by that, is told to the audit log. `tests/cli/test_offsets.py`.
+"""
 
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -7,7 +10,9 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from chimera.cli.offsets.positions import Desk, Position
+    from chimera.cli.offsets.moves import Move
+    from chimera.cli.offsets.position import Position
+    from chimera.cli.offsets.positions import Desk
     from chimera.schemas.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Where lanes stand; setting it resumes a halted lane.")
@@ -15,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Where lanes stand; setting it resu
 T = TypeVar("T")
 Bootstrap = Annotated[str | None, typer.Option(help="Kafka's host:port; wins over the setting.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-Topic = Annotated[str, typer.Argument(help="An input topic's whole name.")]
+Reason = Annotated[str, typer.Option(help="For the audit log.")]
 
 
 @app.command("list")
@@ -26,7 +31,7 @@ def list_offsets(
     """Show each input partition: committed, the log's bounds, the last answered request."""
 
     async def look(desk: "Desk") -> "list[Position]":
-        return [await desk.look_back(one) for one in await desk.positions()]
+        return await desk.survey()
 
     found = _at_desk(bootstrap, look)
     if as_json:
@@ -39,79 +44,71 @@ def list_offsets(
 
 @app.command("set")
 def set_offset(
-    topic: Topic,
+    topic: Annotated[str, typer.Argument(help="An input topic's whole name.")],
     partition: Annotated[int, typer.Argument(min=0)],
     offset: Annotated[int, typer.Argument(min=0, help="The next request to answer.")],
     yes: Yes = False,
+    reason: Reason = "",
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Let the lane go on at OFFSET. Only while no node runs."""
+    """Let a lane go on at OFFSET: one that halts, at once; any other, only while no node runs."""
 
-    async def move(desk: "Desk") -> None:
-        from chimera.cli.offsets.positions import chosen
+    async def plan(desk: "Desk") -> "list[Move]":
+        from chimera.cli.offsets import moves
 
-        (position,) = chosen(await desk.positions(), topic, partition)
-        await desk.require_nobody()
-        await _move(desk, [(await desk.look_back(position), offset)], yes)
+        return await moves.to_offset(desk, topic, partition, offset)
 
-    _at_desk(bootstrap, move)
+    _carry_out(_at_desk(bootstrap, plan), yes, reason, bootstrap)
 
 
 @app.command()
 def restore(
-    topic: Topic,
-    partition: Annotated[int | None, typer.Argument(min=0, help="Else all of them.")] = None,
+    topic: Annotated[str | None, typer.Argument(help="Its whole name; else all.")] = None,
+    partition: Annotated[int | None, typer.Argument(min=0, help="Else all that halt.")] = None,
     yes: Yes = False,
+    reason: Reason = "",
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Let lanes go on after the last request that has an outcome. Only while no node runs."""
+    """Let lanes go on after the last request that has an outcome.
 
-    async def move(desk: "Desk") -> None:
-        from chimera.cli.offsets.positions import chosen
-        from chimera.schemas.errors import ConfigurationError
+    One that halts goes on at once; any other may be restored only while no node runs.
+    """
+    from chimera.cli.progress import counting
 
-        await desk.require_nobody()
-        wanted: list[tuple[Position, int]] = []
-        for one in chosen(await desk.positions(), topic, partition):
-            position = await desk.look_back(one)
-            if position.restored is not None:
-                wanted.append((position, position.restored))
-            elif partition is not None:
-                raise ConfigurationError(
-                    f"no result tells where {topic}-{partition} was: use `chimera offsets set`"
-                )
-        await _move(desk, wanted, yes)
+    async def plan(desk: "Desk") -> "list[Move]":
+        from chimera.cli.offsets import moves
 
-    _at_desk(bootstrap, move)
+        with counting("lanes looked at") as show:
+            return await moves.after_outcomes(desk, topic, partition, show)
+
+    _carry_out(_at_desk(bootstrap, plan), yes, reason, bootstrap)
 
 
-async def _move(desk: "Desk", wanted: "Sequence[tuple[Position, int]]", yes: bool) -> None:
-    for position, offset in wanted:
-        where = f"{position.topic}-{position.partition}"
-        before = position.committed.offset if position.committed else None
-        typer.echo(f"{where}: {'nothing' if before is None else before} -> {offset}")
-        for consequence in _consequences(position, offset):
-            typer.echo(f"  {consequence}")
-    if not wanted:
+def _carry_out(planned: "Sequence[Move]", yes: bool, reason: str, bootstrap: str | None) -> None:
+    from chimera.cli.models.actor import actor
+    from chimera.cli.progress import counting
+    from chimera.cli.recording import send_what_waits
+    from chimera.schemas.settings import load
+
+    for move in planned:
+        typer.echo("\n".join(move.told()))
+    if not planned:
         typer.echo("nothing to do")
-    elif yes or typer.confirm("commit?"):
-        for position, offset in wanted:
-            await desk.move(position, offset)
-        typer.echo("committed; nodes go on from there")
-    else:
+        return
+    if not yes and not typer.confirm("commit?"):
         raise typer.Exit(1)
 
+    async def carry_out(desk: "Desk") -> None:
+        from chimera.cli.offsets import moves
 
-def _consequences(position: "Position", offset: int) -> "list[str]":
-    """What moving there means for requests; nothing to say where it is the natural place."""
-    found: list[str] = []
-    decided = position.restored
-    if decided is not None and offset < decided:
-        found.append(f"requests {offset} to {decided - 1} have outcomes: they get another one")
-    first = max(position.start, decided if decided is not None else 0)
-    if offset > first:
-        found.append(f"requests {first} to {offset - 1} are passed over: no outcome is known")
-    return found
+        with counting("lanes moved") as show:
+            await moves.carry_out(desk, load(), planned, actor(), reason, show)
+
+    try:
+        _at_desk(bootstrap, carry_out)
+    finally:
+        send_what_waits(load(), bootstrap)
+    typer.echo("committed; nodes go on from there")
 
 
 def _fields(position: "Position") -> dict[str, Any]:
@@ -159,16 +156,13 @@ def _show(positions: "Sequence[Position]") -> None:
 def _at_desk(bootstrap: str | None, use: "Callable[[Desk], Awaitable[T]]") -> T:
     import asyncio
 
-    from chimera.cli.stack.stack import find_bootstrap
-    from chimera.schemas.errors import ChimeraError
+    from chimera.cli.refusals import told
+    from chimera.cli.stack.state import find_bootstrap
     from chimera.schemas.settings import load
 
-    try:
+    with told("offsets"):
         settings = load()
         return asyncio.run(_opened(settings, bootstrap or find_bootstrap(settings), use))
-    except ChimeraError as error:
-        typer.echo(f"chimera offsets: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 async def _opened(settings: "Settings", bootstrap: str, use: "Callable[[Desk], Awaitable[T]]") -> T:

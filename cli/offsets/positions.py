@@ -1,12 +1,10 @@
 """Where a group stands in its input partitions, as the brokers tell; and setting it by command.
 
-    committed < start     retention was faster            answered    the last request with a result
-    committed > end       the log was cut                 moved       the last one on a retry topic
-    another topic id      the topic was made anew
-
-A position is set only while nobody is in the group: the lane's transactional id is fenced first, so
-that no commit of a former owner can come later, and the broker refuses the offset if somebody
-joined meanwhile. `tests/cli/test_offsets.py` halts real lanes and resumes them.
+A lane that halts asks for its offset now and then, so it may be set while nodes run: in a transaction
+of the lane's own id, which fences whoever had it. Any other lane's is set only while nobody is in the
+group: the id is fenced first, so that no commit of a former owner can come later, and the broker
+refuses the offset if somebody joined meanwhile. `tests/cli/test_offsets.py` halts real lanes and
+resumes them.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -15,7 +13,7 @@ joined meanwhile. `tests/cli/test_offsets.py` halts real lanes and resumes them.
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -23,61 +21,17 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from chimera.agents.lanes.commit_loop import Halted
-from chimera.agents.lanes.opening import (
-    LAST_RESULTS,
-    READ_TIMEOUT_MS,
-    Bounds,
-    last_answered,
-    require_possible,
-)
-from chimera.schemas import headers as names
+from chimera.agents.lanes.history import History
+from chimera.cli.offsets.position import Position
 from chimera.schemas.errors import ConfigurationError, KafkaUnavailable
 from chimera.schemas.settings import Settings
 from chimera.topics import admin, clients
 from chimera.topics.catalogue import Catalogue, catalogue
-from chimera.topics.producers import Committed
+from chimera.topics.producers import Committed, ProducerError, Undecided
 from chimera.topics.transactions import TransactionalProducer
 
 MEMBERS = 5  # which field of a described group
 FETCH_WAIT_MS = 20  # a question for offsets waits behind a fetch that waits for records
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """One input partition. Readable offsets are `start` to `end` - 1."""
-
-    topic: str
-    partition: int
-    topic_id: str
-    start: int
-    end: int
-    committed: Committed | None
-    answered: int | None = None  # looked for in the latest results only
-    moved: int | None = None
-
-    @property
-    def lag(self) -> int:
-        """Requests that are not committed."""
-        first = self.committed.offset if self.committed else self.start
-        return max(0, self.end - max(first, self.start))
-
-    @property
-    def restored(self) -> int | None:
-        """Where to go on after the last request with an outcome; None: no result tells."""
-        decided = [offset for offset in (self.answered, self.moved) if offset is not None]
-        return max(decided) + 1 if decided else None
-
-    @property
-    def trouble(self) -> str:
-        """Why a lane that opens here would halt; empty: it would not."""
-        if self.committed is None:
-            return "" if self.answered is None else f"no offset, but {self.answered} is answered"
-        try:
-            require_possible(self.committed, Bounds(self.start, self.end), self.topic_id)
-        except Halted as reason:
-            return str(reason).split(": see ")[0]
-        return ""
 
 
 class Desk:
@@ -139,41 +93,25 @@ class Desk:
         self._topics = {name: (found[name].topic_id, found[name].partitions) for name in inputs}
 
     async def look_back(self, position: Position) -> Position:
-        """The same with `answered` and `moved`; a retry topic's own offsets leave no such trace."""
-        requests = TopicPartition(position.topic, position.partition)
-        if position.topic != self.catalogue.requests.name:
-            return position
-        results = TopicPartition(self.catalogue.results.name, position.partition)
-        answered = await last_answered(self._reader, results, requests)
-        moved = [
-            await self._last_moved(TopicPartition(topic.name, position.partition), requests)
-            for topic in self.catalogue.retries
+        """The same with `answered` and `moved`."""
+        where = TopicPartition(position.topic, position.partition)
+        decided = await History(self._reader, self.catalogue, where).decided()
+        return replace(position, answered=decided.answered, moved=decided.moved)
+
+    async def survey(self) -> list[Position]:
+        """All, looked back; but not at retry topics that have their offset: that reads all of them."""
+        retries = {topic.name for topic in self.catalogue.retries}
+        return [
+            one if one.topic in retries and one.committed is not None else await self.look_back(one)
+            for one in await self.positions()
         ]
-        latest = max((offset for offset in moved if offset is not None), default=None)
-        return replace(position, answered=answered, moved=latest)
 
-    async def _last_moved(self, retry: TopicPartition, requests: TopicPartition) -> int | None:
-        consumer = self._reader
-        start = (await consumer.beginning_offsets([retry]))[retry]
-        end = (await consumer.end_offsets([retry]))[retry]
-        if start == end:
-            return None
-        consumer.assign([retry])
-        consumer.seek(retry, max(start, end - LAST_RESULTS))
-        found: int | None = None
-        while await consumer.position(retry) < end:
-            for records in (await consumer.getmany(timeout_ms=READ_TIMEOUT_MS)).values():
-                for record in records:
-                    story = dict(record.headers)
-                    if story.get(names.ORIG_TOPIC) == requests.topic.encode():
-                        found = max(found or 0, int(story.get(names.ORIG_OFFSET) or 0))
-        return found
-
-    async def move(self, position: Position, offset: int) -> None:
-        """Commit `offset` for the group.
+    async def move(self, position: Position, offset: int) -> str:
+        """Commit `offset` for the group; why it is not known to be done, or nothing.
 
         Raises:
-            ConfigurationError: the offset is outside the log, or a node runs.
+            ConfigurationError: the offset is outside the log, or a node runs, and the lane with it;
+                or somebody has moved it since `position` was asked for.
             KafkaUnavailable: the broker refuses it.
         """
         if not position.start <= offset <= position.end:
@@ -181,9 +119,23 @@ class Desk:
                 f"offset {offset} is not in {position.topic}-{position.partition}, "
                 f"which goes from {position.start} to {position.end}"
             )
-        await self.require_nobody()
-        await self._fence(position)
-        await self._commit(position, offset)
+        await self.require_movable(position)
+        way = self._resume if position.trouble and not position.is_anew else self._commit
+        try:
+            await way(position, offset)
+        except (Undecided, KafkaError) as error:
+            return f"it is not known whether the offset is set, `offsets list` tells: {error!r}"
+        except ProducerError as error:
+            raise KafkaUnavailable(f"the offset is not set, try again: {error}") from error
+        return ""
+
+    async def require_movable(self, position: Position) -> None:
+        """
+        Raises:
+            ConfigurationError: somebody is in the group, and the lane not one that a node resumes.
+        """
+        if not position.trouble or position.is_anew:
+            await self.require_nobody()
 
     async def require_nobody(self) -> None:
         """
@@ -197,7 +149,14 @@ class Desk:
                 "still run, or ended less than a session time-out ago: stop them first"
             )
 
-    async def _fence(self, position: Position) -> None:
+    async def _resume(self, position: Position, offset: int) -> None:
+        where = position.topic, position.partition
+        async with self._fencing(position) as producer:
+            await producer.commit((), *where, Committed(offset, position.topic_id))
+
+    @asynccontextmanager
+    async def _fencing(self, position: Position) -> AsyncGenerator[TransactionalProducer]:
+        """With the lane's own id: from here on nobody has moved it, and who tries is fenced."""
         kafka = self._settings.kafka
         async with admin.connected(kafka, self._bootstrap) as client:
             producer = TransactionalProducer(
@@ -209,24 +168,31 @@ class Desk:
             )
             try:
                 await producer.open()
+                found = await producer.committed(position.topic, position.partition)
+                if found != position.committed:
+                    raise ConfigurationError(
+                        f"{position.topic}-{position.partition} was moved meanwhile: look again"
+                    )
+                yield producer
             finally:
                 await producer.close()
 
     async def _commit(self, position: Position, offset: int) -> None:
+        """As nobody's lane, which the broker takes only while nobody is in the group."""
         kafka = self._settings.kafka
         where = TopicPartition(position.topic, position.partition)
+        async with self._fencing(position):
+            pass
         consumer = AIOKafkaConsumer(
             **clients.consumer_arguments(kafka, self._bootstrap, "chimera-offsets"),
             group_id=kafka.group,
         )
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign([where])
             await consumer.commit({where: OffsetAndMetadata(offset, position.topic_id)})
         except CommitFailedError as error:
             raise ConfigurationError("a node has joined meanwhile: stop it first") from error
-        except KafkaError as error:
-            raise KafkaUnavailable(f"the broker refuses the offset: {error}") from error
         finally:
             await consumer.stop()
 
@@ -256,13 +222,19 @@ async def opened(settings: Settings, bootstrap: str) -> AsyncGenerator[Desk, Non
         await group.close()
 
 
-def chosen(positions: Iterable[Position], topic: str, partition: int | None) -> list[Position]:
-    """Those of one topic; of one partition, if it is given.
+def chosen(
+    positions: Iterable[Position], topic: str | None, partition: int | None
+) -> list[Position]:
+    """Those of one topic, if it is given; of one partition, if that is.
 
     Raises:
         ConfigurationError: there is none.
     """
-    found = [one for one in positions if one.topic == topic and partition in (None, one.partition)]
+    found = [
+        one
+        for one in positions
+        if topic in (None, one.topic) and partition in (None, one.partition)
+    ]
     if not found:
         which = topic if partition is None else f"{topic}-{partition}"
         raise ConfigurationError(f"{which} is no input partition; `chimera offsets list` shows all")

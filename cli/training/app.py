@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chimera.cli.training import commands, compare, gate, manifest, reference
-from chimera.cli.training.finished import find, finished
+from chimera.cli.training import commands, compare, gate, manifest, prune, reference
+from chimera.cli.training.finished import find, finished, known, of_model
 
 if TYPE_CHECKING:
     from chimera.schemas.training_manifest import TrainingManifest
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command()(compare.compare)
 app.command()(gate.gate)
 app.command()(manifest.manifest)
+app.command()(prune.prune)
 app.command()(reference.reference)
 commands.register(app)
 
@@ -42,12 +43,13 @@ def run(
     import time
 
     from chimera.cli.refusals import told
+    from chimera.cli.training.placing import placed
     from chimera.cli.training.progress import shown
     from chimera.schemas.settings import load
     from chimera.schemas.training_config import load as load_config
 
     with told("train"):
-        settings, wanted = load(), load_config(config)
+        settings, wanted = load(), placed(load_config(config), config.parent)
         name = run_id or f"{wanted.name}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
         from chimera.cli.training import running
 
@@ -85,12 +87,17 @@ def show(run_id: RunId) -> None:
 
 
 @app.command()
-def leaderboard(metric: Metric = "eval_mse", largest: Largest = False) -> None:
-    """Runs that have a metric, best first; it is written to leaderboard.json as well."""
+def leaderboard(
+    metric: Metric = "eval_mse",
+    largest: Largest = False,
+    name: Annotated[str | None, typer.Option(help="Of the model; unset: there is one.")] = None,
+) -> None:
+    """A model's runs that have a metric, best first; it is written to leaderboard.json as well."""
     from chimera.schemas.settings import load
     from chimera.workers.training import history
 
-    places = history.build_leaderboard(finished(), metric, "max" if largest else "min")
+    runs = of_model(known(), name)
+    places = history.build_leaderboard(runs, metric, "max" if largest else "min")
     for one in places:
         typer.echo(_line(one))
     if places:
@@ -101,13 +108,16 @@ def _show(found: "TrainingManifest") -> None:
     typer.echo(f"{found.name}, run {found.run_id}, {found.updates} updates in {found.duration_s} s")
     typer.echo(
         f"data {found.dataset_digest[:12]}: {found.rows['train']} rows, {found.rows['validation']}"
-        f" held out, {found.rows['quarantined']} in quarantine"
+        f" held out, {found.rows['quarantined']} in quarantine, {found.rows.get('dropped', 0)} dropped"
     )
     for name, value in found.metrics.items():
         interval = found.intervals.get(name)
         sure = f"   {interval.low:.4g} to {interval.high:.4g}" if interval else ""
         typer.echo(f"  {name:20} {value:.4g}{sure}")
     for one in (one for one in found.drift_from_previous if one.is_drift):
+        if one.test in ("appeared", "vanished"):
+            typer.echo(f"  drift from {found.previous_run_id}: {one.column} has {one.test}")
+            continue
         typer.echo(
             f"  drift from {found.previous_run_id}: {one.column}, {one.test} p {one.p_value:.2g},"
             f" mean moved by {one.mean_delta:+.2f} sigma, PSI {one.psi:.2f}"
@@ -117,4 +127,5 @@ def _show(found: "TrainingManifest") -> None:
 def _line(one: "Place") -> str:
     sure = f" ({one.interval.low:.4g} to {one.interval.high:.4g})" if one.interval else ""
     tied = ", as good as the first" if one.is_tied else ""
-    return f"{one.rank:3} {one.run_id:32} {one.value:.4g}{sure}{tied}"
+    other = ", other data" if one.is_other_data else ""
+    return f"{one.rank:3} {one.run_id:32} {one.value:.4g}{sure}{tied}{other}"

@@ -39,6 +39,13 @@ def submit(
     cool_down: Annotated[
         str, typer.Option(help="With --on: from one to the next, at least.")
     ] = "1h",
+    served: Annotated[
+        str | None,
+        typer.Option(help="With --on: what is served, too; a folder of `chimera ingest`'s rows."),
+    ] = None,
+    since: Annotated[
+        str, typer.Option(help="With --served: of so long, and looked at as often.")
+    ] = "1d",
     policy: Annotated[
         str | None, typer.Option(help="The policy's name; unset: the model's, and its kind.")
     ] = None,
@@ -49,13 +56,14 @@ def submit(
     """Order a run of a training agent, now or by a policy. Exit 1: refused, 2: no answer in time."""
     from chimera.cli.refusals import told
 
-    again = _policy(every, on, cool_down)
+    again = _policy(every, on, cool_down) | _served(served, since, on)
     if again and follow:
         raise typer.BadParameter("there is nothing to watch yet", param_hint="--watch")
     with told("train"):
+        from chimera.cli.training.placing import placed
         from chimera.schemas.training_config import load
 
-        wanted = load(config)
+        wanted = placed(load(config), config.parent)
     fields: dict[str, Any] = {"config": wanted, "priority": priority, "promote": promote}
     if again:
         name = policy or f"{wanted.name}-{again['cause']}"
@@ -79,6 +87,20 @@ def _policy(every: str | None, on: str | None, cool_down: str) -> dict[str, Any]
     if on:
         return {"cause": "drift", "interval_s": seconds(cool_down)}
     return {"cause": "schedule", "interval_s": seconds(every)} if every else {}
+
+
+def _served(served: str | None, since: str, on: str | None) -> dict[str, Any]:
+    """Fields of a policy that looks at what is served. Raises BadParameter."""
+    from chimera.cli.models.moments import seconds
+    from chimera.cli.training.placing import url
+
+    if served is None:
+        return {}
+    if on is None:
+        raise typer.BadParameter("goes with --on drift", param_hint="--served")
+    from chimera.schemas.training_triggers import ServedRows
+
+    return {"served": ServedRows(url=url(served, Path()), since_s=seconds(since))}
 
 
 def watch(run_id: RunId, bootstrap: Bootstrap = None) -> None:

@@ -16,16 +16,18 @@ def gate(
     than: Annotated[str | None, typer.Option(help="Must not be worse than this run.")] = None,
     drift: Annotated[bool, typer.Option(help="Refuse a run whose data have drifted.")] = False,
     synthetic: Annotated[bool, typer.Option(help="Refuse synthetic data.")] = False,
-    name: Annotated[str | None, typer.Option(help="Pick among runs of this model.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Pick among runs of this model; unset: there is one.")
+    ] = None,
 ) -> None:
-    """Pick or refuse a run, for CI. Exit 1: refused, with every reason."""
-    from chimera.cli.training.finished import find, finished
+    """Pick or refuse a run, for CI. Exit 1: refused, with every reason; 2: of which model?"""
+    from chimera.cli.training.finished import find, known, of_model
     from chimera.workers.training.gate import Policy, pick, refusals
 
     other = None if than is None else find(than)
     policy = Policy(metric, "max" if largest else "min", least, other, drift, synthetic)
     if run_id is None:
-        candidates = [one for one in finished() if name in (None, one.name)]
+        candidates = of_model(known(), name)
         chosen = pick([one for one in candidates if one.run_id != than], policy)
         reasons: tuple[str, ...] = () if chosen else (f"none of {len(candidates)} runs is taken",)
     else:

@@ -19,12 +19,12 @@ from chimera.schemas.training_manifest import TrainingManifest
 from chimera.stores.registry.training_runs import TrainingRun
 
 
-def registered(tenant: str = DEFAULT_TENANT) -> list[TrainingRun]:
+def registered(tenant: str = DEFAULT_TENANT, limit: int = 100) -> list[TrainingRun]:
     """The newest runs; none where there is no registry: whoever trains alone needs none."""
 
     async def asked() -> list[TrainingRun]:
         async with opened(load().postgres, tenant) as registry:
-            return await registry.training_runs()
+            return await registry.training_runs(limit)
 
     try:
         return asyncio.run(asked())

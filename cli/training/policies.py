@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from chimera.schemas.training_triggers import ServedRows
     from chimera.stores.registry.training_policies import TrainingPolicy
 
 app = typer.Typer(help="Runs that are ordered by the clock, or when data have drifted.")
@@ -66,6 +67,14 @@ def rule(policy: "TrainingPolicy") -> str:
     return f"every {every}" if policy.cause == "schedule" else f"on drift, once in {every} at most"
 
 
+def watched(served: "ServedRows | None") -> str:
+    """What is looked at beside the model's runs; empty: nothing."""
+    if served is None:
+        return ""
+    every = span(served.since_s)
+    return f"  looks each {every} at what was served in {every}: {served.url}"
+
+
 def span(seconds: int) -> str:
     """As `--every` takes it: in the largest unit that leaves no rest."""
     units = (("d", 86_400), ("h", 3_600), ("m", 60))
@@ -82,6 +91,7 @@ def lines(policy: "TrainingPolicy", tenant: str) -> list[str]:
     found = [
         f"policy {policy.name} orders runs of {policy.model} {rule(policy)}",
         f"  set {policy.set_at:%Y-%m-%d %H:%M:%S %Z} by {policy.actor}, trigger {policy.trigger_id}",
+        *filter(None, [watched(getattr(order, "served", None))]),
         f"  priority {getattr(order, 'priority', 0) or 'as usual'}{promotes}",
         f"  due {_due(policy)}; fired {policy.firings} times",
     ]
@@ -92,9 +102,13 @@ def lines(policy: "TrainingPolicy", tenant: str) -> list[str]:
 
 
 def _due(policy: "TrainingPolicy") -> str:
+    from chimera.stores.registry.training_policies import SERVED
+
     if policy.due_at is None:
         return "on drift"
     why = f", for run {policy.alert}" if policy.alert else ""
+    if policy.alert and policy.alert.startswith(SERVED):
+        why = f", for what is served since run {policy.alert.removeprefix(SERVED)}"
     return f"{policy.due_at:%Y-%m-%d %H:%M:%S %Z}{why}"
 
 

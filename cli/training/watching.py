@@ -28,6 +28,7 @@ from chimera.schemas.training_events import (
     RunProgressed,
     RunQueued,
     RunStarted,
+    ServedDriftFound,
     VersionCompiled,
     VersionPromoted,
     VersionRegistered,
@@ -130,6 +131,9 @@ def line(event: Event) -> str:
             return f"interrupted: {event.error}"
         case DriftFound():
             return f"its data have drifted in {', '.join(one.column for one in event.columns)}"
+        case ServedDriftFound():
+            names = ", ".join(one.column for one in event.columns)
+            return f"what is served has drifted from its data in {names}, by {event.rows:,} rows"
         case RunFinished():
             found = event.manifest
             values = ", ".join(f"{name} {value:.4g}" for name, value in found.metrics.items())

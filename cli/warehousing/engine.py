@@ -46,18 +46,26 @@ def served(settings: "ClickHouseSettings") -> str | None:
 
 @contextmanager
 def asked(settings: "ClickHouseSettings") -> "Generator[ClickHouse]":
-    """To read from: a server, whose account says what may be changed, or a warehouse that serves; else
-    the engine, which changes nothing. Raises as `opened`.
+    """To read from, and to change nothing: a server, or a warehouse that serves; else the engine itself.
+
+    Raises:
+        ConfigurationError, ClickHouseUnavailable: as `opened`.
+        ClickHouseRefused: a server that does not let us in, or has no database of ours.
     """
+    limits = {
+        "max_execution_time": settings.reader_seconds,
+        "max_memory_usage": settings.reader_memory_bytes,
+        "max_result_rows": settings.reader_rows,
+    }
     address = served(settings) if settings.dsn is None else settings.dsn.get_secret_value()
     if address is None:
         with opened(settings) as clickhouse:
-            clickhouse.read_only()
+            clickhouse.read_only(limits)
             yield clickhouse
         return
     from chimera.stores import clickhouse as store
 
-    server = store.server(address)
+    server = store.reader(address, limits)
     try:
         yield server
     finally:

@@ -18,7 +18,7 @@ def sql(
 ) -> None:
     """Ask ClickHouse; nothing can be changed, and no file or address be read.
 
-    A warehouse that runs is asked over HTTP; without one, the embedded engine itself.
+    A server of one's own, or a warehouse that runs, is asked over HTTP; without one, the embedded engine itself.
     """
     from chimera.cli.warehousing.engine import asked
     from chimera.schemas.errors import ChimeraError

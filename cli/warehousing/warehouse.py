@@ -1,16 +1,18 @@
 """`chimera warehouse`: what happened, from Kafka into ClickHouse, until it is told to stop.
 
 One process owns the embedded engine's folder, and serves it over HTTP: a lock in it says who. A server
-of one's own is named by `CHIMERA_CLICKHOUSE__DSN`; one warehouse at a time there, too.
+of one's own is named by `CHIMERA_CLICKHOUSE__DSN`; one warehouse at a time there, too. Exit status 1:
+something is wrong that another start does not mend; 70: start it again, ClickHouse or Kafka is away.
 """
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from chimera.agents.warehouse import Warehouse
     from chimera.agents.warehouse_metrics import WarehouseMetrics
@@ -32,8 +34,24 @@ def warehouse(
 
     with told("warehouse"):
         settings = lasting.begin(ready_file)
-        with opened(settings.clickhouse) as clickhouse:
+        with started_again(), opened(settings.clickhouse) as clickhouse:
             asyncio.run(_serve(settings, bootstrap, ready_file, clickhouse))
+
+
+@contextmanager
+def started_again() -> "Generator[None]":
+    """What may go better another time ends the process, to be started again."""
+    from aiokafka.errors import KafkaError  # pyright: ignore[reportMissingTypeStubs]  # has none
+
+    from chimera.cli import lasting
+    from chimera.schemas.errors import ClickHouseUnavailable, KafkaUnavailable
+    from chimera.topics.producers import ProducerError
+
+    try:
+        yield
+    except (ClickHouseUnavailable, KafkaUnavailable, KafkaError, ProducerError) as error:
+        typer.echo(f"chimera warehouse: {str(error) or repr(error)}", err=True)
+        raise typer.Exit(lasting.START_AGAIN) from None
 
 
 async def _serve(
@@ -105,15 +123,11 @@ def _readers(
         training_log,
     )
     from chimera.stores.sink import Limits, Sink
-    from chimera.topics import clients
     from chimera.topics.catalogue import catalogue
 
     topics, of = catalogue(settings), settings.clickhouse
     limits = Limits(of.batch_rows, of.batch_bytes, of.batch_ms / 1000)
-    arguments = {
-        **clients.consumer_arguments(settings.kafka, bootstrap, "chimera-warehouse"),
-        "group_id": f"{settings.kafka.group}.warehouse",
-    }
+    kafka = settings.kafka.model_copy(update={"bootstrap": bootstrap})
     for topic, log in (
         (topics.journal, inference_log.LOG),
         (topics.model_events, model_log.LOG),
@@ -121,5 +135,4 @@ def _readers(
         (topics.audit_log, audit_log.destination()),
         (topics.audit_checkpoints, audit_checkpoints.LOG),
     ):
-        sink = Sink(clickhouse, log, limits)
-        yield Warehouse(topic.name, topic.partitions, sink, metrics, arguments)
+        yield Warehouse(topic, Sink(clickhouse, log, limits), metrics, kafka)

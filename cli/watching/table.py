@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from chimera.cli.offsets.positions import Position
+from chimera.cli.offsets.position import Position
 from chimera.cli.watching.scrape import Page
 
 
@@ -42,7 +42,7 @@ def table(before: Look, now: Look) -> RenderableType:
 def _is_busy(position: Position, look: Look) -> bool:
     """Whether there is anything to see in it: the retry topics are mostly empty."""
     lane = (position.topic, position.partition)
-    return bool(position.end or position.committed or lane in look.page.halted)
+    return bool(position.end or _offset(position) or lane in look.page.halted)
 
 
 def _lanes(before: Look, now: Look, elapsed_s: float) -> Table:

@@ -5,7 +5,7 @@ sequence numbers have no gaps and outbox rows of one key stand in the order of t
 Functions over a tenant's transaction, as in `versions`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from chimera.schemas.deployments import (
     Placed,
     after,
     fold,
+    require_served,
     takes_over,
     target,
 )
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 STATE, EVENTS = "models.state", "models.events"
 
 Tell = Callable[[Live, Live], Iterable[Event]]
+
+_OF_WHAT_IS_THERE = ("keep", "recompile")  # nothing gets requests by it
 
 _WATCH = msgspec.json.Decoder(WatchPolicy)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -108,9 +111,7 @@ async def record(
         UnknownModel: no such model, or no such version.
         DeploymentRefused: the change makes no sense now, or its version has no verified artifact.
     """
-    await connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{tenant_id}/{model}"
-    )
+    await _lock(connection, tenant_id, model)
     events = await history(connection, model)
     name = await tenants.name_of(connection, tenant_id)
     done = [event.sequence for event in events if _is(event, change)]
@@ -119,13 +120,37 @@ async def record(
     now = fold(name, model, events)
     if change.judges is not None and (now.watch is None or now.watch.sequence != change.judges):
         raise DeploymentRefused(f"{model}: the watch that event {change.judges} opened is over")
-    state = after(now, await _add(connection, tenant_id, now, change))
+    state = after(now, await _add(connection, tenant_id, events, now, change))
     tiers = await _tiers(connection, state)
     said = states.model_state(state, tiers, change.command_id or uuid4().hex)
     await outbox.add(connection, tenant_id, STATE, key(name, model), encode_state(said))
     for event in tell(now, state):
         await outbox.add(connection, tenant_id, EVENTS, key(name, model), encode_event(event))
     return state
+
+
+async def recompile(
+    connection: "Connection", tenant_id: "UUID", model: str, change: Change
+) -> Live | None:
+    """Tell nodes what a version runs with now; a part of the transaction that has added its artifacts.
+
+    None: the state does not name it, so there is nothing to tell; or what serves has no verified
+    tier left, and nodes go on with what they have, lest nobody answers. Raises as `record`.
+    """
+    await _lock(connection, tenant_id, model)
+    now = await live(connection, tenant_id, model)
+    named = {one.version for one in (now.serving, now.candidate, now.previous) if one}
+    if change.version not in named:
+        return None
+    if now.serving and not (await _tiers(connection, now))[now.serving.version]:
+        return None
+    return await record(connection, tenant_id, model, change)
+
+
+async def _lock(connection: "Connection", tenant_id: "UUID", model: str) -> None:
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{tenant_id}/{model}"
+    )
 
 
 async def _tiers(connection: "Connection", live: Live) -> dict[str, states.Tiers]:
@@ -137,13 +162,20 @@ async def _tiers(connection: "Connection", live: Live) -> dict[str, states.Tiers
     }
 
 
+# What a change is judged by comes one by one.
 async def _add(
-    connection: "Connection", tenant_id: "UUID", now: Live, change: Change
+    connection: "Connection",
+    tenant_id: "UUID",
+    past: Sequence[Deployment],
+    now: Live,
+    change: Change,
 ) -> Deployment:
     """The event that a change makes of this state; it is in the history then."""
     chosen = target(now, change)
     version = None if chosen is None else await versions.version(connection, now.model, chosen)
-    if version is not None:
+    if version is not None and change.action == "rollback":
+        require_served(past, change, now.model, version.version)
+    if version is not None and change.action not in _OF_WHAT_IS_THERE:
         found = await artifacts.newest(connection, now.model, version.version)
         if not states.tiers_of(found):
             raise DeploymentRefused(

@@ -18,6 +18,20 @@ CONTROLLER_LOCK = 0x4348_494D_4552_4100  # "CHIMERA" and the first of its locks:
 TRAINING_LOCK = CONTROLLER_LOCK + 1  # to take triggers, and to tell of training
 
 
+_IS_LED = """
+SELECT EXISTS (SELECT 1 FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND (classid::bigint << 32) | objid::bigint = $1)
+"""
+
+
+async def is_led(database: Database, lock: int = CONTROLLER_LOCK) -> bool:
+    """Whether somebody leads now, or takes over just then. Raises PostgresUnavailable."""
+    async with database.platform() as connection:
+        return bool(await connection.fetchval(_IS_LED, lock))
+
+
 @asynccontextmanager
 async def leading(
     database: Database, lock: int = CONTROLLER_LOCK

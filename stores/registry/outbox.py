@@ -1,8 +1,8 @@
 """The outbox: records for Kafka, written in the transaction of what they tell.
 
-A publisher sends what is `pending`, oldest first, and marks it once the broker has it: after a kill
-at any step a record is sent again rather than lost, and rows of one key are in the order in which
-they happened. `tests/stores/registry/test_outbox.py`.
+A publisher sends what is `pending`, oldest first, and deletes it once the broker has it: after a
+kill at any step a record is sent again rather than lost, and rows of one key are in the order in
+which they happened. `tests/stores/registry/test_outbox.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PENDING = """
 SELECT id, topic, key, value, headers, created_at FROM outbox
-WHERE published_at IS NULL AND topic = ANY($2) ORDER BY id LIMIT $1
+WHERE topic = ANY($2) ORDER BY id LIMIT $1
 """
 _HEADERS = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 
@@ -39,22 +39,13 @@ class Outbox:
         self._database, self._topics = database, list(topics)
 
     async def pending(self, limit: int = 256) -> list[OutboxRecord]:
-        """The oldest records that nobody has marked."""
+        """The oldest records that are still to be sent."""
         async with self._database.platform() as connection:
             rows = await connection.fetch(_PENDING, limit, self._topics)
         return [_record(row) for row in rows]
 
-    async def mark_published(self, ids: Sequence[int]) -> None:
-        """The broker has them."""
-        async with self._database.platform() as connection:
-            await connection.execute(
-                "UPDATE outbox SET published_at = now() "
-                "WHERE id = ANY($1::bigint[]) AND published_at IS NULL",
-                list(ids),
-            )
-
     async def forget(self, ids: Sequence[int]) -> None:
-        """The broker has them, and nobody will ask again: records of training alone."""
+        """The broker has them."""
         async with self._database.platform() as connection:
             await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", list(ids))
 

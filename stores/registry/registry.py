@@ -19,6 +19,7 @@ from chimera.stores.postgres import Database
 from chimera.stores.registry import (
     artifacts,
     deployments,
+    kept,
     policies,
     replays,
     training_policies,
@@ -116,10 +117,10 @@ class Registry:
         async with self._database.tenant(self._tenant_id) as connection:
             return await deployments.what_served(connection, self._tenant_id, at)
 
-    async def training_runs(self) -> list[TrainingRun]:
+    async def training_runs(self, limit: int = 100) -> list[TrainingRun]:
         """The newest that were ordered, newest first."""
         async with self._database.tenant(self._tenant_id) as connection:
-            return await training_runs.newest(connection)
+            return await training_runs.newest(connection, limit)
 
     async def training_run(self, run_id: str) -> TrainingRun | None:
         async with self._database.tenant(self._tenant_id) as connection:
@@ -154,6 +155,11 @@ class Registry:
         async with self._database.tenant(self._tenant_id) as connection:
             found = await versions.version(connection, model, version)
             return await replays.newest(connection, found)
+
+    async def kept(self, since_s: float) -> set[str]:
+        """Digests in the store of artifacts that it refers to, or did so long ago."""
+        async with self._database.tenant(self._tenant_id) as connection:
+            return await kept.digests(connection, since_s)
 
     async def promotion_policy(self, model: str) -> PromotionPolicy:
         """What a version of the model has to show. Raises UnknownModel, SchemaInvalid."""

@@ -1,7 +1,8 @@
 """Training policies of one tenant: orders that come due again and again, and fire once an occasion.
 
     schedule   due each interval; of several times that were missed, the last one fires
-    drift      due when a run of its model finds other data, but not within an interval of a firing
+    drift      due when a run of its model finds other data, or served rows are others than those that
+               its last run has learnt from, but not within an interval of a firing
     due ── fired (the next time, and the occasion that it fired for, in one statement)
 
 One setting of a policy is one row, under the id of the trigger that set it; another setting of the
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from chimera.stores.postgres import Connection
 
 Cause = Literal["drift", "schedule"]
+SERVED = "served:"  # before the run: no run's id has a colon
 
 _COLUMNS = (
     "name, trigger_id, trigger, model, actor, cause, interval_s, set_at, due_at, alert, fired_at, "
@@ -44,6 +46,12 @@ UPDATE training_policies SET alert = $2,
     due_at = greatest(clock_timestamp(), fired_at + make_interval(secs => interval_s))
 WHERE model = $1 AND cause = 'drift' AND ended_at IS NULL AND alert IS NULL
     AND occasion IS DISTINCT FROM $2
+"""
+_ALERT_SERVED = """
+UPDATE training_policies SET alert = $2,
+    due_at = greatest(clock_timestamp(), fired_at + make_interval(secs => interval_s))
+WHERE trigger_id = $1 AND ended_at IS NULL AND alert IS NULL AND occasion IS DISTINCT FROM $2
+RETURNING name
 """
 _FIRED = """
 UPDATE training_policies SET fired_at = clock_timestamp(), occasion = $3, last_trigger_id = $4,
@@ -69,7 +77,9 @@ class TrainingPolicy(NewPolicy, frozen=True, kw_only=True):
 
     set_at: datetime
     due_at: datetime | None  # none: its data have not drifted
-    alert: str | None  # the run that found the drift which it is due for
+    alert: (
+        str | None
+    )  # the run that found the drift which it is due for; `served_after` one: rows did
     fired_at: datetime | None
     firings: int
     last_trigger_id: str | None  # of what it ordered last
@@ -147,6 +157,15 @@ async def every(connection: "Connection") -> list[TrainingPolicy]:
     return [_policy(row) for row in rows]
 
 
+async def watching(connection: "Connection") -> list[TrainingPolicy]:
+    """All on drift that none was found for yet."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM training_policies WHERE ended_at IS NULL AND cause = 'drift' "
+        "AND alert IS NULL ORDER BY name"
+    )
+    return [_policy(row) for row in rows]
+
+
 async def due(connection: "Connection", now: datetime) -> list[TrainingPolicy]:
     """All whose time has come, the first first."""
     rows = await connection.fetch(
@@ -160,6 +179,17 @@ async def due(connection: "Connection", now: datetime) -> list[TrainingPolicy]:
 async def alert(connection: "Connection", model: str, run_id: str) -> None:
     """A run has found that the model's data have drifted; a policy that is due stays due for the first."""
     await connection.execute(_ALERT, model, run_id)
+
+
+def served_after(run_id: str) -> str:
+    """The occasion that served rows are others than a run has learnt from: one for each run."""
+    return f"{SERVED}{run_id}"
+
+
+async def alert_served(connection: "Connection", policy: TrainingPolicy, run_id: str) -> bool:
+    """Served rows of a policy's model are not those of its last run; False: it is due, or has fired for that."""
+    name = await connection.fetchval(_ALERT_SERVED, policy.trigger_id, served_after(run_id))
+    return name is not None
 
 
 async def fired(

@@ -1,5 +1,7 @@
 """A lane with a recording consumer and recording executors: no broker, no process."""
 
+import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,15 +45,24 @@ class Executors:
     available: bool = True
     paused: set[str] = field(default_factory=set[str])
     turns: int = 0
+    got_on_at_s: float = 0.0
     submitted: list[Work] = field(default_factory=list[Work])
     blocks: list[Block] = field(default_factory=list[Block])
     forgotten: list[int] = field(default_factory=list[int])
+    withdrawn: list[int] = field(default_factory=list[int])
+
+    def got_on_s(self, lane: int) -> float:
+        return self.got_on_at_s
 
     def submit(self, work: Work) -> None:
         self.submitted.append(work)
 
     def submit_block(self, block: Block) -> None:
         self.blocks.append(block)
+
+    def withdraw(self, lane: int, offsets: Collection[int]) -> None:
+        assert lane == SERIAL
+        self.withdrawn += sorted(offsets)
 
     def forget(self, lane: int) -> None:
         self.forgotten.append(lane)
@@ -151,6 +162,11 @@ class Bench:
         body = msgspec.json.encode(Failure("digits", "1", "a", "it failed"))
         code = bytes([1 + REQUEST_ERRORS.index(error)])
         self.lane.answer(Outcomes(SERIAL, [offset], code, [body], story))
+
+    def commit(self, now_s: float | None = None) -> list[int]:
+        """All that is decided without a gap; returns offsets whose deaths may be forgotten."""
+        now_s = time.monotonic() if now_s is None else now_s
+        return self.lane.committed(self.lane.prefix(1 << 20), now_s)
 
     def decided(self) -> list[int]:
         return [end_of(entry) - 1 for entry, _ in self.lane.prefix(10_000)]

@@ -6,14 +6,17 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer
+from prometheus_client import CollectorRegistry
 
 from chimera.agents.controlling.controller import Controller
+from chimera.agents.controlling.controller_metrics import ControllerMetrics
 from chimera.agents.controlling.said import decode_action
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.model_commands import Command, encode_command
@@ -51,11 +54,22 @@ def settings_of(bootstrap: str, prefix: str, store: Path) -> Settings:
     )
 
 
+@dataclass(frozen=True)
 class Stage(Scene):
     """Of one test of the controller."""
 
+    metrics: ControllerMetrics = field(
+        default_factory=lambda: ControllerMetrics(CollectorRegistry())
+    )
+
     def controller(self) -> Controller:
-        return Controller(self.settings, self.bootstrap, self.place.database)
+        return Controller(self.settings, self.bootstrap, self.place.database, metrics=self.metrics)
+
+    def held(self, model: str = "digits") -> float | None:
+        """What is shown of a model that cannot be rolled back."""
+        labels = {"tenant": self.tenant, "model": model}
+        (shown,) = self.metrics.held.collect()
+        return next((one.value for one in shown.samples if one.labels == labels), None)
 
     def command(self, kind: type[C], **fields: Any) -> C:
         """One of this tenant's, with an id of its own."""
@@ -144,6 +158,35 @@ async def steered(stage: Stage) -> AsyncGenerator[Controller]:
         yield controller
     finally:
         await controller.stop()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not holds():  # noqa: ASYNC110  # nothing announces it
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def asked_in_vain() -> AsyncGenerator[tuple[str, asyncio.Event]]:
+    """A source that takes questions, the event says that it was asked, and answers none."""
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def hear(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await ended.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    async with server:
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", asked
+        finally:
+            ended.set()
+
+
+def with_source(stage: Stage, url: str) -> Stage:
+    artifacts = stage.settings.artifacts.model_copy(update={"sources": (url,)})
+    return replace(stage, settings=stage.settings.model_copy(update={"artifacts": artifacts}))
 
 
 async def _read(bootstrap: str, topic: str) -> list[bytes]:

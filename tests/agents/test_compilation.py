@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from chimera.agents.controlling.commands import Commands
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.compile_report import decode
+from chimera.schemas.deployments import Change
 from chimera.schemas.model_commands import CompileModel
 from chimera.schemas.model_events import CommandAnswered, CompileStepped, Event, ModelCompiled
 from chimera.schemas.model_settings import ControllerSettings
@@ -51,9 +52,9 @@ async def registered(place: Place, settings: Settings, folder: Path, model: byte
     await place.registry.register(raw, signed.manifest, signed.manifest.files, actor="test")
 
 
-def compiling(place: Place, *tiers: str) -> CompileModel:
+def compiling(place: Place, *tiers: str, command_id: str = "c-1") -> CompileModel:
     return CompileModel(
-        command_id="c-1",
+        command_id=command_id,
         tenant=place.tenant.name,
         model="digits",
         actor="ada",
@@ -104,6 +105,16 @@ def test_compile_stores_what_is_verified_and_does_it_once(
             assert isinstance(again[0], ModelCompiled)
             assert again[0].report_sha256 == events[0].report_sha256
             assert await place.registry.artifacts("digits", "1") == made
+            assert answer_of(again).revision == 0, "nobody serves it"
+
+            live = await place.registry.record_deployment(
+                "digits", Change("deploy", "ada", "", "1")
+            )
+            anew = compiling(place, "onnx-cpu", command_id="c-2")
+            for _ in range(2):  # nodes follow what is made of what serves; once
+                assert answer_of(await commands.do(anew)).revision == live.sequence + 1
+            actions = [one.action for one in await place.registry.history("digits")]
+            assert actions == ["deploy", "recompile"]
 
     asyncio.run(run())
 

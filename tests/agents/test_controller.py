@@ -24,7 +24,7 @@ from chimera.schemas.model_events import CommandAnswered, ModelRolledBack
 from chimera.schemas.model_names import key
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.versions import Versions
-from tests.agents.steering import WITHIN_S, Stage, settings_of, staged, steered
+from tests.agents.steering import WITHIN_S, Stage, settings_of, staged, steered, until
 from tests.agents.test_compilation import sums
 from tests.stores.content import version_in
 from tests.stores.places import compiled, connected, verified
@@ -36,7 +36,7 @@ STEPS = (
     "after_send_offsets",
     "before_commit",
     "after_commit",
-    "after_mark",
+    "after_forget",
 )
 END_LEADERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
@@ -56,12 +56,6 @@ def play(server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path) -> P
         asyncio.run(staging())
 
     return run
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while not holds():  # noqa: ASYNC110  # nothing announces it
-            await asyncio.sleep(0.02)
 
 
 def told(answers: list[CommandAnswered]) -> list[tuple[str, str, str | None, int]]:
@@ -289,7 +283,7 @@ def test_controller_tells_what_others_left_in_the_outbox(play: Play) -> None:
     play(work)
 
 
-@pytest.mark.parametrize("step", ["after_commit", "after_mark"])
+@pytest.mark.parametrize("step", ["after_commit", "after_forget"])
 def test_change_of_a_policy_is_told_once_through_a_kill(play: Play, step: str) -> None:
     async def work(stage: Stage) -> None:
         await stage.place.registry.put_policy("canary", {"share": 0.1}, actor="ada")

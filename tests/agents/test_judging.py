@@ -2,9 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -15,14 +13,14 @@ from chimera.schemas.model_commands import (
     DeployModel,
     PauseModel,
     PromoteModel,
-    RegisterModel,
     RollBackModel,
     WatchPolicy,
 )
 from chimera.schemas.model_events import Event, ModelRolledBack, WatchJudged
 from chimera.schemas.model_observed import ModelObserved, Seen
-from tests.agents.steering import WITHIN_S, Stage, staged, steered
-from tests.stores.places import compiled
+from chimera.stores.registry.records import Artifact
+from tests.agents.steering import WITHIN_S, Stage, staged, steered, until
+from tests.stores.places import compiled, verified
 
 STEPS = (
     "after_judgement",
@@ -31,10 +29,11 @@ STEPS = (
     "after_send_offsets",
     "before_commit",
     "after_commit",
-    "after_mark",
+    "after_forget",
 )
 SHORT = WatchPolicy(window_s=0, min_requests=100)
 LONG = WatchPolicy(window_s=3_600, min_requests=100)
+NO_LONGER = Artifact("onnx-cpu", "fp32", "x86-64", "refused", "max error 1.0")
 FAST, SLOW = 160, 192  # buckets: 1 ms, 4 ms
 Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
 
@@ -237,44 +236,35 @@ def test_watch_that_is_superseded_is_judged_no_more(play: Play) -> None:
     play(work)
 
 
-@asynccontextmanager
-async def asked_in_vain() -> AsyncGenerator[tuple[str, asyncio.Event]]:
-    """A source that takes questions, the event says that it was asked, and answers none."""
-    asked, ended = asyncio.Event(), asyncio.Event()
-
-    async def hear(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.set()
-        await ended.wait()
-        writer.close()
-
-    server = await asyncio.start_server(hear, "127.0.0.1", 0)
-    async with server:
-        try:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", asked
-        finally:
-            ended.set()
-
-
-def with_source(stage: Stage, url: str) -> Stage:
-    artifacts = stage.settings.artifacts.model_copy(update={"sources": (url,)})
-    return replace(stage, settings=stage.settings.model_copy(update={"artifacts": artifacts}))
-
-
-def test_command_that_takes_long_holds_up_no_rollback(play: Play) -> None:
-    """What it is to register is asked for in vain."""
+def test_breach_that_cannot_be_rolled_back_is_told_once_and_tried_until_it_can(play: Play) -> None:
+    """What was before has lost its only tier meanwhile; a second controller goes on with it."""
 
     async def work(stage: Stage) -> None:
-        async with asked_in_vain() as (url, asked):
-            register = stage.command(
-                RegisterModel, version="3", source=f"{url}3", manifest_sha256="0" * 64
-            )
-            async with steered(with_source(stage, url)):
-                await promoted(stage, LONG, seen(stage, "1", 1, 1_000))
-                await stage.send(register)
-                await asyncio.wait_for(asked.wait(), WITHIN_S)
-                await stage.observe(seen(stage, "2", 2, 200, errors=40))
-                await judged(stage)
-                assert len(await stage.answers(2)) == 2
+        registry = stage.place.registry
+        good = (await registry.version("digits", "1")).sha256
+        async with steered(stage):
+            await promoted(stage, LONG, seen(stage, "1", 1, 1_000))
+            await registry.add_artifact("digits", "1", NO_LONGER)
+            await stage.observe(seen(stage, "2", 2, 200, errors=40))
+            (verdict,) = await judged(stage)
+            assert stage.held() == 1
+        assert verdict.verdict == "breached"
+        assert "could not be rolled back: rollback digits 1: no tier" in verdict.reason
+        assert "error rate 40 of 200" in verdict.reason
+        assert stage.held() is None
+        async with steered(stage):
+            await until(lambda: stage.held() == 1)
+            await registry.add_artifact("digits", "1", verified(good))
+            async with asyncio.timeout(WITHIN_S):
+                while not (back := rolled_back(await stage.events())):  # noqa: ASYNC110  # nothing announces it
+                    await asyncio.sleep(0.05)
+            assert stage.held() is None
+            assert await judged(stage) == [verdict]
+        assert [(one.restored, one.is_automatic, one.revision) for one in back] == [
+            (("1",), True, 3)
+        ]
+        history = await registry.history("digits")
+        assert watches(stage.tenant, "digits", history) == {2: "breached"}
 
     play(work)
 

@@ -67,25 +67,16 @@ def test_lane_pauses_at_its_limit_and_resumes_at_half_of_it() -> None:
     bench.put(*(Kafka(offset) for offset in range(100)))
     assert bench.flow.paused
     bench.answer(*range(40))
-    bench.lane.committed(bench.lane.prefix(1_000), rate=1e9)
+    bench.commit()
     assert bench.flow.paused
     bench.answer(*range(40, 60))
-    bench.lane.committed(bench.lane.prefix(1_000), rate=1e9)
+    bench.commit()
     assert not bench.flow.paused
 
 
 def test_lane_pauses_when_its_bytes_are_many() -> None:
     bench = Bench(window_bytes=1_000).open()
     bench.put(Kafka(0, value=b"v" * 1_001))
-    assert bench.flow.paused
-
-
-def test_lane_of_a_slow_model_keeps_its_window_short() -> None:
-    bench = Bench(window_records=4_096).open()
-    bench.put(Kafka(0))
-    bench.answer(0)
-    bench.lane.committed(bench.lane.prefix(1), rate=1.0)
-    bench.put(*(Kafka(offset) for offset in range(1, 65)))
     assert bench.flow.paused
 
 
@@ -128,7 +119,7 @@ def test_lane_drops_an_answer_that_comes_after_its_request_was_committed() -> No
     bench.put(deadline(0, in_ms=10))
     seconds, ms = now()
     bench.lane.tick(seconds + 1, ms + 1_000)
-    bench.lane.committed(bench.lane.prefix(10), rate=1.0)
+    bench.commit()
     bench.answer(0)
     assert len(bench.lane) == 0 and not bench.lane.ready
 
@@ -222,7 +213,7 @@ def test_lane_does_not_compute_what_killed_before_the_node_was_restarted() -> No
     bench.answer(0, 2)
     codes = [o.code if isinstance(o, Error) else "ok" for _, o in bench.lane.prefix(10)]
     assert codes == ["ok", "worker_crashed", "ok"]
-    assert bench.lane.committed(bench.lane.prefix(10), rate=1.0) == [1, 2]
+    assert bench.commit() == [1, 2]
 
 
 def test_lane_that_is_closed_takes_nothing_and_tells_the_executors() -> None:

@@ -29,7 +29,7 @@ def test_lane_passes_a_block_on_and_commits_it_as_one() -> None:
         (MANY + 1, 1),
     ]
     assert isinstance(prefix[0][1], Results)
-    bench.lane.committed(prefix, rate=1_000.0)
+    bench.commit()
     assert len(bench.lane) == 0 and bench.lane.position == MANY + 1
 
 
@@ -202,7 +202,7 @@ def test_suspect_whose_time_ran_out_is_judged_no_more() -> None:
     bench.put(Kafka(0))
     assert bench.lane.suspect([0], "crashed") == {0: 1}
     bench.lane.tick(time.monotonic() + 1.5, time.time_ns() // 1_000_000)
-    bench.lane.committed(bench.lane.prefix(10), rate=1.0)
+    bench.commit()
     bench.lane.settle_suspects([0], "crashed")
     assert len(bench.executors.submitted) == 1
 

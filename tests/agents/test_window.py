@@ -93,7 +93,7 @@ def test_window_rewinds_to_what_somebody_else_committed() -> None:
     window.rewind(1)
     assert [outcome for _, outcome in window.prefix(10)] == ["b"]
     window.rewind(9)
-    assert len(window) == 0 and window.next == 9 and window.bytes == 0
+    assert len(window) == window.undecided == 0 and window.next == 9 and window.bytes == 0
 
 
 def test_window_decides_a_block_as_one_unless_it_was_opened() -> None:
@@ -182,6 +182,9 @@ class WindowMachine(RuleBasedStateMachine):
         assert self.committed == self.log[: len(self.committed)]
         assert len(self.committed) + len(self.window) == self.read
         assert self.window.bytes == 5 * len(self.window)
+        single = list(self.window.undecided_before(1 << 60))
+        blocks = self.window.blocks_before(1 << 60)
+        assert self.window.undecided == len(single) + sum(block.count for block in blocks)
 
 
 TestWindowMachine = WindowMachine.TestCase

@@ -77,6 +77,7 @@ def make_place(kafka: str, folder: Path, name: str) -> Place:
             "CHIMERA_KAFKA__PARTITIONS": "2",
             "CHIMERA_SERVING__MODELS_DIR": str(models_dir),
             "CHIMERA_STACK__DIR": str(folder / "stack"),
+            "CHIMERA_AUDIT__OUTBOX_DIR": str(folder / "outbox"),
             "CHIMERA_OBSERVABILITY__METRICS_PORT": str(free_port()),
         },
     )

@@ -27,6 +27,13 @@ def served(engine: ClickHouse, engine_folder: Path) -> Iterator[Served]:
         "SELECT file('{secret}')",
         "SELECT (SELECT file ('{secret}'))",
         "SELECT * FROM '{secret}'",
+        "SELECT * FROM numbers(1), '{secret}'",
+        "SELECT * FROM numbers(1) AS a, numbers(1) AS b, '{secret}' AS c",
+        "DESCRIBE '{secret}'",
+        "SELECT (SELECT * FROM numbers(1), '{secret}')",
+        "SELECT trim((SELECT * FROM '{secret}'))",
+        "SELECT trim(LEADING (SELECT * FROM '{secret}') FROM 'a')",
+        "SELECT 1 IN (FROM '{secret}' SELECT *)",
         "SELECT * FROM `{secret}`",
         "SELECT * FROM default.`{secret}`",
         "SELECT * FROM fileCluster('default', '{secret}', 'LineAsString')",
@@ -77,3 +84,17 @@ def test_nothing_is_written_and_no_file_or_address_is_read(
     assert said.status >= 400, said.body
     assert b"hidden" not in said.body
     assert not made.exists()
+
+
+@pytest.mark.parametrize("sql", ["SELECT * FROM {t:Identifier}", "SELECT * FROM `{secret}`"])
+@pytest.mark.parametrize("database", ["chimera", "default"])
+@pytest.mark.parametrize("name", ["{secret}", "file('{secret}')", "'{secret}'"])
+def test_no_name_of_a_table_is_a_file(
+    served: Served, tmp_path: Path, sql: str, database: str, name: str
+) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text("hidden\n")
+    asked = sql.replace("{secret}", str(secret))
+    said = served.ask(asked, database=database, param_t=name.replace("{secret}", str(secret)))
+    assert said.status >= 400, said.body
+    assert b"hidden" not in said.body

@@ -7,13 +7,23 @@ from pathlib import Path
 
 import pytest
 import typer
+from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
 from chimera.cli.models import commands as model_commands
+from chimera.cli.models.registering import register
 from chimera.cli.postgres.server import EmbeddedPostgres
+from chimera.schemas.errors import ModelRefused
 from chimera.schemas.model_commands import WatchPolicy
-from tests.agents.steering import Stage, staged, steered
+from chimera.schemas.model_events import CommandAnswered
+from chimera.schemas.server_settings import PostgresSettings
+from chimera.schemas.settings import Settings
+from chimera.schemas.signing import SigningKey, new_key
+from chimera.workers.models import write_model
+from tests.agents.steering import Stage, events, staged, steered
+from tests.stores.content import KEY
 from tests.stores.places import compiled
+from tests.workers.rig import manifest, sums
 
 app = typer.Typer()
 model_commands.register(app)
@@ -79,6 +89,40 @@ def test_a_command_that_is_refused_says_why(
             result = await say(stage, "pause", "no/name")
             assert (result.exit_code, "no/name" in result.output) == (1, False)
             assert "model command" in result.output
+
+    asyncio.run(run())
+
+
+def test_register_is_a_command_where_a_controller_leads(
+    server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    """And is told; without a controller the version is registered all the same."""
+    model = f"m{uuid.uuid4().hex}"
+
+    def made(version: str) -> Path:
+        return write_model(tmp_path / "models", sums(), manifest(model, version))
+
+    def signing(settings: Settings, key: SigningKey) -> Settings:
+        own = {"signing": SecretStr(key.pem().decode())}
+        postgres = PostgresSettings(dsn=SecretStr(server.dsn))
+        keys = settings.keys.model_copy(update=own)
+        return settings.model_copy(update={"postgres": postgres, "keys": keys})
+
+    async def run() -> None:
+        async with staged(server, kafka, prefix, tmp_path) as stage:
+            settings = signing(stage.settings, KEY)
+            assert (await register(made("1"), settings, "ada")).is_new
+            async with steered(stage):
+                second = made("2")
+                done = await register(second, settings, "ada")
+                assert (done.is_new, done.version.registered_by) == (True, "ada")
+                assert not (await register(second, settings, "bob")).is_new
+                with pytest.raises(ModelRefused, match="controller has refused it.*not signed by"):
+                    await register(made("3"), signing(stage.settings, new_key()), "ada")
+            told = await events(kafka, stage.topics)
+        answers = [one for one in told if isinstance(one, CommandAnswered)]
+        found = [(one.model, one.action, one.version, one.outcome) for one in answers]
+        assert found == [(model, "register", "2", "done"), (model, "register", "3", "refused")]
 
     asyncio.run(run())
 

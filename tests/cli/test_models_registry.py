@@ -1,6 +1,7 @@
 """`chimera models` on a real registry: register, look up, measure."""
 
 import asyncio
+import io
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -179,15 +180,42 @@ def test_what_was_deployed_is_told_by_list_show_history_and_what_served(
     history = run("history", "live")[1]
     assert "half of it" in history and "open" in history
     assert "live" not in run("what-served", "--at", start.isoformat())[1]
-    between = events[0]["at"]
-    (then,) = [one for one in read("what-served", "--at", between) if one["model"] == "live"]
-    assert (then["serving"]["version"], then["candidate"]) == ("1", None)
+    for between, served in ((events[0]["at"], None), ("0s", "2")):
+        (then,) = [one for one in read("what-served", "--at", between) if one["model"] == "live"]
+        assert then["serving"]["version"] == "1"
+        assert (then["candidate"] and then["candidate"]["version"]) == served
+    assert not [one for one in read("what-served", "--at", "1h") if one["model"] == "live"]
 
 
 def test_what_served_at_what_is_no_time_says_what_one_looks_like() -> None:
     status, _, error = run("what-served", "--at", "yesterday")
     assert status == 2
     assert "2026-01-31T12:00:00Z" in error
+
+
+def test_gc_removes_what_no_version_and_no_report_needs(
+    place: Path, server: EmbeddedPostgres
+) -> None:
+    """In an empty registry, as other tests' versions are not in this store."""
+    asyncio.run(schema.downgrade(server.owner_dsn, APPLICATION, "base"))
+    asyncio.run(schema.upgrade(server.owner_dsn, APPLICATION))
+    status, _, error = run("gc", "--older-than", "0s")
+    assert (status, "no version is registered" in error) == (1, True)
+    assert run("register", folder_of(place, "needed"))[0] == 0
+    store = Artifacts(str(place / ".chimera/artifacts"), place / "cache")
+    report, orphan = (store.put(io.BytesIO(name)).sha256 for name in (b"report", b"orphan"))
+
+    async def compile(registry: Registry) -> None:
+        made = Artifact("onnx-cpu", "fp32", "x", "refused", report={"report_sha256": report})
+        await registry.add_artifact("needed", "1", made)
+
+    asked(server, compile)
+    assert read("gc")["blobs"] == [], "it is young"
+    for removes, left in ((("--dry-run",), True), ((), False)):
+        status, out, error = run("gc", "--older-than", "0s", *removes)
+        assert (status, error) == (0, "")
+        assert "0 versions, 1 files, 0 drafts" in out
+        assert (orphan in out, store.has(orphan), store.has(report)) == (left, left, True)
 
 
 def test_show_of_what_is_not_registered_says_so() -> None:

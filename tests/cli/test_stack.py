@@ -307,12 +307,13 @@ def test_stack_starts_a_killed_warehouse_again_and_keeps_its_nodes(
     assert not psutil.pid_exists(after.warehouse.pid)
 
 
-def test_warehouse_that_ends_for_good_ends_nothing_else(
-    tmp_path: Path, kafka: str, prefix: str
+@pytest.mark.parametrize("status", [1, 70])  # for good, and to be started again and again
+def test_warehouse_that_does_not_come_ends_nothing_else(
+    tmp_path: Path, kafka: str, prefix: str, status: int
 ) -> None:
     def refuses(name: str, bootstrap: str, ready_file: Path) -> list[str]:
         if name == "warehouse":
-            return [sys.executable, "-c", "raise SystemExit(1)"]
+            return [sys.executable, "-c", f"raise SystemExit({status})"]
         return sleeps(name, bootstrap, ready_file)
 
     settings = with_journal(tmp_path, kafka, prefix)

@@ -83,6 +83,35 @@ def test_gate_picks_the_best_and_compares_with_another(folder: Path) -> None:
     assert (none.exit_code, "none of 2 runs is taken" in none.stderr) == (1, True)
 
 
+def test_runs_of_several_models_are_ranked_apart(folder: Path, tmp_path: Path) -> None:
+    lines = (folder / "runs" / "history.jsonl").read_bytes().splitlines()
+    stranger = lines[0].replace(b'"name":"line"', b'"name":"other"')
+    lines.append(stranger.replace(b'"run_id":"good"', b'"run_id":"strange"'))
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "history.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    for command in ("leaderboard", "gate"):
+        asked = chimera(tmp_path, command)
+        assert (asked.exit_code, "--name line or other" in asked.stderr) == (2, True)
+    board = chimera(tmp_path, "leaderboard", "--name", "other").stdout.splitlines()
+    assert [line.split()[1] for line in board[:-1]] == ["strange"]
+    picked = chimera(tmp_path, "gate", "--name", "other")
+    assert picked.stdout.startswith("strange: taken")
+    assert (
+        "run of line, not of other" in chimera(tmp_path, "gate", "strange", "--than", "good").stderr
+    )
+
+
+def test_data_of_finished_runs_are_pruned_and_what_vouches_for_them_stays(folder: Path) -> None:
+    data = folder / "runs" / "poor" / "data" / "train"
+    assert "of 0 finished runs" in chimera(folder, "prune").stdout
+    assert data.exists()
+    pruned = chimera(folder, "prune", "--older", "0s").stdout.splitlines()
+    assert [line.split()[0] for line in pruned[:-1]] == ["good", "poor"]
+    assert not data.exists()
+    assert chimera(folder, "prune", "--older", "0s").stdout == "0.0 MB of 2 finished runs\n"
+    assert chimera(folder, "manifest", "poor", "--signed").exit_code == 0
+
+
 def test_manifest_is_verified_and_what_was_changed_is_refused(folder: Path) -> None:
     assert "not signed" in chimera(folder, "manifest", "good").stderr
     assert chimera(folder, "manifest", "good", "--signed").exit_code == 1

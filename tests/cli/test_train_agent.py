@@ -79,6 +79,10 @@ def test_policy_is_set_listed_shown_and_removed(agent: Path) -> None:
     )
     assert "none of: drift" in train("submit", order, "--on", "whim", status=2)
     assert "interval_s" in train("submit", order, "--every", "5s", *timeout, status=1)
+    served = ("--served", "samples", "--since", "6h")
+    assert "goes with --on drift" in train("submit", order, *served, status=2)
+    not_here = train("submit", order, "--on", "drift", *served, *timeout, status=1)
+    assert f"""CHIMERA_TRAINING__SOURCES='["file://{Path.cwd()}/"]' would allow it""" in not_here
     train("submit", order, "--every", "6h", *timeout)
     train("submit", order, "--on", "drift", "--cool-down", "90m", "--policy", model, *timeout)
     shown = train("policies", "show", f"{model}-schedule")

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from chimera.cli.offsets.positions import Position
+from chimera.cli.offsets.position import Position
 from chimera.cli.watching.scrape import Page
 from chimera.cli.watching.table import Look, table
 from chimera.topics.producers import Committed

@@ -13,6 +13,7 @@ years. The engine, its parts on the disk and its deduplication are ClickHouse's 
 import re
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from aiohttp import web
 
 from chimera.cli.warehousing.http_question import read
 from chimera.cli.warehousing.http_statuses import status_of
-from chimera.stores.readers import StatementFailed
+from chimera.stores.readers import Question, StatementFailed
 
 _INSERT = re.compile(rb"\s*(INSERT INTO [^\n]+?)\s+FORMAT Native\n")
 _ASKED = ("insert_deduplication_token", "async_insert")
+_LIMITS = ("max_execution_time", "max_memory_usage", "max_result_rows", "readonly")  # in this order
 
 
 class Server:
@@ -42,7 +44,7 @@ class Server:
                 settings = {name: request.query[name] for name in _ASKED if name in request.query}
                 return web.Response(body=self._insert(insert[1], body[insert.end() :], settings))
             question = (await read(request)).question
-            answer = self._run(question.sql, question.format, dict(question.parameters))
+            answer = self._asked(question, request.query)
             return web.Response(body=answer, headers={"X-ClickHouse-Format": question.format})
         except StatementFailed as error:
             code = {"X-ClickHouse-Exception-Code": str(error.code)}
@@ -59,9 +61,22 @@ class Server:
             clauses = f"FROM INFILE '{file.name}' SETTINGS {asked} FORMAT Native"
             return self._run(f"{statement.decode()} {clauses}", "TabSeparated", {})
 
-    def _run(self, sql: str, form: str, parameters: dict[str, str]) -> bytes:
+    def _asked(self, question: Question, given: Mapping[str, str]) -> bytes:
+        """Settings are one request's: it has a handle of its own."""
+        handle: Any = chdb.connect(str(self._folder / "data"))  # type: ignore[no-untyped-call]  # it has no types
         try:
-            return self._handle.query(sql, form, params=parameters).bytes() or b""
+            if "database" in given:
+                self._run(f"USE {given['database']}", "TabSeparated", {}, handle)
+            for name in _LIMITS:
+                if name in given:
+                    self._run(f"SET {name} = {int(given[name])}", "TabSeparated", {}, handle)
+            return self._run(question.sql, question.format, dict(question.parameters), handle)
+        finally:
+            handle.close()
+
+    def _run(self, sql: str, form: str, parameters: dict[str, str], handle: Any = None) -> bytes:
+        try:
+            return (handle or self._handle).query(sql, form, params=parameters).bytes() or b""
         except (chdb.ChdbError, RuntimeError) as error:
             raise StatementFailed(str(error)) from None
 

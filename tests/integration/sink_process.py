@@ -25,7 +25,7 @@ from chimera.schemas.server_settings import KafkaSettings
 from chimera.stores import clickhouse, inference_log, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.sink import Limits, Sink
-from chimera.topics import clients
+from tests.integration.topics import topic_of
 from tests.stores.sink_records import SIZE
 
 COUNT = "SELECT count(), uniqExact(offset), max(offset) + 1 FROM chimera.inference_log"
@@ -61,11 +61,9 @@ def killer(at: str) -> Callable[[str], None]:
 
 
 async def live(given: argparse.Namespace, engine: Losing, kill: str) -> None:
-    where = clients.consumer_arguments(KafkaSettings(), given.kafka, "sink")
     sink = Sink(engine, inference_log.LOG, Limits(rows=2 * SIZE, seconds=0.02), killer(kill))
-    reader = Warehouse(
-        given.topic, 1, sink, WarehouseMetrics(), {**where, "group_id": f"{given.topic}.warehouse"}
-    )
+    kafka = KafkaSettings(bootstrap=given.kafka, group=given.topic)
+    reader = Warehouse(topic_of(given.topic), sink, WarehouseMetrics(), kafka)
     await reader.start()
     running = asyncio.create_task(reader.run())
     try:

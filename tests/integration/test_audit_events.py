@@ -1,12 +1,15 @@
 """Whatever is done to what serves, by its own command, is a leaf with its actor; and the log verifies."""
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from chimera.agents import audit_events, starting
+from chimera.agents.lanes.commit_loop import Halted
+from chimera.agents.lanes.halts import Halts
 from chimera.cli.main import app
 from chimera.cli.models.actor import actor
 from chimera.cli.postgres.server import EmbeddedPostgres
@@ -73,6 +76,7 @@ def test_each_kind_of_action_becomes_a_leaf_with_its_actor(
                 await stage.send(stage.command(PauseModel))
                 await stage.answers(1)
             await starting.begin(settings, kafka, "node", actor())
+            await Halts(settings, kafka).tell("inference.requests", 0, Halted("it was cut"))
             return stage.tenant
 
     tenant = asyncio.run(control())
@@ -84,6 +88,7 @@ def test_each_kind_of_action_becomes_a_leaf_with_its_actor(
         ("keys", "destroy", "acme", "--yes"),
         ("sequencer", "--make-key"),
         ("dlq", "replay", "--yes"),
+        ("offsets", "set", topics.requests.name, "0", "1", "--yes"),
     ):
         chimera(*arguments)
     place = Place(settings, topics)
@@ -92,6 +97,7 @@ def test_each_kind_of_action_becomes_a_leaf_with_its_actor(
     by_action = {one.action: one.actor for one in ours}
     assert by_action == dict.fromkeys(ACTIONS, actor()) | {
         "versions.register": "test",
+        "lanes.halt": f"node@{socket.gethostname()}",
         "policies.put": "bob@host",
         "models.pause": "ada",
     }

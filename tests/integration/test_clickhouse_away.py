@@ -1,10 +1,9 @@
-"""A ClickHouse at an address, over HTTP, that is killed, stays away and comes back: each row once.
+"""A ClickHouse at an address, over HTTP, that is not there yet, or is killed and comes back: each row once.
 
 Its stand-in is `clickhouse_server.py`: a server of ClickHouse's own was not run.
 """
 
 import asyncio
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,61 +11,40 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from typer.testing import CliRunner, Result
 
 from chimera.agents import warehouse as agent
 from chimera.agents.warehouse import Warehouse
 from chimera.agents.warehouse_metrics import WarehouseMetrics
-from chimera.cli.stack.ports import free_port
-from chimera.schemas.errors import ClickHouseUnavailable
+from chimera.cli.main import app
+from chimera.cli.stack.supervised import Supervised
+from chimera.schemas.errors import ClickHouseRefused, ClickHouseUnavailable
 from chimera.schemas.server_settings import KafkaSettings
 from chimera.stores import clickhouse, inference_log, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.sink import Limits, Sink
-from chimera.topics import clients
-from tests.integration.topics import new_topic
-from tests.stores.sink_records import SIZE, record
+from tests.agents.sequencing.places import Place, play, settings_of
+from tests.integration.clickhouse_at import Server
+from tests.integration.topics import new_topic, produce, topic_of
+from tests.stores.sink_records import SIZE
 
 WITHIN_S = 60.0
 LIVES = 2
 COUNT = "SELECT count(), uniqExact(offset), max(offset) + 1 FROM chimera.inference_log"
 
 
-class Server:
-    """A process that is started and killed, always at the same address and with the same data."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
-        self.dsn = f"http://127.0.0.1:{self._port}"
-
-    def start(self) -> None:
-        ready = self._folder / "ready"
-        ready.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "tests.integration.clickhouse_server"]
-        self._process = subprocess.Popen([*command, str(self._folder), str(self._port), str(ready)])
-        ends = time.monotonic() + WITHIN_S
-        while not ready.exists():
-            assert self._process.poll() is None and time.monotonic() < ends
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def address(tmp_path: Path) -> Iterator[Server]:
+    """Nobody is there yet."""
     found = Server(tmp_path)
-    found.start()
     yield found
     found.kill()
 
 
-def produce(kafka: str, topic: str, numbers: range) -> None:
-    producer = Producer({"bootstrap.servers": kafka})
-    for number in numbers:
-        producer.produce(topic, record(0, number).value, partition=0)
-    producer.flush(30)
+@pytest.fixture
+def server(address: Server) -> Server:
+    address.start()
+    return address
 
 
 async def until(
@@ -100,13 +78,13 @@ def test_rows_are_there_once_after_a_server_was_away_twice(
     monkeypatch.setattr(agent, "AGAIN_S", 0.05)
     monkeypatch.setattr(agent, "MAX_AGAIN_S", 0.2)
 
-    async def run() -> None:
+    async def run() -> Sequence[int]:
         topic = await new_topic(kafka, f"{prefix}inference.journal")
         writer, metrics = clickhouse.server(server.dsn), WarehouseMetrics()
         warehouse_tables.migrate(writer)
         sink = Sink(writer, inference_log.LOG, Limits(rows=2 * SIZE, seconds=0.02))
-        where = clients.consumer_arguments(KafkaSettings(), kafka, "sink")
-        reader = Warehouse(topic, 1, sink, metrics, {**where, "group_id": f"{prefix}warehouse"})
+        settings = KafkaSettings(bootstrap=kafka, group=prefix)
+        reader = Warehouse(topic_of(topic), sink, metrics, settings)
         await reader.start()
         reading = asyncio.create_task(reader.run())
         try:
@@ -116,8 +94,10 @@ def test_rows_are_there_once_after_a_server_was_away_twice(
             with suppress(asyncio.CancelledError):
                 await reading
             await reader.stop()
+        return tuple((await asyncio.to_thread(writer.rows, COUNT))[0])
 
-    asyncio.run(run())
+    rows = 20 * SIZE * LIVES
+    assert asyncio.run(run()) == (rows, rows, rows)
 
 
 async def gone_through(
@@ -137,3 +117,77 @@ async def gone_through(
         await asyncio.to_thread(server.start)
         whole = 200 * (life + 1)
         await until(lambda found, n=whole: list(found) == [n, n, n], writer, reading)  # type: ignore[misc]  # bound at once
+
+
+def test_warehouse_that_began_before_its_clickhouse_reads_once_it_is_there(
+    kafka: str, prefix: str, address: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(kafka, prefix, tmp_path)
+
+    async def write(place: Place) -> None:
+        await place.journal(0, (0, 10), (10, 20))
+
+    play(settings, write)
+    known = {
+        "KAFKA__BOOTSTRAP": kafka,
+        "KAFKA__TOPIC_PREFIX": prefix,
+        "KAFKA__GROUP": settings.kafka.group,
+        "KAFKA__PARTITIONS": "2",
+        "CLICKHOUSE__DSN": address.dsn,
+        "CLICKHOUSE__DIR": str(tmp_path / "clickhouse"),
+        "CLICKHOUSE__HTTP_PORT": "null",
+    }
+    for name, value in known.items():
+        monkeypatch.setenv(f"CHIMERA_{name}", value)
+    command = [sys.executable, "-m", "chimera.cli", "warehouse", "--ready-file"]
+    ready, log = tmp_path / "warehouse-ready", tmp_path / "log"
+    warehouse = Supervised([*command, str(ready)], ready, log, name="warehouse")
+    warehouse.start()
+    try:
+        until_so(warehouse, lambda: warehouse.state.restarts > 0)
+        address.start()
+        until_so(warehouse, lambda: warehouse.state.ready)
+        writer = clickhouse.server(address.dsn)
+        until_so(warehouse, lambda: writer.rows(COUNT) == [(20, 20, 20)])
+    finally:
+        warehouse.stop(10)
+    assert "clickhouse" in log.read_text().lower()
+
+
+def until_so(watched: Supervised, claim: Callable[[], bool]) -> None:
+    """Raises NodeFailed: what is watched has ended for good."""
+    ends = time.monotonic() + WITHIN_S
+    while not claim():
+        watched.watch()
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def test_sql_asks_a_server_and_changes_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its account may do what it likes; and each request says that this one does not."""
+    writer = clickhouse.server(server.dsn)
+    warehouse_tables.migrate(writer)
+    monkeypatch.setenv("CHIMERA_CLICKHOUSE__DSN", server.dsn)
+    monkeypatch.setenv("CHIMERA_CLICKHOUSE__READER_ROWS", "100")
+    for harm in (
+        "DROP TABLE chimera.inference_log",
+        "INSERT INTO migrations (version, name) VALUES (99, 'x')",
+        "SET readonly = 0",
+        "SELECT 1 SETTINGS readonly = 0",
+        "SELECT count() FROM inference_log SETTINGS max_execution_time = 0",
+        "SELECT * FROM file('/etc/hostname', 'LineAsString')",
+        "SELECT number FROM numbers(101)",
+    ):
+        refused = asked(harm)
+        assert (refused.exit_code, refused.stdout) == (1, ""), harm
+    with pytest.raises(ClickHouseRefused, match="readonly"):
+        clickhouse.reader(server.dsn, {}).command("DROP TABLE chimera.inference_log")
+    found = asked("SELECT count() FROM migrations")  # in our database
+    assert found.stdout == f"{len(warehouse_tables.MIGRATIONS)}\n", found.stderr
+    assert writer.rows("SELECT count() FROM chimera.inference_log") == [(0,)]
+
+
+def asked(sql: str) -> Result:
+    return CliRunner().invoke(app, ["sql", "--format", "tsv", sql])

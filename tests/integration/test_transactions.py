@@ -221,6 +221,26 @@ def test_transaction_of_a_previous_owner_is_fenced_at_its_first_step(
     asyncio.run(run())
 
 
+def test_owner_renews_its_id_until_another_one_opens_it(kafka: str, prefix: str) -> None:
+    async def run() -> None:
+        async with stand(kafka, prefix) as at:
+            first, second = at.producer(), at.producer()
+            await first.open()
+            for _ in range(3):
+                await first.renew()
+            await first.commit(at.produced(b"one"), at.topic, 0, Committed(1))
+            await first.renew()
+            await second.open()
+            with pytest.raises(Fenced):
+                await first.renew()
+            await second.renew()  # whoever was fenced has taken nothing from it
+            await second.commit(at.produced(b"two"), at.topic, 0, Committed(2))
+            assert await at.visible() == [b"one", b"two"]
+            await asyncio.gather(first.close(), second.close())
+
+    asyncio.run(run())
+
+
 def test_transaction_that_outlives_its_time_out_is_fenced(kafka: str, prefix: str) -> None:
     async def run() -> None:
         async with stand(kafka, prefix) as at:

@@ -11,11 +11,22 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from confluent_kafka import Producer
+import pytest
+import typer
+from aiokafka.errors import NodeNotReadyError  # pyright: ignore[reportMissingTypeStubs]  # has none
 
+from chimera.cli.refusals import told
+from chimera.cli.warehousing.warehouse import started_again
+from chimera.schemas.errors import (
+    ClickHouseRefused,
+    ClickHouseUnavailable,
+    HistoryConflict,
+    KafkaUnavailable,
+)
 from chimera.stores import warehouse_tables
+from chimera.topics.producers import Fenced
 from tests.cli.letters import starts
-from tests.stores.sink_records import record
+from tests.integration.topics import produce
 
 MIGRATE = """
 import pathlib, sys
@@ -69,13 +80,6 @@ def metrics(folder: Path) -> str:
         return str(answer.read().decode())
 
 
-def produce(kafka: str, topic: str, numbers: range) -> None:
-    producer = Producer({"bootstrap.servers": kafka})
-    for number in numbers:
-        producer.produce(topic, record(0, number).value, partition=0)
-    producer.flush(30)
-
-
 def until_committed(kafka: str, group: str, topic: str, offset: int) -> None:
     """Positions are committed after the rows are there."""
     from confluent_kafka import Consumer, TopicPartition
@@ -112,6 +116,23 @@ def test_segments_become_rows_once_through_kills(kafka: str, prefix: str, tmp_pa
     found = chimera(env, "sql", COUNT, "--format", "json")
     assert json.loads(found.stdout) == {"n": 600, "distinct": 600, "size": 600}
     assert starts(kafka, prefix) == ["warehouse"]  # of three, the first
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ClickHouseUnavailable("connection refused"), 70),
+        (KafkaUnavailable("no broker"), 70),
+        (Fenced("another one"), 70),
+        (NodeNotReadyError(), 70),
+        (HistoryConflict("rows are gone"), 1),
+        (ClickHouseRefused("no such table"), 1),
+    ],
+)
+def test_only_what_may_pass_is_started_again(error: Exception, status: int) -> None:
+    with pytest.raises(typer.Exit) as ended, told("warehouse"), started_again():
+        raise error
+    assert ended.value.exit_code == status
 
 
 def test_sql_changes_nothing_and_reads_no_file(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
-"""Topics for one test."""
+"""Topics for one test, and what a sink finds there."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # (aiokafka ships no type information)
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from confluent_kafka import Producer
+
+from chimera.topics.catalogue import Topic
+from tests.stores.sink_records import record
 
 
 async def new_topic(bootstrap: str, name: str, partitions: int = 1) -> str:
@@ -15,3 +19,18 @@ async def new_topic(bootstrap: str, name: str, partitions: int = 1) -> str:
     finally:
         await admin.close()
     return name
+
+
+def topic_of(name: str) -> Topic:
+    """As the catalogue would have it."""
+    return Topic(
+        name=name, key="", record="", partitions=1, replication=1, max_message_bytes=1 << 20
+    )
+
+
+def produce(kafka: str, topic: str, numbers: range) -> None:
+    """Segments of a journal."""
+    producer = Producer({"bootstrap.servers": kafka})
+    for number in numbers:
+        producer.produce(topic, record(0, number).value, partition=0)
+    producer.flush(30)

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chimera.schemas import control_actions as actions
-from chimera.schemas.control_actions import ACTIONS, Act
+from chimera.schemas.control_actions import ACTIONS, Act, Lane
 from chimera.schemas.transparency.leaves import LEAF_VERSION, ActionTaken, decode_leaf, encode_leaf
 
 GOLDEN = Path(__file__).with_name("golden") / f"control_actions_v{LEAF_VERSION}.jsonl"
 ACT = Act("ada@host", 1_763_717_416_000, "e-1")
+LANE = Lane("chimera", "inference.requests", 3)
 DIGESTS = ("0a" * 32, "0b" * 32)
 WRITTEN = [
     actions.key_created(ACT, "models", "1f2e3d4c", "keys/signing.pem"),
@@ -29,6 +30,10 @@ WRITTEN = [
         1,
     ),
     actions.settings_changed(ACT, "node@host", ["kafka.group", "audit.origin"], *DIGESTS),
+    actions.lane_halted(ACT._replace(reason="removed by retention"), LANE, range(17, 42)),
+    actions.lane_halted(ACT._replace(reason="no offset"), LANE, range(0)),
+    actions.offsets_set(ACT, LANE, 17, 43, range(17, 43), range(0)),
+    actions.offsets_set(ACT, LANE, None, 5, range(0), range(5, 9)),
 ]
 
 

@@ -17,6 +17,7 @@ from chimera.schemas.deployments import (
     after,
     fold,
     judgement_id,
+    require_served,
     target,
     watches,
 )
@@ -110,6 +111,17 @@ def test_target_of_nothing_is_refused(action: Action) -> None:
         target(Live("default", "digits"), Change(action, "test"))
 
 
+def test_a_rollback_goes_only_to_what_served() -> None:
+    """A candidate and a shadow never did, whatever their share."""
+    past = [event("deploy", A), event("deploy", B, 99), event("deploy", C, 0), event("promote", B)]
+    back = Change("rollback", "test")
+    for served in ("a", "b"):
+        require_served(past, back, "digits", served)
+    for never, before in (("c", past), ("b", past[:-1]), ("a", [])):
+        with pytest.raises(DeploymentRefused, match=f"rollback digits {never}: it never served"):
+            require_served(before, back, "digits", never)
+
+
 POLICY = WatchPolicy(window_s=5)
 COMPARED = WatchPolicy(max_disagreement=0.1)
 
@@ -163,6 +175,7 @@ def judged(event: Deployment, sequence: int) -> Deployment:
     [
         ([], "open"),
         ([event("pause"), event("resume")], "open"),
+        ([event("recompile", B), event("recompile", A)], "open"),
         ([judged(event("keep", B), 2)], "passed"),
         ([event("pause"), judged(event("keep", B), 2)], "passed"),
         ([judged(event("rollback", A), 2)], "breached"),
@@ -194,6 +207,13 @@ def test_what_is_kept_stays_as_it_was() -> None:
         kept = after(before, event("keep", B, opening.weight))
         assert before.watch is not None
         assert kept == msgspec.structs.replace(before, watch=None, sequence=1)
+
+
+def test_a_recompile_changes_nothing_but_the_sequence() -> None:
+    watched = event("deploy", B, 10, POLICY)
+    before = fold("default", "digits", numbered(event("deploy", A), watched, event("pause")))
+    again = msgspec.structs.replace(event("recompile", B), sequence=4)
+    assert after(before, again) == msgspec.structs.replace(before, sequence=4)
 
 
 def test_judgement_has_one_id_for_each_watch() -> None:

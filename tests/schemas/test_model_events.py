@@ -12,6 +12,7 @@ from chimera.schemas.model_events import (
     EVENT_VERSION,
     EVENTS,
     CommandAnswered,
+    CommandBegun,
     CompileStepped,
     Event,
     ModelCompiled,
@@ -105,6 +106,14 @@ WRITTEN: dict[int, list[Event]] = {
             revision=4,
             reason="no space left on device",
             tries=2,
+            **WHERE,
+        ),
+        CommandBegun(
+            event_id="e-8",
+            command_id="c-3",
+            action="compile",
+            version="7",
+            attempt=2,
             **WHERE,
         ),
     ]

@@ -22,6 +22,7 @@ from chimera.schemas.training_events import (
     RunProgressed,
     RunQueued,
     RunStarted,
+    ServedDriftFound,
     TriggerAnswered,
     VersionCompiled,
     VersionPromoted,
@@ -64,6 +65,10 @@ WRITTEN: dict[int, list[Event]] = {
         DriftFound(
             previous_run_id="digits-0e", columns=(Drift("x", "ks", 0.0, 1.0, 2.0, 1.0, True),),
             **RUN,
+        ),
+        ServedDriftFound(
+            policy="on-drift", rows=512, since_ms=1_763_676_000_000, until_ms=1_763_762_400_000,
+            columns=(Drift("x", "ks", 0.0, 1.0, 2.0, 1.0, True),), **RUN,
         ),
         RunFinished(manifest=MANIFEST, **RUN),
         RunFailed(code="hung", error="no step within 5 s", attempt=2, **RUN),

@@ -15,6 +15,7 @@ from chimera.schemas.training_triggers import (
     ConfigReference,
     RemovePolicy,
     ResumeRun,
+    ServedRows,
     SetPolicy,
     TrainModel,
     Trigger,
@@ -38,6 +39,10 @@ WRITTEN: dict[int, list[Trigger]] = {
         SetPolicy(
             trigger_id="t-5", policy="nightly", cause="schedule", interval_s=21_600,
             reference=REFERENCE, **WHO,
+        ),
+        SetPolicy(
+            trigger_id="t-7", policy="on-drift", cause="drift", interval_s=3_600,
+            reference=REFERENCE, served=ServedRows(url="file:///samples/model=digits"), **WHO,
         ),
         RemovePolicy(trigger_id="t-6", policy="nightly", **WHO),
     ]
@@ -101,6 +106,12 @@ def test_value_that_is_no_trigger_has_its_reason(value: bytes, reason: str) -> N
 def test_trigger_with_two_configurations_is_refused() -> None:
     fields = {**msgspec.to_builtins(WRITTEN[1][0]), "reference": msgspec.to_builtins(REFERENCE)}
     with pytest.raises(SchemaInvalid, match="either config or reference"):
+        decode_trigger(msgspec.json.encode(fields))
+
+
+def test_served_rows_are_looked_at_on_drift_alone() -> None:
+    fields: dict[str, Any] = {**msgspec.to_builtins(WRITTEN[1][5]), "cause": "schedule"}
+    with pytest.raises(SchemaInvalid, match="on drift, not by the clock"):
         decode_trigger(msgspec.json.encode(fields))
 
 

@@ -8,7 +8,7 @@ from chimera.stores.source import Record
 FIRST_MS = 1_767_225_600_000 - 5_000  # five seconds before a year ends
 APART = 2  # offsets of neighbouring segments: Kafka's markers lie between
 SIZE = 10  # requests of a segment
-GROUP = Group("default", "digits", "1", "d" * 64, "onnx-cpu", "cpu:0", 2, 90, 700, 800)
+GROUP = Group("default", "digits", "1", "d" * 64, "onnx-cpu", "cpu:0", 2, 90, 700, 800, "aa11")
 OTHER = Group("acme", "words", "2", "e" * 64, "torch-cpu", "cpu:1", 1, 9, 70, 80)
 
 

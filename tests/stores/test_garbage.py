@@ -34,6 +34,15 @@ def test_files_of_a_kept_version_stay(artifacts: Artifacts, tmp_path: Path) -> N
     assert not artifacts.has(sha256(b"two"))
 
 
+def test_what_would_go_is_told_and_stays(artifacts: Artifacts, tmp_path: Path) -> None:
+    dropped = add(artifacts, tmp_path / "one", "1", b"one")
+    told = collect(artifacts, (), GRACE_S, tomorrow(), removes=False)
+    assert (told.versions, sha256(b"one") in told.blobs) == ((dropped,), True)
+    Versions(artifacts).materialize(dropped, tmp_path / "models", TRUSTED)
+    assert collect(artifacts, (), GRACE_S, tomorrow()) == told
+    assert not Versions(artifacts).has(dropped)
+
+
 def test_kept_file_stays_without_a_version(artifacts: Artifacts) -> None:
     compiled = artifacts.put(io.BytesIO(b"compiled")).sha256
     other = artifacts.put(io.BytesIO(b"other")).sha256

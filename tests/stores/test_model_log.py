@@ -26,6 +26,7 @@ def test_each_event_is_a_row_with_its_body(engine: ClickHouse, partition: int) -
     )
     assert [row[4].encode() for row in rows] == values
     assert {row[0] for row in rows[:-2]} == {
+        "begun",
         "answered",
         "compiling",
         "compiled",

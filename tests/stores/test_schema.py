@@ -77,6 +77,14 @@ def test_downgrade_to_base_leaves_no_table_of_ours(bare: EmbeddedPostgres) -> No
     assert made == ["CREATE TABLE public.alembic_version ("]
 
 
+async def left(bare: EmbeddedPostgres) -> list[tuple[str, int]]:
+    """Of the history of all tenants, after a downgrade."""
+    async with connected(bare.owner_dsn) as owner:
+        await owner.execute("ALTER TABLE deployments NO FORCE ROW LEVEL SECURITY")
+        rows = await owner.fetch("SELECT action, weight FROM deployments ORDER BY sequence")
+    return [(row[0], row[1]) for row in rows]
+
+
 def test_downgrade_below_watches_keeps_what_serves(bare: EmbeddedPostgres) -> None:
     """What was kept is deployed once more there; without its policy, and what follows is the same."""
 
@@ -96,17 +104,27 @@ def test_downgrade_below_watches_keeps_what_serves(bare: EmbeddedPostgres) -> No
             history = await place.registry.history("digits")
         return [(one.action, one.weight) for one in history]
 
-    async def left() -> list[tuple[str, int]]:
-        async with connected(bare.owner_dsn) as owner:
-            await owner.execute("ALTER TABLE deployments NO FORCE ROW LEVEL SECURITY")
-            rows = await owner.fetch("SELECT action, weight FROM deployments ORDER BY sequence")
-        return [(row[0], row[1]) for row in rows]
-
     up(bare)
     opening = [("deploy", 100), ("deploy", 100)]
     assert asyncio.run(deploy()) == [*opening, ("keep", 100), ("deploy", 10), ("keep", 10)]
     down(bare, "0001")
-    assert asyncio.run(left()) == [*opening, ("promote", 100), ("deploy", 10), ("deploy", 10)]
+    assert asyncio.run(left(bare)) == [*opening, ("promote", 100), ("deploy", 10), ("deploy", 10)]
+    down(bare)
+
+
+def test_downgrade_below_recompiles_leaves_what_is_paused_paused(bare: EmbeddedPostgres) -> None:
+    async def deploy() -> None:
+        async with opened(bare) as place:
+            await compiled(place.registry)
+            for action in ("deploy", "recompile", "pause", "recompile"):
+                version = None if action == "pause" else "1"
+                change = Change(action, "ada", version=version)
+                await place.registry.record_deployment("digits", change)
+
+    up(bare)
+    asyncio.run(deploy())
+    down(bare, "0006")
+    assert [one[0] for one in asyncio.run(left(bare))] == ["deploy", "resume", "pause", "pause"]
     down(bare)
 
 

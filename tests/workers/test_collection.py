@@ -9,7 +9,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from chimera.schemas import headers
 from chimera.schemas.batches import ENVELOPE_BYTES, Compression
 from chimera.schemas.work import BatchStory
-from chimera.workers.collection import HELD_BYTES, Collection, read
+from chimera.workers.collection import HELD_BYTES, HELD_NS, Collection, read
 from tests.workers.rig import block, request
 
 STORY = BatchStory("m", "1", "ab", "onnx-cpu", 3, 1)
@@ -71,12 +71,14 @@ def test_results_come_in_the_requests_order(order: list[list[int]]) -> None:
     ]
 
 
-def test_results_wait_for_others_while_there_is_room() -> None:
+def test_results_wait_for_others_while_there_is_room_and_not_for_long() -> None:
     collection = Collection(block([b"x"] * 3), [b"k"] * 3)
-    assert collection.has_room([bytes(HELD_BYTES)])
-    assert not collection.has_room([bytes(HELD_BYTES), b"x"])
-    collection.add([0], [bytes(HELD_BYTES - 1)], STORY)
-    assert collection.has_room([b"x"]) and not collection.has_room([b"xy"])
+    assert collection.may_wait([bytes(HELD_BYTES)], 0)
+    assert not collection.may_wait([bytes(HELD_BYTES), b"x"], 0)
+    assert not collection.may_wait([b"x"], HELD_NS)
+    collection.add([0], [bytes(HELD_BYTES - 3)], STORY)
+    assert collection.may_wait([b"x"], HELD_NS - 1) and not collection.may_wait([b"four"], 0)
+    assert collection.may_wait([b"x", b"y"], HELD_NS), "they are the last"
 
 
 def test_results_that_are_large_together_are_several_batches() -> None:

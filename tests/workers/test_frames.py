@@ -147,6 +147,12 @@ def test_forget_comes_back(lane: int) -> None:
     assert frames.read_forget(body_of(frames.frame_forget(lane), Kind.FORGET)) == lane
 
 
+@given(I64, st.sets(I64, max_size=5))
+def test_withdrawn_come_back(lane: int, offsets: set[int]) -> None:
+    body = body_of(frames.frame_withdraw(lane, offsets), Kind.WITHDRAW)
+    assert frames.read_withdrawn(body) == frames.Withdrawn(lane, sorted(offsets))
+
+
 TRAFFIC = st.dictionaries(st.text(), st.dictionaries(st.text(), st.floats(0, 1e6)))
 
 
@@ -186,6 +192,7 @@ FORMS: list[tuple[Read, Write]] = [
     (frames.read_shadows, frames.frame_shadow),
     (frames.read_paused, frames.frame_pause),
     (frames.read_deferred, lambda found: frames.frame_deferred(found.serial, found.deferred)),
+    (frames.read_withdrawn, lambda found: frames.frame_withdraw(found.lane, found.offsets)),
     (read_block, lambda found: frame_block(*found)),
     (block_frames.read_results, lambda found: block_frames.frame_results(*found)),
     (block_frames.read_unread, block_frames.frame_unread),
@@ -209,7 +216,8 @@ def test_damaged_body_is_read_or_broken(data: st.DataObject) -> None:
     blocks = ((1, data.draw(BLOCKS)), (1, data.draw(RESULTS)))
     shadows = {"m": Shadow("2", 0.5)}
     deferred = frames.HandedBack(1, data.draw(DEFERRED))
-    sent = ((1, work), answered, 1, traffic, shadows, {"m"}, deferred, *blocks, 1)
+    withdrawn = frames.Withdrawn(1, [2, 3])
+    sent = ((1, work), answered, 1, traffic, shadows, {"m"}, deferred, withdrawn, *blocks, 1)
     for (read, write), value in zip(FORMS, sent, strict=True):
         body = bytearray(write(value)[frames.HEADER.size :])
         for _ in range(data.draw(st.integers(1, 4))):

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 from chimera.schemas.work import Block, Work
 from chimera.workers.queues import Queues
-from tests.workers.rig import work
+from tests.workers.rig import block, work
 
 
 def filled(*lanes: int) -> Queues:
@@ -62,3 +62,25 @@ def test_dropped_lane_is_gone() -> None:
     queues = filled(1, 2)
     queues.clear()
     assert not queues and given_out(queues) == []
+
+
+def test_what_is_withdrawn_is_given_to_nobody() -> None:
+    queues = Queues()
+    for given in (work([b"x"] * 3, 1, 0), block([b"x"] * 3, 1, 3), work([b"x"] * 2, 1, 6)):
+        queues.append(given)
+    queues.append(work([b"x"], 2, 1))
+    queues.withdraw(1, frozenset((1, 3, 4, 5, 6, 7)))
+    queues.withdraw(9, frozenset((1,)))
+    found: list[tuple[int, list[int]]] = []
+
+    def take(given: Work | Block) -> bool:
+        assert isinstance(given, Work)
+        found.append((given.lane, list(given.offsets)))
+        return True
+
+    assert 1 in queues
+    queues.give_out(take)
+    assert sorted(found) == [(1, [0, 2]), (2, [1])]
+    queues.append(work([b"x"], 1))
+    queues.withdraw(1, frozenset((0,)))
+    assert not queues

@@ -5,9 +5,9 @@
       state.json            everything else; where in which epoch, what was best
     checkpoints/best        a link to one of them
 
-A folder is written under another name, synced, and renamed: there is a whole checkpoint or none. The
-best one and the last k stay. `tests/workers/training/test_checkpoints.py` kills it at each step, and
-compares a run that resumed with one that did not.
+A folder is written under another name, synced, and renamed: there is a whole checkpoint or none. Each
+says whether it is the best so far, and the link is made anew where it names an earlier one. The best
+one and the last k stay. `tests/workers/training/test_checkpoints.py` kills it at each step.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -41,6 +41,7 @@ class CheckpointSaver:
         self._folder, self._keep_last, self._every_s = folder, keep_last, every_s
         self._saved_s = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
+        self._heal()
 
     def is_due(self) -> bool:
         """Whether so much time has passed since the last one."""
@@ -55,7 +56,7 @@ class CheckpointSaver:
         shutil.rmtree(writing, ignore_errors=True)
         writing.mkdir()
         save_file({name: one.contiguous() for name, one in tensors.items()}, writing / TENSORS)
-        (writing / STATE).write_text(json.dumps(rest))
+        (writing / STATE).write_text(json.dumps(rest | {_IS_BEST: is_best}))
         for file in (writing / TENSORS, writing / STATE, writing):
             _sync(file)
         if target.exists():  # the same update again, after a resume: equal, but for its clock
@@ -82,6 +83,12 @@ class CheckpointSaver:
         link.unlink(missing_ok=True)
         link.symlink_to(target.name)
         link.replace(self._folder / BEST)
+
+    def _heal(self) -> None:
+        """Who was ended between a checkpoint and its link has left the link where it was."""
+        best = next((one for one in reversed(self._whole()) if _is_best(one)), None)
+        if best is not None and self.best() != best.resolve():
+            self._mark_best(best)
 
     def _whole(self) -> list[Path]:
         return sorted(one for one in self._folder.iterdir() if one.name.isdigit())
@@ -111,10 +118,20 @@ def read(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise TrainingRefused(f"{folder}: no whole checkpoint: {error}") from None
     if not isinstance(found, dict):
         raise TrainingRefused(f"{folder}: no whole checkpoint")
+    found.pop(_IS_BEST, None)
     return found
 
 
-_TENSOR, _PAIRS = "__tensor__", "__pairs__"
+_TENSOR, _PAIRS, _IS_BEST = "__tensor__", "__pairs__", "__is_best__"
+
+
+def _is_best(folder: Path) -> bool:
+    """One that is damaged is nobody's best; who reads it is told."""
+    try:
+        found = json.loads((folder / STATE).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get(_IS_BEST) is True
 
 
 def _apart(found: Any, path: str, tensors: dict[str, Tensor]) -> Any:

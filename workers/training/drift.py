@@ -2,11 +2,13 @@
 
     numbers      two samples, Kolmogorov and Smirnov
     categories   chi-square of homogeneity, over all rows
+    columns      that appeared or vanished have drifted
 
 A column has drifted where the difference is both sure and large enough to matter: p below the level
 after Holm's (1979) correction over all columns, so that the level holds for the data set, and an
-effect (the largest distance of the distributions, or Cramer's V) of at least `MIN_EFFECT`, since of
-many rows any difference is sure. PSI, over tenths of the earlier sample, is told beside them.
+effect of at least `MIN_EFFECT`, since of many rows any difference is sure. The effect is the largest
+distance of the distributions, of categories their total variation distance: neither depends on how
+many rows each side has. PSI, over tenths of the earlier sample, is told beside them.
 `tests/workers/training/test_drift.py`: 200 seeds without a shift, and with half a sigma.
 """
 
@@ -14,7 +16,7 @@ many rows any difference is sure. PSI, over tenths of the earlier sample, is tol
 # pyright: reportUnknownArgumentType=false
 # (scipy's functions are typed in part)
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +42,15 @@ class _Test(NamedTuple):
 def compare_stats(
     before: DatasetStatistics, now: DatasetStatistics, level: float = LEVEL
 ) -> tuple[Drift, ...]:
-    """Every column that both have, the surest difference first."""
+    """Every column: first those that only one has, then by how sure the difference is."""
     tests = sorted(
         (_test(name, before, now) for name in before.columns if name in now.columns),
         key=lambda one: one.p_value,
     )
-    found: list[Drift] = []
+    found = [
+        *(_alone(name, "vanished") for name in before.columns if name not in now.columns),
+        *(_alone(name, "appeared") for name in now.columns if name not in before.columns),
+    ]
     is_sure = True
     for at, one in enumerate(tests):
         is_sure = is_sure and one.p_value <= level / (len(tests) - at)
@@ -65,6 +70,11 @@ def compare_stats(
     return tuple(found)
 
 
+def _alone(name: str, what: Literal["appeared", "vanished"]) -> Drift:
+    """Of a column that one side has: there is nothing to measure."""
+    return Drift(name, what, p_value=0.0, psi=0.0, mean_delta=0.0, std_ratio=1.0, is_drift=True)
+
+
 def _test(name: str, before: DatasetStatistics, now: DatasetStatistics) -> _Test:
     old, new = before.columns[name], now.columns[name]
     if old.categories and new.categories:
@@ -74,11 +84,12 @@ def _test(name: str, before: DatasetStatistics, now: DatasetStatistics) -> _Test
 
 
 def _chi_square(counts: Floats) -> tuple[float, float]:
-    """p, and Cramer's V, of a table [2, categories]."""
+    """p, and the total variation distance, of a table [2, categories]."""
     if counts.shape[1] < 2:
         return 1.0, 0.0
     found = stats.chi2_contingency(counts, correction=False)
-    return float(found.pvalue), float(np.sqrt(found.statistic / counts.sum()))
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    return float(found.pvalue), float(np.abs(shares[1] - shares[0]).sum() / 2)
 
 
 def _counts(old: ColumnStatistics, new: ColumnStatistics) -> Floats:

@@ -56,13 +56,19 @@ def _metric(candidate: TrainingManifest, policy: Policy) -> str:
 def _worse(candidate: TrainingManifest, policy: Policy) -> str:
     if policy.than is None or candidate.metrics.get(policy.metric) is None:
         return ""
+    if policy.than.name != candidate.name:
+        return f"{policy.than.run_id} is a run of {policy.than.name}, not of {candidate.name}"
     pair = (policy.than, candidate)
     places = build_leaderboard(pair, policy.metric, policy.direction)
     if len(places) < len(pair):
         return f"{policy.than.run_id} has no {policy.metric} to be compared with"
     if places[0].run_id == candidate.run_id or places[1].is_tied:
         return ""
-    return f"{policy.metric} {places[1].value:g} is worse than {places[0].value:g} of {policy.than.run_id}"
+    other = ", of other data" if places[1].is_other_data else ""
+    return (
+        f"{policy.metric} {places[1].value:g} is worse than {places[0].value:g} of"
+        f" {policy.than.run_id}{other}"
+    )
 
 
 def _drift(candidate: TrainingManifest) -> str:

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import msgspec
 
@@ -32,33 +32,43 @@ class Place(NamedTuple):
     value: float
     interval: Interval | None
     is_tied: bool  # with the first: its interval reaches into the first one's
+    is_other_data: bool = False  # than the first's: its metric is of other rows
 
 
 def add(folder: Path, manifest: TrainingManifest) -> None:
-    """One line more, unless the run stands there already."""
+    """One line more, unless the run's last one says the same."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / HISTORY).open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        if any(one.run_id == manifest.run_id for one in read(folder)):
+        if any(one == manifest for one in read(folder)):
             return
-        file.write(encode_manifest(manifest) + b"\n")
+        file.write((b"\n" if _is_cut(file) else b"") + encode_manifest(manifest) + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
 
+def _is_cut(file: BinaryIO) -> bool:
+    """Whether a crash has left its last line without an end."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 1, 0))
+    return size > 0 and file.read(1) != b"\n"
+
+
 def read(folder: Path) -> Iterator[TrainingManifest]:
-    """Oldest first; a line that a crash has cut is left out."""
-    for line in lines(folder):
+    """Oldest first, each run as it was recorded last; a line that a crash has cut is left out."""
+    return (manifest for manifest, _ in entries(folder))
+
+
+def entries(folder: Path) -> list[tuple[TrainingManifest, bytes]]:
+    """The same, each with its line as it was written, signature in it."""
+    path, found = folder / HISTORY, dict[str, tuple[TrainingManifest, bytes]]()
+    for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            yield decode_manifest(line)
+            manifest = decode_manifest(line)
         except RequestError:
             continue
-
-
-def lines(folder: Path) -> list[bytes]:
-    """As they were written, signatures in them."""
-    path = folder / HISTORY
-    return path.read_bytes().splitlines() if path.exists() else []
+        found[manifest.run_id] = manifest, line
+    return list(found.values())
 
 
 def load_last_manifest(
@@ -95,13 +105,21 @@ def build_leaderboard(
                 value,
                 interval,
                 at > 0 and (is_equal or _overlap(first, interval)),
+                held_out(one) != held_out(found[0]),
             )
         )
     return tuple(places)
 
 
+def held_out(manifest: TrainingManifest) -> tuple[object, ...]:
+    """What says which rows its metrics are of: runs in which it is equal have held out the same."""
+    rows = manifest.rows.get("validation")
+    return manifest.dataset_digest, manifest.split, manifest.seed, rows
+
+
 def write_leaderboard(folder: Path, places: Iterable[Place]) -> Path:
     """`leaderboard.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "leaderboard.json"
     rows = [{**place._asdict(), "interval": place.interval} for place in places]
     path.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n")

@@ -25,6 +25,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     nice: int
     threads: int
     memory_bytes: int | None
+    resident_bytes: int  # of its data set, at a time
     tell_s: float  # steps are told no oftener
     mlflow_uri: str | None = None
 

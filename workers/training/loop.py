@@ -28,7 +28,7 @@ from chimera.schemas.training_config import TrainingConfig
 from chimera.workers.training import optimization, randomness
 from chimera.workers.training.evaluation import outputs_of
 from chimera.workers.training.loaders import Batch, Loader, Place
-from chimera.workers.training.metrics import metrics
+from chimera.workers.training.metrics import metrics, require_told
 from chimera.workers.training.modules import Trained
 from chimera.workers.training.objectives import Objective
 
@@ -48,7 +48,11 @@ class Progress(msgspec.Struct):
     best: float | None = None
     stale: int = 0  # epochs without an improvement, by early stopping's own measure
     best_stopping: float | None = None
+    train_loss: float | None = None  # of the last whole epoch
     is_done: bool = False
+    started_ms: int = 0  # of the first attempt, and what all have spent: `spending.py`
+    elapsed_s: float = 0.0
+    energy_j: float | None = None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +64,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     loss: float
     lr: float
     grad_norm: float | None
-    rows_s: float
+    rows_s: float  # from step to step, the batch's way here in it
 
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +106,7 @@ class Training:
         decay = config.loop.ema_decay
         self._ema = AveragedModel(module, multi_avg_fn=_ema(decay)) if decay else None
         self._metrics = metrics(config.task, config.evaluation.metrics)
+        require_told(config)
         self._replica = self._replicated()
 
     @property
@@ -122,15 +127,18 @@ class Training:
         config, progress, batches = self._config, self.progress, len(train)
         self.module.train()
         while not progress.is_done and progress.epoch < config.loop.epochs:
+            since_s = time.monotonic()
             for batch in train.batches(progress.epoch, progress.batch):
-                started_s = time.monotonic()
                 loss = self._compute(batch)
                 norm = self._step(loss, batch)
                 progress.batch, progress.update = batch.number + 1, progress.update + 1
                 progress.rows += batch.rows
-                tell(self._told(loss, norm, batch.rows, started_s, batches))
+                now_s = time.monotonic()
+                tell(self._told(loss, norm, batch.rows / max(now_s - since_s, 1e-9), batches))
+                since_s = now_s
                 if due() and progress.batch < batches:
                     save(progress.update, self.state_dict(), False)
+                    since_s = time.monotonic()
             epoch = self._end_epoch(validation)
             tell(epoch)
             save(progress.update, self.state_dict(), epoch.is_best)
@@ -199,6 +207,7 @@ class Training:
         if is_best:
             progress.best = value
         self._stop_early(values)
+        progress.train_loss = train_loss if progress.losses else None
         told = Epoch(epoch=progress.epoch, train_loss=train_loss, metrics=values, is_best=is_best)
         progress.epoch, progress.batch = progress.epoch + 1, 0
         progress.loss_sum, progress.losses = 0.0, 0
@@ -228,9 +237,7 @@ class Training:
             progress.stale += 1
         progress.is_done = progress.stale >= wanted.patience
 
-    def _told(
-        self, loss: float, norm: float | None, rows: int, started_s: float, batches: int
-    ) -> Step:
+    def _told(self, loss: float, norm: float | None, rows_s: float, batches: int) -> Step:
         return Step(
             epoch=self.progress.epoch,
             update=self.progress.update,
@@ -238,7 +245,7 @@ class Training:
             loss=loss,
             lr=float(self._optimizer.param_groups[0]["lr"]),
             grad_norm=norm,
-            rows_s=rows / max(time.monotonic() - started_s, 1e-9),
+            rows_s=rows_s,
         )
 
     # State.

@@ -7,6 +7,7 @@ It resumes where the run has begun, which torchrun's restarts have. `tests/worke
 # (torch's functions are typed in part)
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -19,11 +20,14 @@ from chimera.workers.training.gang import REFUSAL, Order, Refusal
 from chimera.workers.training.loaders import Place
 from chimera.workers.training.run import Where, train
 
+WAIT = timedelta(hours=24)  # the others wait while the first one prepares the data
+
 
 def main(path: Path) -> int:
     """Exit status: 0, the run is over or will never be; else torchrun starts all again."""
     order = msgspec.json.decode(path.read_bytes(), type=Order)
-    distributed.init_process_group("nccl" if order.device.startswith("cuda") else "gloo")
+    backend = "nccl" if order.device.startswith("cuda") else "gloo"
+    distributed.init_process_group(backend, timeout=WAIT)
     place = Place(distributed.get_rank(), distributed.get_world_size())
     has_cuda = order.device.startswith("cuda")
     where = Where(
@@ -33,6 +37,7 @@ def main(path: Path) -> int:
         place=place,
         device=f"cuda:{place.rank}" if has_cuda else order.device,
         resident_bytes=order.resident_bytes,
+        records=False,
         mlflow_uri=order.mlflow_uri,
     )
     refusal = where.folder / REFUSAL

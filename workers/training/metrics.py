@@ -6,8 +6,9 @@
     embedding    recall_at_1
 
 ROC-AUC is the Mann-Whitney statistic, ties by half; the calibration error is the expected one over
-15 bins of equal width (Guo et al. 2017). What is not defined (one class alone, no spread) is NaN.
-`tests/workers/training/test_metrics.py` compares with scikit-learn.
+15 bins of equal width (Guo et al. 2017), which is above the true one where rows are few. What is not
+defined (one class alone, no spread) is NaN. `tests/workers/training/test_metrics.py` compares with
+scikit-learn.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chimera.schemas.errors import TrainingRefused
-from chimera.schemas.training_config import Task
+from chimera.schemas.training_config import Task, TrainingConfig
 
 BINS = 15
 
@@ -32,6 +33,17 @@ def metrics(task: Task, names: tuple[str, ...] = ()) -> dict[str, Metric]:
         if name not in known:
             raise TrainingRefused(f"evaluation.metrics {name!r}: {task} has {', '.join(known)}")
     return {name: known[name] for name in names or known}
+
+
+def require_told(config: TrainingConfig) -> None:
+    """Raises TrainingRefused: the best epoch, or the end, is to be known by what no epoch tells."""
+    told = (*metrics(config.task, config.evaluation.metrics), "val_loss", "train_loss")
+    wanted = {"evaluation.best": config.evaluation.best}
+    if config.loop.early_stopping is not None:
+        wanted["loop.early_stopping.metric"] = config.loop.early_stopping.metric
+    for field, name in wanted.items():
+        if name not in told:
+            raise TrainingRefused(f"{field} {name!r}: an epoch tells {', '.join(told)}")
 
 
 def eval_mse(outputs: Floats, targets: NDArray[Any]) -> float:
@@ -92,15 +104,20 @@ def calibration(outputs: Floats, targets: NDArray[Any]) -> float:
 
 def recall_at_1(outputs: Floats, targets: NDArray[Any]) -> float:
     """How often the nearest other row, by cosine, is of the same class."""
+    return float(nearest_hits(outputs, targets).mean())
+
+
+def nearest_hits(outputs: Floats, targets: NDArray[Any]) -> NDArray[np.bool_]:
+    """Of each row, whether the nearest other one is of its class."""
     lengths = np.linalg.norm(outputs, axis=1, keepdims=True)
     directions = outputs / np.where(lengths == 0, 1, lengths)
-    hits = 0
+    hits = np.zeros(len(targets), np.bool_)
     for start in range(0, len(directions), 1_024):
         likeness = directions[start : start + 1_024] @ directions.T
         rows = np.arange(len(likeness))
         likeness[rows, start + rows] = -np.inf
-        hits += int((targets[likeness.argmax(axis=1)] == targets[start + rows]).sum())
-    return hits / len(targets)
+        hits[start + rows] = targets[likeness.argmax(axis=1)] == targets[start + rows]
+    return hits
 
 
 def _flat(outputs: Floats, targets: NDArray[Any]) -> Floats:
@@ -132,3 +149,5 @@ METRICS: dict[Task, dict[str, Metric]] = {
     "multiclass": {"accuracy": accuracy, "f1": macro_f1, "calibration_error": calibration},
     "embedding": {"recall_at_1": recall_at_1},
 }
+EACH_ROW: dict[str, Callable[[Floats, NDArray[Any]], NDArray[Any]]] = {"recall_at_1": nearest_hits}
+"""Those that look at rows beside a row, as a mean over rows: a row drawn twice would meet itself."""

@@ -5,7 +5,7 @@
     multiclass   cross_entropy              [rows, classes] logits, whole targets
     embedding    supervised_contrastive     [rows, width], rows of one class belong together
 
-Arguments are torch's own. Supervised contrastive after Khosla et al. 2020, equation 2.
+Arguments are torch's own, but for `reduction`. Supervised contrastive after Khosla et al. 2020, equation 2.
 `tests/workers/training/test_objectives.py`.
 """
 
@@ -24,6 +24,7 @@ from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.training_config import Loss, Task
 
 Objective = Callable[[Tensor, Tensor], Tensor]
+REDUCTIONS = ("reduction", "reduce", "size_average")  # pieces of a batch are weighed as means
 
 
 def objective(task: Task, loss: Loss) -> Objective:
@@ -35,6 +36,9 @@ def objective(task: Task, loss: Loss) -> Objective:
     found = LOSSES[task].get(loss.name)
     if found is None:
         raise TrainingRefused(f"loss.name {loss.name!r}: {task} has {', '.join(LOSSES[task])}")
+    for name in REDUCTIONS:
+        if name in loss.arguments:
+            raise TrainingRefused(f"loss.arguments {name!r}: a loss is the mean over its rows")
     made: Objective = partial(found, **loss.arguments)
     try:
         made(*_example(task))
@@ -43,7 +47,22 @@ def objective(task: Task, loss: Loss) -> Objective:
     return made
 
 
-def supervised_contrastive(outputs: Tensor, targets: Tensor, temperature: float = 0.1) -> Tensor:
+def row_losses(task: Task, loss: Loss) -> Objective:
+    """`(outputs, targets) -> [rows]`: each row's part, whose mean is what `objective` gives."""
+    whole = objective(task, loss)
+    each = partial(LOSSES[task][loss.name], **loss.arguments, reduction="none")
+
+    def found(outputs: Tensor, targets: Tensor) -> Tensor:
+        rows = each(outputs, targets).reshape(len(targets), -1).mean(1)
+        mean = rows.mean()  # over all rows: the loss may count fewer, those alone in their class
+        return rows * (whole(outputs, targets) / mean) if mean else rows
+
+    return found
+
+
+def supervised_contrastive(
+    outputs: Tensor, targets: Tensor, temperature: float = 0.1, reduction: str = "mean"
+) -> Tensor:
     """Rows of one class are drawn together, others apart; a row alone in its class counts nothing."""
     directions = functional.normalize(outputs, dim=1)
     likeness = directions @ directions.T / temperature
@@ -52,6 +71,8 @@ def supervised_contrastive(outputs: Tensor, targets: Tensor, temperature: float 
     belongs = (targets[:, None] == targets[None, :]) & ~itself
     count = belongs.sum(1)
     found = -(log_share * belongs).sum(1) / count.clamp(min=1)
+    if reduction == "none":
+        return found
     return found.sum() / (count > 0).sum().clamp(min=1)
 
 

@@ -4,14 +4,16 @@
 
 Arrays are mapped, not read, so a data set may be larger than memory. A row goes where its key says
 (`row_keys.py`), so equal rows never stand on both sides, and a row that was held out stays held
-out when others come. The digest of the data set is over its arrays in order: names, formats and
-chunks make no difference. `tests/workers/training/test_preparation.py`.
+out when others come. The digest of the data set is over its arrays in the order that training sees:
+names, places and chunks make no difference, and neither does the format of a file that is alone. Of
+several the order is that of their bytes (`sources.py`), so writing one anew may move it.
+`tests/workers/training/test_preparation.py`.
 """
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self
@@ -25,13 +27,16 @@ from chimera.schemas.dataset_statistics import DatasetStatistics
 from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.training_config import TrainingConfig
 from chimera.workers.training import sources
+from chimera.workers.training.chunks import BadRow
+from chimera.workers.training.folder import LAYOUT
+from chimera.workers.training.provenance import source_sha256
 from chimera.workers.training.row_keys import RULE, row_keys
-from chimera.workers.training.rows import BadRow, Good, RowReader
+from chimera.workers.training.rows import Good, RowReader
 from chimera.workers.training.statistics import RunningStatistics
 from chimera.workers.training.synthetic import SCHEME
 
 SHARES = 2**32
-LAYOUT, SLICES = "prepared.json", "slices.json"
+SLICES = "slices.json"
 
 Side = Literal["train", "validation"]
 Transform = Callable[[pd.DataFrame], pd.DataFrame]
@@ -57,8 +62,10 @@ class Prepared:
     statistics: DatasetStatistics
     files: tuple[str, ...]
     quarantined: int
+    dropped: int
     is_synthetic: bool
     split: int  # the rule of keys that parted its rows
+    transform_sha256: str  # of the source of what transformed them; empty: nothing did
 
     @property
     def digest(self) -> str:
@@ -79,9 +86,13 @@ def prepare(config: TrainingConfig, folder: Path, transform: Transform | None = 
     folder.mkdir(parents=True)
     found = sources.find(config.data.sources)
     reader = RowReader(config.data.schema, config.task, config.evaluation.slice, transform)
-    with _Writer(folder, config) as writer:
+    transform_sha256 = "" if transform is None else source_sha256(transform)
+    with _Writer(folder, config, transform_sha256) as writer:
         for number, source in enumerate(found):
-            for chunk in sources.chunks(source, config.data.chunk_rows):
+            for chunk in sources.chunks(source, config.data.chunk_rows, reader.text):
+                if not len(chunk.rows):
+                    writer.refuse(chunk.bad)
+                    continue
                 good, bad = reader.read(chunk)
                 writer.refuse(bad)
                 writer.add(good, number, reader.features)
@@ -121,11 +132,14 @@ class _Layout(msgspec.Struct, frozen=True):
     quarantined: int
     statistics: DatasetStatistics
     split: int = 1  # of folders that were made before there was another
+    dropped: int = 0
+    transform_sha256: str = ""
 
 
 class _Writer:
-    def __init__(self, folder: Path, config: TrainingConfig) -> None:
+    def __init__(self, folder: Path, config: TrainingConfig, transform_sha256: str) -> None:
         self._folder, self._config = folder, config
+        self._transform_sha256 = transform_sha256
         self._sides: dict[Side, _Side] = {
             "train": _Side.opened(folder / "train"),
             "validation": _Side.opened(folder / "validation"),
@@ -135,7 +149,7 @@ class _Writer:
         self._shapes: tuple[str, tuple[int, ...], str, tuple[int, ...]] = ("", (), "", ())
         self._nulls: Counter[str] = Counter()
         self._quarantine: BinaryIO | None = None
-        self._quarantined = 0
+        self._quarantined, self._dropped = 0, 0
 
     def __enter__(self) -> Self:
         return self
@@ -146,7 +160,7 @@ class _Writer:
         if self._quarantine is not None:
             self._quarantine.close()
 
-    def refuse(self, bad: list[BadRow]) -> None:
+    def refuse(self, bad: Sequence[BadRow]) -> None:
         """Raises TrainingRefused: no bad row is allowed."""
         if not bad:
             return
@@ -156,13 +170,14 @@ class _Writer:
         if self._quarantine is None:
             self._quarantine = (self._folder / "quarantine.jsonl").open("wb")
         for one in bad:
-            self._nulls[one.column] += one.reason == "no value"
             self._quarantine.write(json.dumps(one._asdict()).encode() + b"\n")
         self._quarantined += len(bad)
 
     def add(self, good: Good, file: int, names: list[str]) -> None:
         """Rows of one chunk of a file."""
         count = len(good.target)
+        self._nulls.update(good.nulls)
+        self._dropped += good.dropped
         if not count:
             return
         features = np.ascontiguousarray(good.features)
@@ -221,13 +236,27 @@ class _Writer:
         assert self._statistics is not None  # there are rows
         both = b"".join(digest.digest() for digest in self._digests)
         digest = hashlib.sha256(repr(self._shapes).encode() + both).hexdigest()
-        statistics = self._statistics.finish(digest, dict(self._nulls))
+        nulls = {name: self._nulls[self._origin(name)] for name in self._statistics.names}
+        statistics = self._statistics.finish(digest, nulls)
         rows = {str(name): side.rows for name, side in self._sides.items()}
-        layout = _Layout(self._shapes, rows, files, self._quarantined, statistics, RULE)
+        layout = _Layout(
+            self._shapes,
+            rows,
+            files,
+            self._quarantined,
+            statistics,
+            RULE,
+            self._dropped,
+            self._transform_sha256,
+        )
         writing = self._folder / f".{LAYOUT}"
         writing.write_bytes(msgspec.json.encode(layout))
         writing.rename(self._folder / LAYOUT)
         return opened(self._folder)
+
+    def _origin(self, name: str) -> str:
+        """The column in the files: `image` of `image[7]`, where images are lists."""
+        return name if name in self._nulls else name.rpartition("[")[0]
 
 
 def opened(folder: Path) -> Prepared:
@@ -242,8 +271,10 @@ def opened(folder: Path) -> Prepared:
         layout.statistics,
         layout.files,
         layout.quarantined,
+        layout.dropped,
         any(name.startswith(SCHEME) for name in layout.files),
         layout.split,
+        layout.transform_sha256,
     )
 
 

@@ -3,7 +3,8 @@
     manifest.json    the manifest, its signature in it
     history.jsonl    the same line
 
-The manifest names its weights by SHA-256, so a signature vouches for them, too. A run that was ended
+The manifest names its weights by SHA-256, so a signature vouches for them, too. Whoever trains without
+a key leaves a draft, a manifest.json of which the history knows nothing yet. A run that was ended
 between the two files is recorded again when it resumes: the history has it once.
 `tests/workers/training/test_recording.py`.
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from chimera.schemas.errors import RequestError, SignatureInvalid, TrainingRefused
+from chimera.schemas.errors import SignatureInvalid, TrainingRefused
 from chimera.schemas.signing import SigningKey
 from chimera.schemas.training_manifest import (
     TrainingManifest,
@@ -28,22 +29,24 @@ from chimera.workers.training.folder import MANIFEST, WEIGHTS
 def record(runs: Path, manifest: TrainingManifest, key: SigningKey | None) -> TrainingManifest:
     """Sign it if there is a key, and write it down; what was written."""
     signed = manifest if key is None else sign(manifest, key)
-    path = runs / manifest.run_id / MANIFEST
-    writing = path.with_suffix(".writing")
-    writing.write_bytes(encode_manifest(signed))
-    writing.replace(path)
+    write(runs, signed)
     history.add(runs, signed)
     return signed
 
 
+def write(runs: Path, manifest: TrainingManifest) -> None:
+    """Into the run's folder alone, whole or not at all."""
+    path = runs / manifest.run_id / MANIFEST
+    writing = path.with_suffix(".writing")
+    writing.write_bytes(encode_manifest(manifest))
+    writing.replace(path)
+
+
 def line(runs: Path, run_id: str) -> bytes:
     """A run's line of the history, as it stands there. Raises TrainingRefused: it has none."""
-    for raw in history.lines(runs):
-        try:
-            if decode_manifest(raw).run_id == run_id:
-                return raw
-        except RequestError:
-            continue
+    for manifest, raw in history.entries(runs):
+        if manifest.run_id == run_id:
+            return raw
     raise TrainingRefused(f"there is no finished run {run_id}")
 
 

@@ -1,14 +1,16 @@
 """Rows as a schema wants them: checked, filled, and made into arrays; each bad one with its reason.
 
 A row is bad for its first fault: a value that is no number, out of range, missing, or a list of
-another length than the ones before. A missing column is a fault of the file. Pure but for a
-transform, which is the operator's own code. `tests/workers/training/test_preparation.py`.
+another length than the ones before. A missing column is a fault of the file; one that is only required
+to be there has no rule unless the schema gives one. Pure but for a transform, which is the operator's
+own code. `tests/workers/training/test_preparation.py`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.training_config import Column, DatasetSchema, Task
-from chimera.workers.training.sources import Chunk
+from chimera.workers.training.chunks import BadRow, Chunk
 
 CLASSES = ("multiclass", "embedding")
 ANY_NUMBER = Column()
@@ -28,18 +30,6 @@ LARGEST = float(np.finfo(np.float32).max)
 DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype(np.float32), "INT64": np.dtype(np.int64)}
 
 
-class BadRow(NamedTuple):
-    """`row` counts from 1, without a header."""
-
-    url: str
-    row: int
-    column: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.url}, row {self.row}, column {self.column}: {self.reason}"
-
-
 class Good(NamedTuple):
     """Rows of one chunk, as many in each array."""
 
@@ -47,6 +37,8 @@ class Good(NamedTuple):
     target: NDArray[Any]  # [rows] or [rows, columns]
     slices: list[str] | None  # the column that evaluation is sliced by
     numbers: NDArray[np.int64]  # of the rows in their file
+    nulls: Mapping[str, int]  # of each column, in all rows: filled, dropped or refused
+    dropped: int  # rows, for a null that the schema lets go
 
 
 class Faults:
@@ -55,6 +47,11 @@ class Faults:
     def __init__(self, rows: int) -> None:
         self.is_good = np.ones(rows, np.bool_)
         self.told: list[tuple[int, str, str]] = []  # row, column, reason
+        self.nulls: Counter[str] = Counter()
+
+    @property
+    def dropped(self) -> int:
+        return int((~self.is_good).sum()) - len(self.told)
 
     def add(self, column: str, is_wrong: NDArray[np.bool_], reason: Callable[[int], str]) -> None:
         """Of rows that were good so far; `reason` is asked for those alone."""
@@ -77,8 +74,12 @@ class RowReader:
         slice: str | None = None,
         transform: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
     ) -> None:
+        """Raises TrainingRefused: text is to be learnt."""
         self._schema, self._task, self._slice = schema, task, slice
         self._transform = transform
+        for name, rule in schema.columns.items():
+            if rule.dtype == "text" and self._is_learnt(name):
+                raise TrainingRefused(f"data.schema.columns.{name}: text cannot be learnt from")
         self._names: list[str] | None = None
         self._lengths: dict[str, int] = {}
 
@@ -87,29 +88,45 @@ class RowReader:
         """Columns, in the order of the input; known after the first chunk."""
         return list(self._names or ())
 
+    @property
+    def text(self) -> frozenset[str]:
+        """Columns whose values are to be read as they are written."""
+        named = (*self._schema.columns, *((self._slice,) if self._slice else ()))
+        return frozenset(name for name in named if self._rule(name).dtype == "text")
+
     def read(self, chunk: Chunk) -> tuple[Good, list[BadRow]]:
-        """Raises TrainingRefused: a column is missing, or the transform fails."""
+        """Its good rows, and its bad ones by number.
+
+        Raises:
+            TrainingRefused: a column is missing, or the transform fails.
+        """
         rows = self._transformed(chunk)
         names = self._columns(chunk.url, rows)
         targets = _tuple(self._schema.target)
         faults = Faults(len(rows))
         arrays = {
             name: self._column(rows[name], name, faults)
-            for name in dict.fromkeys((*names, *targets, *self._others()))
+            for name in dict.fromkeys((*names, *targets, *self._ruled()))
         }
-        numbers = np.arange(chunk.first, chunk.first + len(rows))
+        held = chunk.held([at for at, _, _ in faults.told])
         bad = [
-            BadRow(chunk.url, int(numbers[at]), column, reason)
-            for at, column, reason in sorted(faults.told, key=itemgetter(0))
+            BadRow(chunk.url, int(chunk.numbers[at]), column, reason, values)
+            for (at, column, reason), values in zip(faults.told, held, strict=True)
         ]
-        return self._good(arrays, names, targets, faults.is_good, numbers), bad
+        bad = sorted((*chunk.bad, *bad), key=attrgetter("row"))
+        return self._good(arrays, names, faults, chunk.numbers), bad
 
     def _rule(self, name: str) -> Column:
         if name in self._schema.columns:
             return self._schema.columns[name]
         if name in _tuple(self._schema.target) and self._task in CLASSES:
             return CLASS
-        return TEXT if name == self._slice else ANY_NUMBER
+        return TEXT if name == self._slice and not self._is_learnt(name) else ANY_NUMBER
+
+    def _is_learnt(self, name: str) -> bool:
+        """As a feature or a target."""
+        patterns = (*self._schema.features, *_tuple(self._schema.target))
+        return any(fnmatchcase(name, pattern) for pattern in patterns)
 
     def _transformed(self, chunk: Chunk) -> pd.DataFrame:
         if self._transform is None:
@@ -126,6 +143,12 @@ class RowReader:
                 " it may change columns, rows have to stay"
             )
         return found
+
+    def _ruled(self) -> Iterable[str]:
+        """Columns beside features and target whose values are looked at."""
+        return (
+            name for name in self._others() if name == self._slice or name in self._schema.columns
+        )
 
     def _others(self) -> Iterable[str]:
         return (*self._schema.required_columns, *((self._slice,) if self._slice else ()))
@@ -149,6 +172,7 @@ class RowReader:
         """Its values; of rows that have no good one, anything."""
         rule = self._rule(name)
         nulls = found.isna().to_numpy(np.bool_)
+        faults.nulls[name] = int(nulls.sum())
         if nulls.any():
             if rule.nulls == "fill" and rule.fill is not None:
                 found = found.fillna(rule.fill)
@@ -214,17 +238,19 @@ class RowReader:
         self,
         arrays: dict[str, NDArray[Any]],
         names: list[str],
-        targets: tuple[str, ...],
-        is_good: NDArray[np.bool_],
+        faults: Faults,
         numbers: NDArray[np.int64],
     ) -> Good:
+        is_good, targets = faults.is_good, _tuple(self._schema.target)
         features = _beside(arrays, names, is_good, DTYPES[self._schema.feature_dtype])
         kind = np.dtype(np.int64 if self._task in CLASSES else np.float32)
         target = _beside(arrays, targets, is_good, kind)
         if len(targets) == 1 and target.shape[1] == 1:
             target = target[:, 0]
-        slices = None if self._slice is None else arrays[self._slice][is_good].tolist()
-        return Good(features, target, slices, numbers[is_good])
+        slices = None
+        if self._slice is not None:
+            slices = [_label(one) for one in arrays[self._slice][is_good].tolist()]
+        return Good(features, target, slices, numbers[is_good], faults.nulls, faults.dropped)
 
 
 def _beside(
@@ -242,6 +268,10 @@ def _beside(
 def _told(numbers: NDArray[np.float64], is_wrong: NDArray[np.bool_], what: str, at: int) -> str:
     """The row's first number that is wrong, and what is wrong with it."""
     return f"{numbers[at][is_wrong[at]][0]:g} {what}"
+
+
+def _label(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _short(value: Any) -> str:

@@ -16,7 +16,6 @@ import math
 import os
 import platform
 import shutil
-import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from chimera.schemas.dataset_statistics import DatasetStatistics
 from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.signing import SigningKey
 from chimera.schemas.training_config import TrainingConfig, hash_config
-from chimera.schemas.training_manifest import Drift, TrainingManifest, encode_manifest
+from chimera.schemas.training_manifest import Drift, TrainingManifest
 from chimera.workers.training import (
     checkpoints,
     history,
@@ -46,11 +45,13 @@ from chimera.workers.training import (
 from chimera.workers.training.checkpoints import CheckpointSaver
 from chimera.workers.training.drift import compare_stats
 from chimera.workers.training.evaluation import evaluate_model
-from chimera.workers.training.folder import CONFIG, MANIFEST, STATISTICS, WEIGHTS
+from chimera.workers.training.folder import CONFIG, DATA, LAYOUT, STATISTICS, WEIGHTS
 from chimera.workers.training.loaders import RESIDENT_BYTES, Loader, Place
-from chimera.workers.training.loop import Epoch, Step, Training
+from chimera.workers.training.loop import Epoch, Progress, Step, Training
 from chimera.workers.training.objectives import objective
 from chimera.workers.training.preparation import Prepared
+from chimera.workers.training.provenance import source_sha256
+from chimera.workers.training.spending import Spending
 from chimera.workers.training.tracking import STEP, ExperimentTracker, Listener
 
 AGREE_EVERY = 16  # updates: a broadcast for each would be felt
@@ -67,6 +68,8 @@ class Where:
     place: Place = Place()  # noqa: RUF009  # frozen
     device: str = "cpu"
     resident_bytes: int = RESIDENT_BYTES  # of its data set, at a time
+    threads: int | None = None  # instead of the configuration's
+    records: bool = True  # else it leaves a draft: whoever started it has the key, and records
     key: SigningKey | None = None  # that signs the manifest
     mlflow_uri: str | None = None  # of an MLflow that hears of the run, too
 
@@ -80,9 +83,14 @@ class Where:
         return self.place.rank == 0
 
 
-class Started(NamedTuple):
-    at_ms: int
-    monotonic_s: float
+class Parts(NamedTuple):
+    """What a run goes on with."""
+
+    training: Training
+    data: Prepared
+    saver: CheckpointSaver
+    spent: Spending
+    definition_sha256: str  # of the module's source, as it was when this process began
 
 
 def train(
@@ -98,34 +106,52 @@ def train(
         TrainingRefused: the order, its data, or (resume) what is left of the run.
         TrainingAborted: the loss is no number, too often.
     """
-    started = Started(time.time_ns() // 1_000_000, time.monotonic())
-    _begin(config, where, resume=resume)
-    if config.loop.threads is not None:
-        torch.set_num_threads(config.loop.threads)
-    data = _data(config, where)
+    telling: AbstractContextManager[ExperimentTracker | None] = nullcontext()
+    with Spending() as spent:
+        _begin(config, where, resume=resume)
+        parts = _parts(config, where, spent)
+        if where.is_first:
+            telling = tracking.opened(config, where.folder, listeners, where.mlflow_uri)
+        with telling as tracker:
+            if resume:
+                _go_on(parts, tracker)
+            _run(config, where, parts, tracker)
+            manifest = _manifest(config, where, parts)
+            if where.records:
+                manifest = recording.record(where.runs, manifest, where.key)
+            elif where.is_first:
+                recording.write(where.runs, manifest)
+            if tracker is not None:
+                tracker.log("finished", manifest.updates, {"metrics": manifest.metrics})
+            return manifest
+
+
+def _parts(config: TrainingConfig, where: Where, spent: Spending) -> Parts:
+    """All that an order may be refused for is made before its data are read, which may take hours."""
+    threads = where.threads or config.loop.threads
+    if threads is not None:
+        torch.set_num_threads(threads)
     randomness.seed(config.seed, deterministic=config.deterministic)
     training = _training(config, where)
+    definition = modules.load(config.model.definition, where.allowed)
+    drawn = randomness.state()
+    data = _data(config, where)
+    randomness.restore(drawn)  # whether a transform has drawn from it or was done already
     every_minutes = config.checkpoints.every_minutes
     every_s = None if every_minutes is None else 60 * every_minutes
     saver = CheckpointSaver(where.folder / "checkpoints", config.checkpoints.keep_last, every_s)
-    telling: AbstractContextManager[ExperimentTracker | None] = nullcontext()
-    if where.is_first:
-        telling = tracking.opened(config, where.folder, listeners, where.mlflow_uri)
-    with telling as tracker:
-        newest = saver.newest() if resume else None
-        if newest is not None:
-            training.load_state_dict(checkpoints.read(newest))
-            if tracker is not None:
-                tracker.forget_after(training.progress.update)
-        _run(config, where, (training, data, saver, tracker))
-        manifest = _manifest(config, where, started, (training, data, saver))
-        if where.place.world == 1:
-            manifest = recording.record(where.runs, manifest, where.key)
-        if tracker is not None:
-            if where.place.world > 1:  # `gang.py` records it: members hold no key
-                (where.folder / MANIFEST).write_bytes(encode_manifest(manifest))
-            tracker.log("finished", manifest.updates, {"metrics": manifest.metrics})
-        return manifest
+    return Parts(training, data, saver, spent, source_sha256(definition))
+
+
+def _go_on(parts: Parts, tracker: ExperimentTracker | None) -> None:
+    """From the last checkpoint; where there is none yet, from the beginning."""
+    training, newest = parts.training, parts.saver.newest()
+    if newest is not None:
+        training.load_state_dict(checkpoints.read(newest))
+        found = training.progress
+        parts.spent.go_on(found.started_ms, found.elapsed_s, found.energy_j)
+    if tracker is not None:
+        tracker.forget_after(training.progress.update)
 
 
 def _begin(config: TrainingConfig, where: Where, *, resume: bool) -> None:
@@ -148,8 +174,8 @@ def _begin(config: TrainingConfig, where: Where, *, resume: bool) -> None:
 
 def _data(config: TrainingConfig, where: Where) -> Prepared:
     """Prepared by the first process of the run, once."""
-    folder = where.folder / "data"
-    if where.is_first and not (folder / preparation.LAYOUT).exists():
+    folder = where.folder / DATA
+    if where.is_first and not (folder / LAYOUT).exists():
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was ended while it prepared
         path = config.data.schema.transform
         transform: Any = None if path is None else modules.load(path, where.allowed)
@@ -170,9 +196,10 @@ def _training(config: TrainingConfig, where: Where) -> Training:
 def _run(
     config: TrainingConfig,
     where: Where,
-    parts: tuple[Training, Prepared, CheckpointSaver, ExperimentTracker | None],
+    parts: Parts,
+    tracker: ExperimentTracker | None,
 ) -> None:
-    training, data, saver, tracker = parts
+    training, data, saver = parts.training, parts.data, parts.saver
 
     def tell(found: Step | Epoch) -> None:
         if tracker is not None:
@@ -183,6 +210,7 @@ def _run(
         if where.is_first:
             if tracker is not None:
                 tracker.flush()  # a run that goes on from here does not tell again what was before
+            state["progress"] |= parts.spent.told()
             saved = saver.save(update, state, is_best=is_best)
             if tracker is not None:
                 where_saved = {"path": str(saved.relative_to(where.folder)), "is_best": is_best}
@@ -244,22 +272,17 @@ def _numbers(values: dict[str, Any]) -> dict[str, Any]:
 def _manifest(
     config: TrainingConfig,
     where: Where,
-    started: Started,
-    parts: tuple[Training, Prepared, CheckpointSaver],
+    parts: Parts,
 ) -> TrainingManifest:
     """Of the best checkpoint's weights, which are written down, too."""
-    training, data, saver = parts
+    training, data, saver = parts.training, parts.data, parts.saver
     progress = training.progress
     best = saver.best() or saver.newest()
     assert best is not None  # an epoch ends in one
     training.load_state_dict(checkpoints.read(best))
-    found = evaluate_model(
-        training.best_module,
-        data.validation,
-        config.task,
-        config.evaluation,
-        objective(config.task, config.loss),
-    )
+    device = torch.device(where.device)
+    found = evaluate_model(training.best_module, data.validation, config, device=device)
+    spent = parts.spent.told()
     previous, drift = _before(where, config.name, data.statistics)
     return TrainingManifest(
         run_id=where.run_id,
@@ -272,8 +295,9 @@ def _manifest(
             "train": len(data.train),
             "validation": len(data.validation),
             "quarantined": data.quarantined,
+            "dropped": data.dropped,
         },
-        metrics=found.metrics | _of_data(data.statistics, config),
+        metrics=found.metrics | _of_training(training.progress) | _of_data(data.statistics, config),
         intervals=found.intervals,
         slices=found.slices,
         checkpoint_path=str(best.relative_to(where.folder)),
@@ -282,13 +306,15 @@ def _manifest(
         previous_run_id=previous,
         is_deterministic=config.deterministic,
         seed=config.seed,
-        device=_device(torch.device(where.device)),
+        device=_device(device),
         threads=torch.get_num_threads(),
         processes=where.place.world,
         code_version=_version("chimera-stream"),
         packages={name: _version(name) for name in PACKAGES},
-        started_ms=started.at_ms,
-        duration_s=round(time.monotonic() - started.monotonic_s, 3),
+        definitions=_definitions(config, parts),
+        started_ms=spent["started_ms"],
+        duration_s=spent["elapsed_s"],
+        energy_j=spent["energy_j"],
         epochs=progress.epoch,
         updates=progress.update,
         nonfinite=progress.nonfinite,
@@ -307,6 +333,19 @@ def _before(
         return last.run_id, ()
     before = msgspec.json.decode(file.read_bytes(), type=DatasetStatistics)
     return last.run_id, compare_stats(before, statistics)
+
+
+def _definitions(config: TrainingConfig, parts: Parts) -> dict[str, str]:
+    """Of the module, and of the transform as it was when the data were prepared."""
+    found = {config.model.definition: parts.definition_sha256}
+    if config.data.schema.transform is not None:
+        found[config.data.schema.transform] = parts.data.transform_sha256
+    return {path: sha256 for path, sha256 in found.items() if sha256}
+
+
+def _of_training(best: Progress) -> dict[str, float]:
+    """`train_loss`: of the epoch whose weights are the best."""
+    return {} if best.train_loss is None else {"train_loss": best.train_loss}
 
 
 def _of_data(statistics: DatasetStatistics, config: TrainingConfig) -> dict[str, float]:

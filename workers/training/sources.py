@@ -3,8 +3,9 @@
     *.csv, *.csv.gz   *.jsonl, *.ndjson   *.parquet   synthetic:ROWS
 
 The order of files is that of their content's digests, so that a copy elsewhere, or under other
-names, is the same data set. CSV is read as text first: what is no number is told with its row, and
-not guessed at. `tests/workers/training/test_sources.py`.
+names, is the same data set. What is no number is told with its row (`rows.py`), a line that is no row
+likewise (`chunks.py`); a file that cannot be unpacked is refused whole.
+`tests/workers/training/test_sources.py`.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -12,15 +13,21 @@ not guessed at. `tests/workers/training/test_sources.py`.
 # (fsspec and pyarrow ship no type information)
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any, BinaryIO, NamedTuple, cast
+import io
+from collections.abc import Collection, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import fsspec  # type: ignore[import-untyped]  # ships no type information
-import pandas as pd
 
 from chimera.schemas.errors import TrainingRefused
+from chimera.workers.training import csv_lines, json_lines
+from chimera.workers.training.chunks import Chunk
 from chimera.workers.training.synthetic import SCHEME, SyntheticRegressionDataset
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 READERS = {"csv": "csv", "jsonl": "json", "ndjson": "json", "parquet": "parquet"}
 COMPRESSED = {"gz": "gzip", "bz2": "bz2", "xz": "xz", "zst": "zstd"}
@@ -34,14 +41,6 @@ class Source(NamedTuple):
     kind: str  # csv, json, parquet, synthetic
     compression: str | None
     sha256: str
-
-
-class Chunk(NamedTuple):
-    """Rows of one file, `first` the number of the first of them, from 1, without a header."""
-
-    url: str
-    first: int
-    rows: pd.DataFrame
 
 
 def find(patterns: Iterable[str]) -> list[Source]:
@@ -63,43 +62,51 @@ def find(patterns: Iterable[str]) -> list[Source]:
     return sorted(found.values(), key=lambda one: (one.sha256, one.url))
 
 
-def chunks(source: Source, chunk_rows: int) -> Iterator[Chunk]:
+def chunks(source: Source, chunk_rows: int, text: Collection[str] = ()) -> Iterator[Chunk]:
     """Its rows, so many at a time; a chunk of a Parquet file may be shorter.
 
+    `text` names columns whose values are what is written there: `007` is no 7, and 1 is no 1.0 since
+    another row of its chunk has none.
+
     Raises:
-        TrainingRefused: it is not what its name says.
+        TrainingRefused: it is not what its name says, or damaged.
     """
-    first = 1
+    done = 0
     try:
-        for rows in _frames(source, chunk_rows):
-            yield Chunk(source.url, first, rows)
-            first += len(rows)
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors, pyarrow's too
-        raise TrainingRefused(f"{source.url}, after row {first - 1}: {error}") from None
+        for chunk in _read(source, chunk_rows, text):
+            yield chunk
+            done = chunk.last
+    except (ValueError, OSError, NotImplementedError) as error:  # pyarrow's are such, too
+        raise TrainingRefused(f"{source.url}, after row {done}: {error}") from None
 
 
-def _frames(source: Source, chunk_rows: int) -> Iterator[pd.DataFrame]:
-    if source.kind == "synthetic":
-        yield from SyntheticRegressionDataset.of(source.url).chunks(chunk_rows)
-        return
-    if source.kind == "parquet":
-        yield from _parquet(source.url, chunk_rows)
-        return
-    with _open(source.url, source.compression) as file:
-        if source.kind == "csv":
-            reader: Any = pd.read_csv(file, chunksize=chunk_rows, low_memory=False)
-        else:
-            reader = pd.read_json(file, lines=True, chunksize=chunk_rows, dtype=False)
-        with reader:
-            yield from reader
+def _read(source: Source, chunk_rows: int, text: Collection[str]) -> Iterator[Chunk]:
+    url = source.url
+    match source.kind:
+        case "synthetic":
+            done = 0
+            for rows in SyntheticRegressionDataset.of(url).chunks(chunk_rows):
+                yield Chunk.after(url, done, rows)
+                done += len(rows)
+        case "parquet":
+            yield from _parquet(url, chunk_rows, text)
+        case kind:
+            read = csv_lines.read if kind == "csv" else json_lines.read
+            yield from read(url, partial(_unpacked, url, source.compression), chunk_rows, text)
 
 
-def _parquet(url: str, chunk_rows: int) -> Iterator[pd.DataFrame]:
+def _parquet(url: str, chunk_rows: int, text: Collection[str]) -> Iterator[Chunk]:
     from pyarrow import parquet  # type: ignore[import-untyped]  # ships no type information; a second to load, and most runs read text
 
+    done = 0
     with _open(url) as file:
         for batch in parquet.ParquetFile(file).iter_batches(chunk_rows):
-            yield batch.to_pandas()
+            rows = batch.to_pandas()
+            for name in text:
+                if name in rows.columns:  # else whole numbers beside nulls become fractions
+                    rows[name] = batch.column(name).to_pandas(integer_object_nulls=True)
+            yield Chunk.after(url, done, rows)
+            done += len(rows)
 
 
 def _expand(pattern: str) -> list[str]:
@@ -129,6 +136,31 @@ def _source(url: str) -> Source:
 def _open(url: str, compression: str | None = None) -> AbstractContextManager[BinaryIO]:
     found: Any = fsspec.open(url, "rb", compression=compression)
     return cast(AbstractContextManager[BinaryIO], found)
+
+
+@contextmanager
+def _unpacked(url: str, compression: str | None) -> Generator[BinaryIO]:
+    with _open(url, compression) as file:
+        yield io.BufferedReader(_Unpacked(file), BLOCK_BYTES)
+
+
+class _Unpacked(io.RawIOBase):
+    """A file whose damage is an OSError, whichever library finds it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: "WriteableBuffer", /) -> int:
+        room = memoryview(into)
+        try:
+            found = self._file.read(len(room))
+        except Exception as error:  # each has its own: EOFError, zlib.error, LZMAError, ZstdError
+            raise OSError(f"it cannot be unpacked: {error}") from error
+        room[: len(found)] = found
+        return len(found)
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:

@@ -27,7 +27,7 @@ class RunningStatistics:
     def __init__(self, names: Sequence[str]) -> None:
         width = len(names)
         self.rows = 0
-        self._names = list(names)
+        self.names = tuple(names)
         self._mean, self._squares = np.zeros(width), np.zeros(width)
         self._min, self._max = np.full(width, np.inf), np.full(width, -np.inf)
         self._sample, self._keys = np.zeros((0, width)), np.zeros(0, np.uint64)
@@ -70,10 +70,8 @@ class RunningStatistics:
 
     def finish(self, dataset_digest: str, nulls: dict[str, int]) -> DatasetStatistics:
         """All that was seen."""
-        columns = {
-            name: self._column(at, nulls.get(name, 0)) for at, name in enumerate(self._names)
-        }
-        sample = {name: tuple(self._sample[:, at].tolist()) for at, name in enumerate(self._names)}
+        columns = {name: self._column(at, nulls.get(name, 0)) for at, name in enumerate(self.names)}
+        sample = {name: tuple(self._sample[:, at].tolist()) for at, name in enumerate(self.names)}
         return DatasetStatistics(
             rows=self.rows, columns=columns, sample=sample, dataset_digest=dataset_digest
         )

@@ -1,7 +1,7 @@
 """What a trainer does with an order: trains, writes the version's folder, and says what happens.
 
-Lines of steps are told no oftener than the order says, everything else at once. What fails is a line,
-too: a run that cannot be, one whose loss is no number any more, one that needs more memory than it
+Lines of steps are told no oftener than the order says, everything else at once. Its manifest is a draft:
+the agent has the key, and records it. What fails is a line, too: a run that cannot be, one whose loss is no number any more, one that needs more memory than it
 may have. `tests/agents/training/test_agent.py`.
 """
 
@@ -17,7 +17,7 @@ import torch
 from chimera.schemas.errors import ChimeraError, RequestError, TrainingAborted
 from chimera.schemas.training_manifest import TrainingManifest, decode_manifest
 from chimera.workers.memory import taken_bytes
-from chimera.workers.training import history, lines
+from chimera.workers.training import lines
 from chimera.workers.training.folder import CONFIG, MANIFEST
 from chimera.workers.training.lines import Failure, Line, Order
 from chimera.workers.training.run import Where, train
@@ -39,6 +39,9 @@ class Trainer:
             run_id=order.run_id,
             allowed=order.allowed,
             device=order.device,
+            resident_bytes=order.resident_bytes,
+            threads=order.threads,
+            records=False,
             mlflow_uri=order.mlflow_uri,
         )
 
@@ -75,13 +78,10 @@ class Trainer:
 
     def _finished(self) -> TrainingManifest | None:
         """What a trainer before this one has finished, and perhaps nobody was told of."""
-        path = self._where.folder / MANIFEST
         try:
-            found = decode_manifest(path.read_bytes())
+            return decode_manifest((self._where.folder / MANIFEST).read_bytes())
         except (OSError, RequestError):
             return None
-        history.add(self._where.runs, found)
-        return found
 
     def _end(self, manifest: TrainingManifest) -> lines.Finished:
         try:

@@ -166,9 +166,11 @@ async def staged(
 
 
 @asynccontextmanager
-async def working(stage: Stage) -> AsyncGenerator[TrainingAgent]:
+async def working(
+    stage: Stage, step: Callable[[str], None] = lambda _: None
+) -> AsyncGenerator[TrainingAgent]:
     """An agent that leads."""
-    agent = stage.agent()
+    agent = stage.agent(step)
     task = asyncio.create_task(agent.run())
     try:
         async with asyncio.timeout(WITHIN_S):

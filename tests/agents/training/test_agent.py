@@ -21,7 +21,16 @@ from chimera.schemas.training_events import (
     RunProgressed,
     RunStarted,
 )
+from chimera.schemas.training_manifest import (
+    TrainingManifest,
+    decode_manifest,
+    encode_manifest,
+    verify,
+)
 from chimera.schemas.training_triggers import SetPolicy
+from chimera.stores import keys
+from chimera.stores.registry.training_runs import TrainingRun
+from chimera.workers.training import limits, recording
 from chimera.workers.training.run import train
 from tests.agents.training.stage import WITHIN_S, Play, Stage, working
 from tests.workers.training.places import config, where
@@ -47,7 +56,8 @@ def test_run_whose_agent_and_trainer_are_killed_ends_once_with_the_same_weights(
             os.kill(trainer_of(stage, run_id), signal.SIGKILL)
             await stage.until(RunInterrupted, run_id)
         (tmp_path / "gate").touch()
-        await stage.die("before_end")  # the trainer has finished, and nobody was told
+        await stage.die("after_record")  # the trainer has finished, and nobody was told
+        await stage.die("before_end")
         async with working(stage):
             (finished,) = await stage.until(RunFinished, run_id)
         quiet = train(config(model=GATED), where(tmp_path / "quiet"))
@@ -56,10 +66,23 @@ def test_run_whose_agent_and_trainer_are_killed_ends_once_with_the_same_weights(
         assert len(await stage.events(RunFinished, run_id)) == 1
         run = await stage.run(run_id)
         assert (run.state, run.stage) == ("finished", "register")
+        require_recorded(stage, run, finished.manifest)
         killed = [one for one in await stage.events(RunInterrupted, run_id) if one.code == "died"]
         assert [one.error for one in killed] == ["its trainer was ended by signal 9"]
 
     play(work)
+
+
+def require_recorded(stage: Stage, run: TrainingRun, told: TrainingManifest) -> None:
+    """Signed, once, and the same in the event, the registry, the history and the run's folder."""
+    assert run.manifest == told
+    assert told.version == run.run_id
+    (line,) = (stage.runs_dir / "history.jsonl").read_bytes().splitlines()
+    assert decode_manifest(line) == told
+    for raw in (line, encode_manifest(told)):
+        verify(raw, keys.trusted(stage.settings.keys), run.run_id)
+    recording.require_whole(stage.runs_dir, line)
+    assert list((stage.runs_dir / run.run_id / "data").iterdir()) == []  # its version is packed
 
 
 def gated(gate: Path) -> TrainingConfig:
@@ -90,7 +113,11 @@ def trainer_of(stage: Stage, run_id: str) -> int:
 
 BAD: dict[str, tuple[dict[str, Any], str, str]] = {  # arguments, code, reason
     "hangs": ({"hang_for_s": 600}, "hung", "no step within 8 s"),
-    "eats memory": ({"eat_bytes": 1 << 33}, "out_of_memory", "CHIMERA_TRAINER__MEMORY_BYTES"),
+    "eats memory": (  # more than is its own by default, and less than there is
+        {"eat_bytes": 3 * limits.there_is_bytes() // 4},
+        "out_of_memory",
+        f"(CHIMERA_TRAINER__MEMORY_BYTES: {limits.share_bytes(2)})",
+    ),
     "dies": ({"abort": True}, "died", "signal 6; 1 attempts"),
     "raises": ({"fault": "boo"}, "crashed", "RuntimeError('boo')"),
 }
@@ -98,13 +125,12 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {  # arguments, code, reason
 
 def test_trainer_that_cannot_go_on_is_ended_and_its_run_fails_with_the_reason(play: Play) -> None:
     async def work(stage: Stage) -> None:
-        limits = {"devices": ("cpu", "cpu"), "max_attempts": 1, "memory_bytes": 3 << 30}
-        stage = stage.with_trainer(**limits, hang_s=8.0)
+        stage = stage.with_trainer(devices=("cpu", "cpu"), max_attempts=1, hang_s=8.0)
         orders = {
             name: stage.order(config=config(model=GATED | {"arguments": arguments}))
             for name, (arguments, *_) in BAD.items()
         }
-        wrong = stage.order(config=config(loss={"name": "bce"}))
+        wrong = stage.order(config=config(loss={"name": "mse", "arguments": {"speed": 3}}))
         async with working(stage):
             await stage.send(*orders.values(), wrong)
             failed = {one.run_id: one for one in await stage.until(RunFailed, count=5)}
@@ -112,7 +138,7 @@ def test_trainer_that_cannot_go_on_is_ended_and_its_run_fails_with_the_reason(pl
             found = failed[stage.run_id(orders[name])]
             assert (found.code, why in found.error) == (code, True), (name, found)
         refused = failed[stage.run_id(wrong)]
-        assert (refused.code, "loss.name 'bce'" in refused.error) == ("refused", True)
+        assert (refused.code, "loss.arguments of mse" in refused.error) == ("refused", True)
         assert (await stage.run(refused.run_id)).state == "failed"
 
     play(work)

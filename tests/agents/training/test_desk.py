@@ -85,6 +85,12 @@ STRANGE: dict[str, Any] = {
 
 def unreadable(stage: Stage) -> dict[bytes | None, tuple[str, ...]]:
     good = msgspec.to_builtins(stage.order())
+    unknown = config(
+        loss={"name": "bce"},
+        optimizer={"name": "Sgd"},
+        loop={"threads": 2},
+        scheduler={"name": "x"},
+    )
     faulty = {**good, "priority": 99, "config": {**good["config"], "seed": -1}}
     return {
         None: ("malformed", "Input data was truncated"),
@@ -94,8 +100,16 @@ def unreadable(stage: Stage) -> dict[bytes | None, tuple[str, ...]]:
         encoded(stage.order(config=config(**STRANGE))): (
             "schema_invalid",
             "os:system",
-            "'/etc/passwd'",
-            "'file:///etc/*.csv'",
+            "'/etc/passwd' is not a plain URL: a URL is as file:///data/",
+            "'file:///etc/*.csv' is under no prefix",
+            """CHIMERA_TRAINING__SOURCES='["file:///etc/"]' would allow it""",
+        ),
+        encoded(stage.order(config=unknown)): (
+            "schema_invalid",
+            "loss.name 'bce': regression has mse",
+            "optimizer.name 'Sgd'",
+            "scheduler.name 'x'",
+            "loop.threads 2: at most 1 (CHIMERA_TRAINER__THREADS)",
         ),
         encoded(stage.cancel("no-such-run")): ("schema_invalid", "there is no run"),
     }

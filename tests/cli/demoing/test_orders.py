@@ -18,7 +18,7 @@ from chimera.schemas.training_triggers import (
 
 def test_orders_may_be_and_bring_the_versions_that_the_demo_names(tmp_path: Path) -> None:
     own = configuration.overrides(tmp_path, is_embedded=True, has_int8=False)
-    allowed = Orders(configuration.applied(Settings(), own).training)
+    allowed = Orders(configuration.applied(Settings(), own))
     made = orders(tmp_path / configuration.DATA, ("onnx-cpu",))
     for order, version, until in zip(made, (GOOD, WORSE), ("promoted", "registered"), strict=True):
         read = decode_trigger(encode_trigger(order))

@@ -9,6 +9,7 @@ import random
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -81,6 +82,7 @@ class Arena:
             "CHIMERA_SERVING__MODELS_DIR": str(models),
             "CHIMERA_CONFIG": str(self.folder / "none.toml"),
             "CHIMERA_STACK__DIR": str(self.folder),
+            "CHIMERA_AUDIT__OUTBOX_DIR": str(self.folder / "outbox"),
             "CHIMERA_CHAOS_RUN": str(self.folder),  # marks its processes
             **({"CHIMERA_KAFKA__BOOTSTRAP": broker.proxied} if proxied else {}),
             **(environment or {}),
@@ -150,15 +152,18 @@ class Arena:
         topic = self.cluster.catalogue.results.name
         return sum(len(batch) for batch in observe.records(self.broker.bootstrap, [topic]))
 
-    def halts(self, partition: int) -> int:
-        """How often a lane of this partition of the requests has halted."""
+    def halted(self) -> Counter[tuple[str, int]]:
+        """How often the lane of each topic and partition has halted."""
         events = (event for node in self.supervisor.nodes for event in node.events())
-        return sum(
-            event.get("event") == "lane_halted"
-            and event.get("topic") == self.cluster.requests
-            and event.get("partition") == partition
+        return Counter(
+            (event["topic"], event["partition"])
             for event in events
+            if event.get("event") == "lane_halted"
         )
+
+    def halts(self, partition: int) -> int:
+        """How often a lane of this partition of the requests has."""
+        return self.halted()[self.cluster.requests, partition]
 
     def wait_until_serving(self, within_s: float = 60.0) -> None:
         """Until every partition has an answered request."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import asyncpg
+import msgspec
 import pytest
 
 from chimera.cli.postgres.server import EmbeddedPostgres
@@ -14,10 +15,10 @@ from chimera.schemas.errors import DeploymentRefused, UnknownModel
 from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.model_events import CommandAnswered, Event, encode_event
 from chimera.schemas.model_state import decode_state
-from chimera.stores.registry import deployments
+from chimera.stores.registry import artifacts, deployments
 from chimera.stores.registry.outbox import Outbox
 from chimera.stores.registry.records import Artifact, OutboxRecord
-from tests.stores.places import Place, compiled, opened, register
+from tests.stores.places import Place, compiled, opened, register, verified
 
 POLICY = WatchPolicy(window_s=5, max_disagreement=0.1)
 TOLD = CommandAnswered(
@@ -190,6 +191,37 @@ def test_a_version_that_was_not_compiled_is_not_deployed(server: EmbeddedPostgre
             with pytest.raises(DeploymentRefused, match="compile it first"):
                 await place.registry.record_deployment("digits", change(version))
         assert await place.registry.history("digits") == []
+
+    play(server, work)
+
+
+def test_recompile_of_what_the_state_names_is_a_state_of_its_own(server: EmbeddedPostgres) -> None:
+    """Not of another version, and not where nothing would be left that serves."""
+
+    async def again(place: Place, version: str, *made: Artifact) -> Live | None:
+        told = change(version, action="recompile", command_id=f"compile-{version}-{len(made)}")
+        async with place.database.tenant(place.tenant.id) as connection:
+            for one in made:
+                await artifacts.add(connection, place.tenant.id, "digits", version, one)
+            return await deployments.recompile(connection, place.tenant.id, "digits", told)
+
+    async def work(place: Place) -> None:
+        fast = verified("f" * 64, tier="torch-cpu")
+        await compiled(place.registry, version="3")
+        for version in ("1", "2"):
+            await place.registry.record_deployment("digits", change(version))
+        assert await again(place, "3", fast) is None
+        live = await again(place, "2", NO_LONGER, fast)
+        assert live is not None and live.serving is not None
+        assert (live.sequence, live.serving.version) == (3, "2")
+        state = decode_state((await published(place))[-1].value)
+        assert [one.tier for one in state.live[0].tiers] == ["torch-cpu"]
+        lost = msgspec.structs.replace(NO_LONGER, tier="torch-cpu")
+        assert await again(place, "2", lost) is None
+        before = await again(place, "1", NO_LONGER)
+        assert before is None, "it would tell that nothing serves"
+        last = (await place.registry.history("digits"))[-1]
+        assert (last.action, last.sequence, last.command_id) == ("recompile", 3, "compile-2-2")
 
     play(server, work)
 

@@ -97,6 +97,7 @@ EMPTY: dict[str, Callable[[Registry], Awaitable[Any]]] = {
     "training_runs": lambda registry: registry.training_runs(),
     "training_run": lambda registry: registry.training_run("digits-1"),
     "training_policies": lambda registry: registry.training_policies(),
+    "kept": lambda registry: registry.kept(0),
 }
 OTHERS = {"register", "put_policy"}  # write rows of one's own; tested below
 

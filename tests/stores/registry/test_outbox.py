@@ -1,4 +1,4 @@
-"""The outbox: oldest first, until it is marked; a kill in between sends again and loses nothing."""
+"""The outbox: oldest first, until it is deleted; a kill in between sends again and loses nothing."""
 
 import asyncio
 
@@ -25,18 +25,18 @@ async def pending(place: Place) -> list[OutboxRecord]:
     return [one for one in values if one.key == b"key"]
 
 
-def test_records_are_pending_in_order_until_they_are_marked(server: EmbeddedPostgres) -> None:
+def test_records_are_pending_in_order_until_they_are_deleted(server: EmbeddedPostgres) -> None:
     async def run() -> None:
         async with opened(server) as place:
             box = Outbox(place.database)
-            await box.mark_published([one.id for one in await pending(place)])
+            await box.forget([one.id for one in await pending(place)])
             await write(place, b"one", b"two", b"three")
             found = await pending(place)
             assert [one.value for one in found] == [b"one", b"two", b"three"]
             assert found[0].headers == (("a", "1"), ("b", "2"))
-            await box.mark_published([found[0].id, found[2].id])
+            await box.forget([found[0].id, found[2].id])
             assert [one.value for one in await pending(place)] == [b"two"]
-            await box.mark_published([one.id for one in found])
+            await box.forget([one.id for one in found])
             assert await pending(place) == []
 
     asyncio.run(run())
@@ -65,7 +65,7 @@ def test_a_record_of_a_transaction_that_failed_is_never_pending(server: Embedded
 
 
 @pytest.mark.parametrize("column", ["value = ''", "topic = 'other'", "tenant_id = tenant_id"])
-def test_a_record_is_marked_and_never_changed(server: EmbeddedPostgres, column: str) -> None:
+def test_a_record_is_never_changed(server: EmbeddedPostgres, column: str) -> None:
     async def run() -> None:
         async with opened(server) as place:
             with pytest.raises(InsufficientPrivilegeError, match="permission denied"):

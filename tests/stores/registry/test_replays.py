@@ -79,6 +79,9 @@ def test_promotion_that_needs_a_replay_is_refused_without_one_that_passed(
             for action in ("promote", "deploy"):
                 with pytest.raises(DeploymentRefused, match="was not replayed.*models replay dig"):
                     await change(place, action, "2")
+            for version in ("2", "3"):  # nor by a way back that is none
+                with pytest.raises(DeploymentRefused, match=f"{version}: it never served"):
+                    await change(place, "rollback", version)
             await replayed(place, "2", verdict="undecided")
             with pytest.raises(DeploymentRefused, match="no replay of it was decided"):
                 await change(place, "promote", "2")

@@ -154,3 +154,35 @@ def test_drift_is_an_alert_for_its_model_and_the_next_waits_for_the_cool_down(
         assert later.due_at - later.fired_at == timedelta(seconds=HOUR_S)
 
     play(server, work)
+
+
+def test_served_rows_that_differ_from_a_run_alert_one_policy_once_for_it(
+    server: EmbeddedPostgres,
+) -> None:
+    async def work(connection: "Connection", tenant_id: uuid.UUID) -> None:
+        other = replace(DRIFTED, name="other", trigger_id="t-4")
+        for policy in (NIGHTLY, DRIFTED, other):
+            await training_policies.put(connection, tenant_id, policy)
+        assert [one.name for one in await training_policies.watching(connection)] == [
+            "drifted",
+            "other",
+        ]
+        first = await one(connection, "drifted")
+        assert await training_policies.alert_served(connection, first, "digits-1")
+        assert not await training_policies.alert_served(connection, first, "digits-1")
+        assert [one.name for one in await training_policies.watching(connection)] == ["other"]
+        due = await one(connection, "drifted")
+        assert due.due_at is not None
+        found = firing(due, due.due_at)
+        assert found == Firing("served:digits-1", None)
+        assert await training_policies.fired(connection, due, found, "f-1")
+        assert not await training_policies.alert_served(connection, due, "digits-1")
+        assert await training_policies.alert_served(connection, due, "digits-2")
+        assert not await training_policies.alert_served(connection, await ended(connection), "x")
+
+    async def ended(connection: "Connection") -> TrainingPolicy:
+        found = await training_policies.remove(connection, "other", "eve", "r-9")
+        assert found is not None
+        return found
+
+    play(server, work)

@@ -29,6 +29,7 @@ STATE: dict[str, Any] = {
 def test_what_is_saved_is_read(tmp_path: Path) -> None:
     saver = CheckpointSaver(tmp_path)
     found = checkpoints.read(saver.save(3, STATE))
+    assert set(found) == set(STATE)
     assert torch.equal(found["model"]["weight"], STATE["model"]["weight"])
     assert torch.equal(found["optimizer"]["state"][0]["step"], torch.tensor(3.0))
     assert found["optimizer"]["groups"] == [{"lr": 0.1}]
@@ -66,6 +67,26 @@ def test_writer_that_is_killed_leaves_whole_ones_alone(tmp_path: Path) -> None:
     assert torch.equal(checkpoints.read(newest)["w"], torch.ones(3))
     saver.save(2, STATE)
     assert not [one for one in tmp_path.iterdir() if one.name.startswith(".")]
+
+
+def test_best_one_is_known_though_its_writer_was_killed_before_it_marked_it(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, torch\nfrom pathlib import Path\n"
+        "from chimera.workers.training import checkpoints\n"
+        "saver = checkpoints.CheckpointSaver(Path(sys.argv[1]))\n"
+        "saver.save(1, {'w': torch.ones(3)}, is_best=True)\n"
+        "saver.save(2, {'w': torch.ones(3)})\n"
+        "saver._mark_best = lambda target: os.kill(os.getpid(), 9)\n"
+        "saver.save(3, {'w': torch.zeros(3)}, is_best=True)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert ended.returncode == -9
+    assert (tmp_path / "best").resolve().name == "00000001"
+    saver = CheckpointSaver(tmp_path)
+    assert saver.newest() == saver.best() == tmp_path / "00000003"
+    saver.save(4, STATE)
+    saver.save(5, STATE)
+    assert CheckpointSaver(tmp_path).best() == tmp_path / "00000003"
 
 
 @pytest.mark.parametrize("name", ["tensors.safetensors", "state.json"])

@@ -57,8 +57,10 @@ def test_two_processes_one_killed_end_in_the_weights_of_one_process(tmp_path: Pa
 
 
 def test_run_that_is_refused_is_not_tried_again(tmp_path: Path) -> None:
-    with pytest.raises(TrainingRefused, match=r"optimizer\.name"):
-        gang.launch(order(tmp_path, "no", optimizer={"name": "Optimizer"}), 2, restarts=3)
+    """The first member finds it, while the other waits for the data that it was to prepare."""
+    data = {"sources": [str(tmp_path / "missing.csv")]}
+    with pytest.raises(TrainingRefused, match=r"missing\.csv: there is no such file"):
+        gang.launch(order(tmp_path, "no", data=data), 2, restarts=3)
     assert (tmp_path / "no" / "members.log").read_text().count("Starting") <= 1
     with pytest.raises(TrainingRefused, match="exists"):
         gang.launch(order(tmp_path, "no"), 2)

@@ -21,6 +21,12 @@ def test_worse_than_another_is_what_lies_outside_of_both_intervals() -> None:
     assert refusals(run("a", 2.0, 1.9, 2.1), Policy(than=better)) == (
         "eval_mse 2 is worse than 1 of b",
     )
+    other = msgspec.structs.replace(better, dataset_digest="2" * 64)
+    assert refusals(run("a", 2.0), Policy(than=other)) == (
+        "eval_mse 2 is worse than 1 of b, of other data",
+    )
+    stranger = msgspec.structs.replace(better, name="letters")
+    assert refusals(run("a", 0.5), Policy(than=stranger)) == ("b is a run of letters, not of line",)
     assert refusals(run("a", 1.0), Policy(than=run("b", None))) == (
         "b has no eval_mse to be compared with",
     )

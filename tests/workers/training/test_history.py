@@ -1,6 +1,7 @@
 """The history keeps each run once; the board ranks them and says who is as good as the first."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -51,10 +52,18 @@ def test_each_run_stands_there_once(tmp_path: Path) -> None:
     assert before.run_id == "a"
 
 
+def test_run_that_was_recorded_again_is_as_it_was_last(tmp_path: Path) -> None:
+    first, second = run("a", 1.0), msgspec.structs.replace(run("a", 1.0), version="a")
+    for one in (first, run("b", 2.0), second, second):
+        history.add(tmp_path, one)
+    assert [one.version for one in history.read(tmp_path)] == ["a", None]
+    assert len((tmp_path / "history.jsonl").read_bytes().splitlines()) == 3
+
+
 def test_line_that_a_crash_has_cut_hides_no_other(tmp_path: Path) -> None:
     history.add(tmp_path, run("a", 1.0))
     with (tmp_path / "history.jsonl").open("ab") as file:
-        file.write(b'{"run_id": "b", "na\n')
+        file.write(b'{"run_id": "b", "na')
     history.add(tmp_path, run("c", 1.0))
     assert [one.run_id for one in history.read(tmp_path)] == ["a", "c"]
 
@@ -67,6 +76,16 @@ def test_board_ranks_by_the_metric_and_shares_places(tmp_path: Path) -> None:
     assert best[0].run_id == "a"
     path = history.write_leaderboard(tmp_path, places)
     assert [one["run_id"] for one in msgspec.json.decode(path.read_bytes())] == ["b", "c", "a"]
+
+
+def test_run_of_other_rows_than_the_first_ones_is_marked() -> None:
+    others: list[dict[str, Any]] = [{}, {"dataset_digest": "2" * 64}, {"split": 7}, {"seed": 9}]
+    runs = [
+        msgspec.structs.replace(run("abcd"[at], 1.0 + at), **other)
+        for at, other in enumerate(others)
+    ]
+    places = history.build_leaderboard([*runs, run("e", 9.0)])
+    assert [one.is_other_data for one in places] == [False, True, True, True, False]
 
 
 def test_run_whose_interval_reaches_the_first_ones_is_tied() -> None:

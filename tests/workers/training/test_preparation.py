@@ -119,20 +119,111 @@ def test_quarantined_rows_are_kept_with_their_reason_and_the_others_trained_on(
         (4, "a", "'?' is no number"),
         (31, "a", "'?' is no number"),
     ]
+    held = frame(50).loc[3]
+    assert told[0]["values"] == {
+        "a": "?", "b": pytest.approx(held["b"]), "group": held["group"], "y": pytest.approx(held["y"])
+    }  # fmt: skip
     assert found.quarantined == 2
     assert len(found.train) + len(found.validation) == 48
 
 
-@pytest.mark.parametrize(("nulls", "rows"), [("drop", 49), ("fill", 50)])
-def test_nulls_are_dropped_or_filled_where_the_schema_says(
-    tmp_path: Path, nulls: str, rows: int
+@pytest.mark.parametrize(("name", "damage"), [("rows.csv", "1,2,3,4,5"), ("rows.jsonl", '{"a": ')])
+def test_line_that_is_no_row_goes_to_quarantine_or_fails_the_run_with_its_number(
+    tmp_path: Path, name: str, damage: str
+) -> None:
+    path = tmp_path / name
+    wanted = order(tmp_path, frame(50), data={"sources": [str(path)], "on_bad_rows": "quarantine"})
+    if name.endswith("jsonl"):
+        frame(50).to_json(path, orient="records", lines=True)
+    lines = path.read_text().splitlines()
+    at = 30 if name.endswith("jsonl") else 31
+    lines[at : at + 1] = [damage, damage]  # instead of row 31
+    path.write_text("\n".join(lines))
+    found = prepare(wanted, tmp_path / "data")
+    written = (tmp_path / "data/quarantine.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in written]
+    assert [(one["row"], one["column"]) for one in told] == [(31, ""), (32, "")]
+    assert told[0]["values"] in (damage, damage.split(","))
+    assert found.quarantined == 2
+    assert len(found.train) + len(found.validation) == 49
+    wanted_a = frame(50)["a"].to_numpy(np.float32)
+    for row, (_, number) in zip(found.train.features, found.train.ids, strict=True):
+        assert row[0] == pytest.approx(wanted_a[number - 1 - (number > 32)])
+    strict = msgspec.structs.replace(wanted.data, on_bad_rows="fail")
+    with pytest.raises(TrainingRefused, match=rf"{name}, row 31: .* \(1 more like it"):
+        prepare(msgspec.structs.replace(wanted, data=strict), tmp_path / "strict")
+
+
+def test_values_that_json_cannot_say_are_kept_as_text(tmp_path: Path) -> None:
+    rows = frame(20)
+    rows["when"] = pd.Timestamp("2026-11-22")
+    rows["image"] = pd.Series([np.arange(2)] * 20)
+    rows.loc[4, "a"], rows.loc[5, ["a", "b"]] = np.inf, np.nan
+    rows.to_parquet(tmp_path / "rows.parquet")
+    data = {"sources": [str(tmp_path / "rows.parquet")], "on_bad_rows": "quarantine"}
+    prepare(order(tmp_path, rows, data=data), tmp_path / "data")
+    lines = (tmp_path / "data/quarantine.jsonl").read_bytes().splitlines()
+    first, second = (msgspec.json.decode(line)["values"] for line in lines)
+    assert (first["a"], first["when"], first["image"]) == ("inf", "2026-11-22 00:00:00", [0, 1])
+    assert (second["a"], second["b"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("nulls", "rows", "dropped", "quarantined"),
+    [("drop", 48, 2, 0), ("fill", 50, 0, 0), ("refuse", 48, 0, 2)],
+)
+def test_nulls_are_dropped_filled_or_refused_as_the_schema_says_and_counted(
+    tmp_path: Path, nulls: str, rows: int, dropped: int, quarantined: int
 ) -> None:
     found = frame(50)
-    found.loc[7, "b"] = np.nan
+    found.loc[[7, 30], "b"] = np.nan
     schema = SCHEMA | {"columns": {"b": {"nulls": nulls, "fill": 0.25}}}
-    ready = prepare(order(tmp_path, found, data={"schema": schema}), tmp_path / "data")
+    data = {"schema": schema, "on_bad_rows": "quarantine", "chunk_rows": 20}
+    ready = prepare(order(tmp_path, found, data=data), tmp_path / "data")
     assert len(ready.train) + len(ready.validation) == rows
     assert (0.25 in {row[1] for row in both(ready)}) is (nulls == "fill")
+    assert (ready.dropped, ready.quarantined) == (dropped, quarantined)
+    counted = {name: one.nulls for name, one in ready.statistics.columns.items()}
+    assert counted == {"a": 0, "b": 2, "y": 0}
+    assert opened(tmp_path / "data").dropped == dropped
+
+
+def test_required_column_without_a_rule_has_only_to_be_there(tmp_path: Path) -> None:
+    schema = SCHEMA | {"required_columns": ["group"]}
+    found = prepare(order(tmp_path, frame(), data={"schema": schema}), tmp_path / "data")
+    assert len(found.train) + len(found.validation) == len(frame())
+    ruled = schema | {"columns": {"group": {"minimum": 0}}}
+    with pytest.raises(TrainingRefused, match=r"column group: '\w+' is no number"):
+        prepare(order(tmp_path, frame(), data={"schema": ruled}), tmp_path / "ruled")
+
+
+@pytest.mark.parametrize("rule", [None, {"dtype": "integer"}])
+def test_slices_have_one_name_in_every_chunk(tmp_path: Path, rule: dict[str, Any] | None) -> None:
+    rows = frame(60)
+    rows["group"] = ["7", "007", "1"] * 20
+    schema = SCHEMA | ({"columns": {"group": rule}} if rule else {})
+    if not rule:
+        rows.loc[10, "group"] = None  # else numbers beside it would be 7.0
+    data = {"schema": schema, "chunk_rows": 20, "on_bad_rows": "quarantine"}
+    wanted = order(tmp_path, rows, data=data, evaluation={"slice": "group"})
+    found = prepare(wanted, tmp_path / "data")
+    assert {*found.train.slices} == ({"7", "1"} if rule else {"7", "007", "1"})
+
+
+def test_column_that_is_learnt_may_name_slices_and_is_no_text(tmp_path: Path) -> None:
+    rows = frame(60)
+    rows["a"] = np.arange(60) % 3
+    found = prepare(order(tmp_path, rows, evaluation={"slice": "a"}), tmp_path / "data")
+    assert {*found.train.slices} == {"0", "1", "2"}
+    assert (found.train.features[:, 0] == [float(one) for one in found.train.slices]).all()
+    text = SCHEMA | {"columns": {"a": {"dtype": "text"}}}
+    with pytest.raises(TrainingRefused, match=r"columns\.a: text cannot be learnt"):
+        prepare(order(tmp_path, rows, data={"schema": text}), tmp_path / "text")
+
+
+def test_file_with_a_header_alone_has_no_rows(tmp_path: Path) -> None:
+    with pytest.raises(TrainingRefused, match="no good row is left"):
+        prepare(order(tmp_path, frame(0)), tmp_path / "data")
 
 
 def test_missing_column_is_told(tmp_path: Path) -> None:
@@ -153,8 +244,8 @@ def test_transform_changes_columns_and_keeps_rows(tmp_path: Path) -> None:
 
 
 def test_lists_are_features_of_one_length(tmp_path: Path) -> None:
-    lines = [{"image": [n, n + 1, n + 2], "digit": n % 2} for n in range(20)]
-    lines[11]["image"] = [1, 2]
+    lines: list[dict[str, Any]] = [{"image": [n, n + 1, n + 2], "digit": n % 2} for n in range(20)]
+    lines[11]["image"], lines[12]["image"] = [1, 2], None
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     data = {
@@ -165,7 +256,8 @@ def test_lists_are_features_of_one_length(tmp_path: Path) -> None:
     ready = prepare(config(task="multiclass", data=data), tmp_path / "data")
     assert ready.train.features.shape[1:] == (3,)
     assert ready.train.target.dtype == np.int64
-    assert ready.quarantined == 1
+    assert ready.quarantined == 2
+    assert ready.statistics.columns["image[1]"].nulls == 1
     assert list(ready.statistics.columns) == ["image[0]", "image[1]", "image[2]", "digit"]
 
 

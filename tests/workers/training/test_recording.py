@@ -42,7 +42,7 @@ def test_record_is_signed_in_both_files(tmp_path: Path, recorded: TrainingManife
 
 
 def test_signature_holds_for_another_spelling_and_a_field_of_later_releases() -> None:
-    fields = json.loads(encode_manifest(MANIFEST)) | {"energy_j": 12.5}
+    fields = json.loads(encode_manifest(MANIFEST)) | {"carbon_g": 12.5}
     bare = json.dumps(fields, sort_keys=True).encode()
     signature = KEY.sign(Kind.TRAINING, signed_bytes(bare))
     spelt = json.dumps(fields | {"signature": signature}, indent=3).encode()

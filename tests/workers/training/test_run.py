@@ -3,6 +3,7 @@
 # pyright: reportUnknownVariableType=false
 # (safetensors' functions are typed in part)
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,11 +15,15 @@ import pytest
 from safetensors.numpy import load_file
 
 from chimera.schemas.errors import TrainingAborted, TrainingRefused
-from chimera.workers.training import history
+from chimera.workers.training import checkpoints, history
 from chimera.workers.training.run import train
+from tests.workers.training import hooks
 from tests.workers.training.places import config, frame, where
 
-NOISY = {"definition": "tests.workers.training.hooks:Noisy", "arguments": {"inputs": 4}}
+NOISY: dict[str, Any] = {
+    "definition": "tests.workers.training.hooks:Noisy",
+    "arguments": {"inputs": 4},
+}
 CHILD = """
 import sys
 from pathlib import Path
@@ -47,6 +52,26 @@ def test_run_learns_and_says_what_it_did(tmp_path: Path) -> None:
     assert len(lines(folder, "step")) == manifest.updates == 8 * -(-manifest.rows["train"] // 64)
     assert list(history.read(tmp_path)) == [manifest]
     assert set(load_file(folder / "weights.safetensors")) == {"weight", "bias"}
+    best = min(lines(folder, "epoch"), key=lambda one: one["metrics"]["val_loss"])
+    assert manifest.metrics["train_loss"] == best["train_loss"]
+    loss = manifest.intervals["val_loss"]
+    assert loss.low < manifest.metrics["val_loss"] < loss.high
+    assert manifest.metrics["val_loss"] == pytest.approx(best["metrics"]["val_loss"])
+
+
+def test_manifest_names_the_code_that_is_the_users_own(tmp_path: Path) -> None:
+    frame(200).to_csv(tmp_path / "rows.csv", index=False)
+    transform = "tests.workers.training.hooks:doubled"
+    schema = {"features": ["a", "b"], "target": "y", "transform": transform}
+    order = config(
+        data={"sources": [str(tmp_path / "rows.csv")], "schema": schema},
+        model=NOISY | {"arguments": {"inputs": 2}},
+    )
+    source = hashlib.sha256(Path(hooks.__file__).read_bytes()).hexdigest()
+    manifest = train(order, where(tmp_path / "runs"))
+    assert manifest.definitions == {NOISY["definition"]: source, transform: source}
+    torchs = train(config(), where(tmp_path / "runs", "torch's"))
+    assert list(torchs.definitions) == ["torch.nn:Linear"]
 
 
 def test_equal_orders_end_in_equal_weights(tmp_path: Path) -> None:
@@ -59,16 +84,25 @@ def test_equal_orders_end_in_equal_weights(tmp_path: Path) -> None:
     assert not any(one.is_drift for one in second.drift_from_previous)
 
 
-@pytest.mark.parametrize("kill_at", [3, 12, 20])
-def test_run_that_was_killed_resumes_to_the_same_weights(tmp_path: Path, kill_at: int) -> None:
+@pytest.mark.parametrize(
+    ("kill_at", "every_minutes"), [(3, 1e-9), (12, 1e-9), (20, 1e-9), (3, None)]
+)
+def test_run_that_was_killed_resumes_to_the_same_weights(
+    tmp_path: Path, kill_at: int, every_minutes: float | None
+) -> None:
+    """The last one before its first checkpoint: it begins anew."""
     arguments = {"inputs": 4, "kill_file": str(tmp_path / "killed"), "kill_at": kill_at}
     order = config(
-        model=NOISY | {"arguments": arguments}, checkpoints={"every_minutes": 1e-9, "keep_last": 2}
+        model=NOISY | {"arguments": arguments},
+        checkpoints={"every_minutes": every_minutes, "keep_last": 2},
     )
     (tmp_path / "order.json").write_bytes(msgspec.json.encode(order))
     command = [sys.executable, "-c", CHILD, str(tmp_path / "order.json"), str(tmp_path / "runs")]
     first = subprocess.run([*command, "killed", "begin"], check=False)
     assert first.returncode == -9
+    saved = checkpoints.CheckpointSaver(tmp_path / "runs/killed/checkpoints").newest()
+    assert (saved is None) == (every_minutes is None)
+    before = {} if saved is None else checkpoints.read(saved)["progress"]
     again = subprocess.run([*command, "killed", "resume"], check=False)
     assert again.returncode == 0
     undisturbed = train(order, where(tmp_path / "runs", "undisturbed"))
@@ -77,6 +111,9 @@ def test_run_that_was_killed_resumes_to_the_same_weights(tmp_path: Path, kill_at
     assert killed.updates == undisturbed.updates
     steps = lines(tmp_path / "runs" / "killed", "step")
     assert [one["update"] for one in steps] == list(range(1, killed.updates + 1))
+    if before:
+        assert killed.started_ms == before["started_ms"]
+        assert killed.duration_s > before["elapsed_s"] > 0
 
 
 def test_pieces_of_a_batch_add_up_to_it(tmp_path: Path) -> None:
@@ -149,15 +186,27 @@ def test_slices_are_told_apart(tmp_path: Path) -> None:
         ({"optimizer": {"name": "Optimizer"}}, r"optimizer\.name"),
         ({"optimizer": {"arguments": {"speed": 1}}}, r"optimizer\.arguments"),
         ({"scheduler": {"name": "LRScheduler2"}}, r"scheduler\.name"),
+        ({"loss": {"arguments": {"reduction": "sum"}}}, r"loss\.arguments 'reduction'"),
         ({"evaluation": {"metrics": ["f1"]}}, r"evaluation\.metrics 'f1'"),
+        (
+            {"evaluation": {"best": "acuracy"}},
+            r"evaluation\.best 'acuracy': an epoch tells eval_mse",
+        ),
+        ({"evaluation": {"best": "r2", "metrics": ["mae"]}}, r"evaluation\.best 'r2'"),
+        (
+            {"loop": {"early_stopping": {"metric": "valloss"}}},
+            r"loop\.early_stopping\.metric 'vall",
+        ),
         ({"model": {"definition": "torch.nn:Bilinear"}}, "is not in"),
     ],
 )
 def test_order_that_cannot_be_is_refused_by_its_field(
     tmp_path: Path, changes: dict[str, Any], reason: str
 ) -> None:
+    """Before its data are read: there are none."""
+    order = config(data={"sources": [str(tmp_path / "missing.csv")]}, **changes)
     with pytest.raises(TrainingRefused, match=reason):
-        train(config(**changes), where(tmp_path))
+        train(order, where(tmp_path))
 
 
 def test_run_is_begun_once_and_resumed_with_its_own_order(tmp_path: Path) -> None:

@@ -1,5 +1,9 @@
 """Files are found by path, glob, folder and URL, in an order of their content alone."""
 
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +13,12 @@ from chimera.schemas.errors import TrainingRefused
 from chimera.workers.training import sources
 from chimera.workers.training.synthetic import SyntheticRegressionDataset
 from tests.workers.training.places import frame
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+}
 
 
 def rows_of(*patterns: str, chunk_rows: int = 7) -> pd.DataFrame:
@@ -64,7 +74,7 @@ def test_file_that_is_named_twice_counts_once(tmp_path: Path) -> None:
 def test_chunks_know_the_number_of_their_first_row(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", frame(20))
     (source,) = sources.find([str(tmp_path)])
-    assert [chunk.first for chunk in sources.chunks(source, 8)] == [1, 9, 17]
+    assert [chunk.numbers[0] for chunk in sources.chunks(source, 8)] == [1, 9, 17]
 
 
 @pytest.mark.parametrize("pattern", ["missing.csv", "*.csv", "a.txt"])
@@ -74,11 +84,31 @@ def test_what_is_no_data_is_refused_by_its_name(tmp_path: Path, pattern: str) ->
         sources.find([str(tmp_path / pattern)])
 
 
-@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl"])
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv.gz"])
 def test_damaged_file_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"\x00no such thing")
     with pytest.raises(TrainingRefused, match=name):
         rows_of(str(tmp_path / name))
+
+
+def damaged(packed: bytes) -> Iterator[bytes]:
+    """It ends too early; it has other bytes in its middle."""
+    half = len(packed) // 2
+    yield packed[:half]
+    yield packed[:half] + bytes(255 - one for one in packed[half : half + 64]) + packed[half + 64 :]
+
+
+@pytest.mark.parametrize("rows", ["csv", "jsonl"])
+@pytest.mark.parametrize("packing", ["gz", "bz2", "xz"])
+def test_packed_file_that_is_damaged_is_refused(tmp_path: Path, rows: str, packing: str) -> None:
+    source = tmp_path / f"whole.{rows}"
+    write(source, frame(3_000))
+    packed = PACKERS[packing](source.read_bytes())
+    for number, found in enumerate(damaged(packed)):
+        path = tmp_path / f"{number}.{rows}.{packing}"
+        path.write_bytes(found)
+        with pytest.raises(TrainingRefused, match=rf"{path.name}, after row \d+: .* unpacked"):
+            rows_of(str(path), chunk_rows=500)
 
 
 def test_synthetic_rows_do_not_depend_on_chunks() -> None:

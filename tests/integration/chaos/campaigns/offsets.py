@@ -5,17 +5,19 @@ Where something cannot be right a lane halts, its neighbours go on, and only a c
 
 import signal
 import time
+from collections.abc import Iterable
 
 from confluent_kafka import Producer
 
 from tests.integration.chaos.arena import Arena
 from tests.integration.chaos.campaigns.size import Size
-from tests.integration.chaos.cases import good
+from tests.integration.chaos.cases import division, good
 from tests.integration.chaos.nemeses import wait
-from tests.integration.chaos.nodes import Node
 
 HALTS_WITHIN_S = 40.0
 STAYS_S = 2.0
+CLIMBERS = 3  # in each partition
+CLIMBS_WITHIN_S = 40.0
 
 
 def retention(arena: Arena, size: Size) -> None:
@@ -24,11 +26,11 @@ def retention(arena: Arena, size: Size) -> None:
     node.stop()
     until = _remove_unread(arena, 0)
     node.start()
-    _see_it_halt(arena, node, 0, until)
+    _see_it_halt(arena, 0, until)
     node.signal(signal.SIGSTOP, group=True)
     until = _remove_unread(arena, 1)
     node.signal(signal.SIGCONT, group=True)
-    _see_it_halt(arena, node, 1, until)
+    _see_it_halt(arena, 1, until)
 
 
 def _remove_unread(arena: Arena, partition: int) -> int:
@@ -42,8 +44,8 @@ def _remove_unread(arena: Arena, partition: int) -> int:
     return until
 
 
-def _see_it_halt(arena: Arena, node: Node, partition: int, until: int) -> None:
-    """It halts, and only it; a command resumes it."""
+def _see_it_halt(arena: Arena, partition: int, until: int) -> None:
+    """It halts, and only it; a command resumes it, and no other lane stops for that."""
     before = arena.committed()
     others = set(before) - {partition}
     halted = wait(lambda: arena.halts(partition) > 0, HALTS_WITHIN_S)
@@ -56,30 +58,60 @@ def _see_it_halt(arena: Arena, node: Node, partition: int, until: int) -> None:
     time.sleep(STAYS_S)
     stayed = arena.committed()[partition] < until
     arena.expect(stayed, f"partition {partition} passed nothing over by itself")
-    node.stop()
     arena.command("offsets", "set", arena.cluster.requests, str(partition), str(until), "--yes")
-    node.start()
+    arena.expect(_go_on(arena, [partition], until), f"partition {partition} went on")
 
 
 def forgotten(arena: Arena, size: Size) -> None:
     """The group's offsets are lost: nothing is answered again, and a command restores them."""
+    _climb(arena)
     arena.seconds_until_all_advance()  # each has an answer by which its offset can be restored
     node = arena.supervisor.nodes[0]
-    before = {number: arena.halts(number) for number in range(arena.partitions)}
+    lanes = [
+        (topic.name, number)
+        for topic in arena.cluster.catalogue.inputs
+        for number in range(arena.partitions)
+    ]
+    before = arena.halted()
     node.stop()
     arena.fault("offsets lost")
     arena.cluster.delete_group()
     node.start()
     halted = wait(
-        lambda: all(arena.halts(number) > halts for number, halts in before.items()),
+        lambda: all((arena.halted() - before)[lane] for lane in lanes),
         HALTS_WITHIN_S,
     )
-    arena.expect(halted, "every lane with a history refused to start")
+    arena.expect(halted, "every lane with a history refused to start, retry topics' as well")
     time.sleep(STAYS_S)
     arena.expect(set(arena.committed().values()) == {-1}, "nothing was committed meanwhile")
-    node.stop()
-    arena.command("offsets", "restore", arena.cluster.requests, "--yes")
-    node.start()
+    arena.command("offsets", "restore", "--yes")
+    arena.expect(_go_on(arena, range(arena.partitions)), "every lane went on beside the others")
+
+
+def _climb(arena: Arena) -> None:
+    """In every partition some requests fail on each retry topic, and then for good."""
+    side = arena.side()
+    for number in range(CLIMBERS * arena.partitions):
+        failing = division(number, 0, model="freely", ordered=False)
+        side.send(failing, b"climber", number % arena.partitions)
+    side.stop()
+    offsets, retries = arena.cluster.offsets, arena.cluster.catalogue.retries
+    climbed = wait(
+        lambda: all(
+            len(offsets.last(topic.name)) == arena.partitions and not offsets.behind(topic.name)
+            for topic in retries
+        ),
+        CLIMBS_WITHIN_S,
+    )
+    arena.happened(climbed, "each retry topic had a history in every partition")
+
+
+def _go_on(arena: Arena, partitions: Iterable[int], after: int = 0) -> bool:
+    """Whether these lanes of the requests come past an offset."""
+    numbers = list(partitions)
+    return wait(
+        lambda: min(arena.committed()[number] for number in numbers) > after, HALTS_WITHIN_S
+    )
 
 
 def recreation(arena: Arena, size: Size) -> None:

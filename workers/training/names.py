@@ -1,0 +1,59 @@
+"""Names in a configuration that mean something here, told without torch: what there is none of.
+
+    loss, metrics            by task, as `objectives.py` and `metrics.py` have them
+    optimizer, scheduler     what the torch that is installed exports, read from its source
+
+So an order is refused when it comes, not when a trainer has read its data. `tests/workers/training/test_names.py`
+compares with torch itself.
+"""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from chimera.schemas.training_config import Task, TrainingConfig
+from chimera.workers.training.metrics import METRICS
+
+LOSSES: dict[Task, tuple[str, ...]] = {
+    "regression": ("mse", "mae", "huber"),
+    "binary": ("bce",),
+    "multiclass": ("cross_entropy",),
+    "embedding": ("supervised_contrastive",),
+}
+OF_ANY_TASK = ("val_loss", "train_loss")
+OPTIMIZERS, SCHEDULERS = "optim/__init__.py", "optim/lr_scheduler.py"
+BASES = ("Optimizer", "LRScheduler")  # of which every one is
+
+
+def against(config: TrainingConfig) -> Iterator[str]:
+    """Every name that is none, with those that are."""
+    metrics = tuple(METRICS[config.task])
+    judged = (*(config.evaluation.metrics or metrics), *OF_ANY_TASK)  # what an epoch tells
+    stopping, schedule = config.loop.early_stopping, config.scheduler.name
+    asked = [
+        ("loss.name", config.loss.name, LOSSES[config.task]),
+        *(("evaluation.metrics", one, metrics) for one in config.evaluation.metrics),
+        ("evaluation.best", config.evaluation.best, judged),
+        *([("loop.early_stopping.metric", stopping.metric, judged)] if stopping else []),
+        ("optimizer.name", config.optimizer.name, exported(OPTIMIZERS)),
+        *([("scheduler.name", schedule, exported(SCHEDULERS))] if schedule else []),
+    ]
+    for field, name, known in asked:
+        if name not in known:
+            yield f"{field} {name[:200]!r}: {config.task} has {', '.join(known)}"
+
+
+@cache
+def exported(file: str) -> tuple[str, ...]:
+    """Classes that a file of the installed torch exports; importing torch would take seconds."""
+    torch = find_spec("torch")
+    assert torch is not None and torch.origin is not None  # it is required
+    tree = ast.parse((Path(torch.origin).parent / file).read_text("utf-8"))
+    (names,) = (
+        ast.literal_eval(one.value)
+        for one in tree.body
+        if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "__all__"
+    )
+    return tuple(one for one in names if one[0].isupper() and one not in BASES)
