@@ -29,8 +29,8 @@ Rows = Annotated[int, msgspec.Meta(ge=1)]
 class Tolerance(msgspec.Struct, frozen=True):
     """How far an artifact may be from the reference.
 
-    An element may differ by `max_abs` times its tensor's largest magnitude (or 1, where that is
-    less) plus `max_rel` times its own.
+    An element may differ by `max_abs` times its row's largest magnitude (or 1, where that is
+    less) plus `max_rel` times its own; what a row is stands in `workers/verification/comparison.py`.
     """
 
     max_abs: float
@@ -44,7 +44,7 @@ class Errors(msgspec.Struct, frozen=True):
     """The worst over a check's outputs; elements that are NaN or Inf are counted, not compared."""
 
     max_abs: float
-    max_rel: float  # to the element, or to a thousandth of its tensor's largest
+    max_rel: float  # to the element, or to a thousandth of its row's largest
     cosine: float
     agreement: float
     mismatches: int  # elements that are NaN or Inf here and not there

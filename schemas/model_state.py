@@ -1,7 +1,8 @@
 """`models.state` (compacted): which versions of a model serve now; what nodes follow.
 
 One record holds all that a node needs to serve the model: versions with their weights and digests,
-and for each its tiers, the digest of each one's artifact, and what it was measured to take.
+and for each its tiers, the digest of each one's artifact, and what it was measured to take. A tier
+stands once for each kind of machine that it was made for; a node takes what was made for its own.
 Revisions of a model only grow: a node takes what `supersedes` what it has, so a record that comes
 twice or late changes nothing. No value: the model is gone. `tests/schemas/test_model_state.py`.
 """
@@ -17,6 +18,7 @@ from chimera.schemas.versioned import Form
 STATE_VERSION = 1
 MAX_VERSIONS = 64  # of one model, live at once
 
+Target = Annotated[str, msgspec.Meta(max_length=64)]
 Microseconds = Annotated[float, msgspec.Meta(gt=0)]
 Revision = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 
@@ -28,6 +30,7 @@ class TierArtifact(msgspec.Struct, frozen=True):
     sha256: Sha256  # of the artifact; of the source for tiers that are not compiled
     p99_us: dict[Rows, Microseconds] = {}  # by rows of a batch; none: it was not measured
     beside: dict[Name, Sha256] = {}  # other files that it needs, by name: a plan, a signature
+    target: Target = ""  # the key of the machine and library that they are for; empty: any
 
 
 Tiers = Annotated[tuple[TierArtifact, ...], msgspec.Meta(min_length=1, max_length=64)]
@@ -74,7 +77,7 @@ class ModelState(msgspec.Struct, frozen=True, kw_only=True):
             if len(set(names)) < len(names):
                 raise ValueError(f"a version stands twice in {names}")
         for one in (*self.live, *self.before, *((self.shadow,) if self.shadow else ())):
-            tiers = [artifact.tier for artifact in one.tiers]
+            tiers = [(artifact.tier, artifact.target) for artifact in one.tiers]
             if len(set(tiers)) < len(tiers):
                 raise ValueError(f"version {one.version}: a tier stands twice in {tiers}")
         if self.shadow and self.shadow.version in self.weights:

@@ -21,6 +21,7 @@ class Variant(msgspec.Struct, frozen=True):
     folder: str  # with its files; of the version itself for tiers that are not compiled
     files: dict[str, File] = {}
     p99_us: dict[int, float] = {}  # by rows of a batch
+    target: str = ""  # the key of the machine and library that its files are for; empty: any
 
 
 class Placement(msgspec.Struct, frozen=True):

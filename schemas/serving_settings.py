@@ -36,6 +36,11 @@ class ServingSettings(Section):
         default=(), description="for example cuda:0; empty: every GPU that is found, else cpu"
     )
     threads: int = Field(default=1, ge=1, description="compute threads of one executor")
+    torch_fallback: bool = Field(
+        default=False,
+        description="executors have torch wherever a version has a tier that needs it, so that it has"
+        " one more to go on with when its fastest fails; ten times the memory, and seconds to start",
+    )
     max_request_bytes: int = Field(
         default=1_048_576, description="a larger request value is answered too_large"
     )
@@ -122,7 +127,10 @@ class DispatchSettings(Section):
     )
     window_calls: int = Field(default=100, ge=1, description="and by at most so many of them")
     minimum_calls: int = Field(
-        default=10, ge=1, description="fewer calls do not open a tier's circuit breaker"
+        default=10,
+        ge=1,
+        description="fewer calls do not open a tier's circuit breaker; so many different requests that"
+        " it failed in a row, with none computed in between, do at whatever pace",
     )
     error_rate: float = Field(
         default=0.5, gt=0, le=1, description="share of failed calls that opens it"

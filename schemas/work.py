@@ -132,6 +132,7 @@ class Loaded:
     load_ms: int
     refused: str = ""  # the reason; empty: it serves
     size_bytes: int = 0  # of memory, that it took where its device has it; 0: nobody can say
+    tiers: tuple[str, ...] = ()  # all that it has, the fastest first
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class Layout:
                 name: self._bring(sha256, own / name)
                 for name, sha256 in {**one.beside, file: one.sha256}.items()
             }
-            yield Variant(one.tier, str(own), files, dict(one.p99_us))
+            yield Variant(one.tier, str(own), files, dict(one.p99_us), one.target)
 
     def _bring(self, sha256: str, path: Path) -> File:
         if not path.exists():

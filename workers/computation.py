@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chimera.schemas.errors import ModelFailed, OutOfMemory, RequestError
+from chimera.schemas.errors import DeadlineExceeded, ModelFailed, OutOfMemory, RequestError
 from chimera.schemas.responses import (
     Computed,
     Output,
@@ -23,10 +23,11 @@ from chimera.schemas.responses import (
 from chimera.schemas.tensors import Array, stack
 from chimera.schemas.uniform import Uniform
 from chimera.workers.backends.protocol import Backend, DeviceLost
+from chimera.workers.dispatching.deadlines import NO_DEADLINES, Deadlines
 from chimera.workers.dispatching.tiering import Attempt, Tier
 from chimera.workers.repertoire import Served
 from chimera.workers.suspects import Board, Doing
-from chimera.workers.tasks import Task, halves
+from chimera.workers.tasks import Task, halves, name_of
 
 Answer = Response | RequestError
 
@@ -83,11 +84,19 @@ class Computation:
             kept = self._kept = [] if keep else None
             made.append((tier, self._answers(tasks, tier), kept or ()))
             computed, error = _told(made[-1][1])
-            return Attempt(count, computed, error, (self._computing_ns - before_ns) // 1000)
+            took_us = (self._computing_ns - before_ns) // 1000
+            is_refused = not computed and isinstance(error, ModelFailed)
+            first = name_of(tasks[0].held.work, tasks[0].indexes[0]) if is_refused else None
+            return Attempt(count, computed, error, took_us, first)
 
-        tasks[0].route.served.tiers.compute(rows, attempt)
+        tiers = tasks[0].route.served.tiers
+        why = tiers.compute(rows, attempt, _deadlines(tasks))
         self._board.clear()
         self._kept = None
+        if why is DeadlineExceeded:
+            late = DeadlineExceeded("the deadline passed before a tier computed it")
+            nobody_waits: Answers = [late for _ in range(count)]
+            made = [(tiers.first, nobody_waits, ())]
         # the first, if none computed
         tier, found, kept = max(made, key=lambda one: _told(one[1])[0])
         answers: list[Answers] = []
@@ -102,7 +111,8 @@ class Computation:
 
     def _answers(self, tasks: Sequence[Task], tier: Tier) -> Answers:
         """Answers to all of them, in order; halves the batch as often as it takes."""
-        self._board.mark(Doing.COMPUTING, [(task.lane, task.offsets) for task in tasks])
+        lanes = [(task.lane, task.offsets) for task in tasks]
+        self._board.mark(Doing.COMPUTING, lanes, tasks[0].route.served.name, tier.name)
         try:
             return self._compute(tasks, tier.backend)
         except DeviceLost:
@@ -158,6 +168,14 @@ class Computation:
             return [encode(computed, requests[0], names[0], limit_bytes=limit)]
         except RequestError as error:
             return [error]
+
+
+def _deadlines(tasks: Sequence[Task]) -> Deadlines:
+    """Mostly there is none."""
+    if not any(any(task.held.work.deadlines) for task in tasks):
+        return NO_DEADLINES
+    found = [task.held.work.deadlines[index] for task in tasks for index in task.indexes]
+    return Deadlines(found, time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000)
 
 
 def _told(answers: Answers) -> tuple[int, BaseException | None]:

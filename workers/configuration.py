@@ -3,7 +3,9 @@
 The executor does not read settings itself: their library alone would double its start.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +17,8 @@ from chimera.workers.shadowing.policy import Policy as ShadowPolicy
 
 if TYPE_CHECKING:
     from chimera.schemas.settings import Settings
+
+NO_DEADLY_TIERS: Mapping[str, Mapping[str, int]] = MappingProxyType({})
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -40,6 +44,7 @@ class Configuration(msgspec.Struct, frozen=True):
     shadows: ShadowPolicy = ShadowPolicy()
     orders: Orders | None = None  # None: the whole folder of models, the highest versions answer
     left_out: dict[str, str] = {}  # by name/version: what is not to be loaded, and why
+    deadly_tiers: dict[str, dict[str, int]] = {}  # by name/version: how many executors each ended
     tenant_keys_dir: str | None = None  # None: no journal is written
     log_format: str = "console"
     log_level: str = "info"
@@ -53,6 +58,7 @@ def configuration(
     node_pid: int,
     orders: Orders | None = None,
     left_out: dict[str, str] | None = None,
+    deadly_tiers: Mapping[str, Mapping[str, int]] = NO_DEADLY_TIERS,
 ) -> Configuration:
     """The configuration of the executor in `slot` on `device`."""
     serving, batching = settings.serving, settings.batching
@@ -77,6 +83,7 @@ def configuration(
         ShadowPolicy.of(settings),
         orders,
         left_out or {},
+        {name: dict(tiers) for name, tiers in deadly_tiers.items()},
         _absolute(settings.journal.keys_dir) if settings.journal.enabled else None,
         settings.observability.log_format,
         settings.observability.log_level,

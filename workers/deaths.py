@@ -45,6 +45,16 @@ def legacy(abandoned: Sequence[Work | Block], suspects: Mapping[int, set[int]]) 
     return Legacy(again, unread, {lane: sorted(offsets) for lane, offsets in accused.items()})
 
 
+def were_alone(abandoned: Sequence[Work | Block], suspects: Mapping[int, set[int]]) -> bool:
+    """Whether a suspect was computed alone, since it was accused before."""
+    return any(
+        not isinstance(work, Block)
+        and work.isolate
+        and not suspects.get(work.lane, set()).isdisjoint(work.offsets)
+        for work in abandoned
+    )
+
+
 def reason(kill_reason: str, status: int, *, oom_kills: int) -> str:
     """Why a process ended: killed by us, with a status (negative: a signal), `oom_kills` since."""
     if kill_reason in (HUNG, RETIRED):

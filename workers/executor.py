@@ -157,6 +157,7 @@ def _make_loop(
         configuration.left_out,
         configuration.dispatch,
         partial(taken_bytes, configuration.device),
+        configuration.deadly_tiers,
     )
     if orders:
         repertoire.direct(orders.traffic)

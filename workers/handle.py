@@ -201,6 +201,16 @@ class Handle(asyncio.Protocol):
         """Of a dead executor: offsets that it was decoding or computing, by lane."""
         return {lane: set(offsets) for lane, offsets in self._board.suspects().items()}
 
+    def computing(self) -> tuple[str, str]:
+        """Of a dead executor: the version that was computing, and its tier; or empty ones."""
+        return self._board.computing()
+
+    def tiers(self, version: str) -> tuple[str, ...]:
+        """Those that it has loaded of one."""
+        models = self.started.result().models if self._is_started else ()
+        found = (one.tiers for one in models if f"{one.model}/{one.version}" == version)
+        return next(found, ())
+
     def loading(self) -> str:
         """Of a dead executor: the model that it was loading, or empty."""
         return self._board.loading()

@@ -288,6 +288,9 @@ class Pool:
         self._works.go_on()
 
     def take_report(self, report: Report) -> None:
+        for one in report.transitions:
+            if one.after == "closed":
+                self._toll.acquit(f"{one.model}/{one.version}", one.tier)
         self._answers.take_report(report)
 
     # Executors.
@@ -309,7 +312,9 @@ class Pool:
         return Slot(name, device, self, self._births, self._command, configure)
 
     def _command(self, configuration: Configuration) -> Sequence[str]:
-        return self._entry or kinds.entry(configuration.orders, configuration.device)
+        has_fallback = self._settings.serving.torch_fallback
+        orders, device, threads = configuration.orders, configuration.device, configuration.threads
+        return self._entry or kinds.entry(orders, device, threads, has_fallback=has_fallback)
 
     def _configuration(self, slot: Slot, orders: Orders | None, left_out: LeftOut) -> Configuration:
         if orders is not None:
@@ -321,6 +326,7 @@ class Pool:
             node_pid=os.getpid(),
             orders=orders,
             left_out={**self._toll.refused, **left_out},
+            deadly_tiers=self._toll.tiers,
         )
 
     def take_start(self, started: "asyncio.Future[Started]") -> None:
@@ -351,8 +357,11 @@ class Pool:
             return True
         reason = self._reason(handle, status)
         suspects = {} if reason == deaths.RETIRED else handle.suspects()
-        was_busy = bool(handle.shadowing())
-        left = deaths.legacy(handle.abandoned(), suspects)
+        was_busy = bool(handle.shadowing() or suspects)
+        abandoned = handle.abandoned()
+        if self._is_tiers_fault(handle, reason) and not deaths.were_alone(abandoned, suspects):
+            suspects = {}  # another tier tries them before any is accused
+        left = deaths.legacy(abandoned, suspects)
         self._report_end(handle, status, reason, left)
         handle.close()
         self._works.give_back(left.again)
@@ -361,7 +370,15 @@ class Pool:
         for lane, offsets in left.accused.items():
             self._answers.take_suspects(lane, offsets, reason)
         self._works.go_on()
-        return was_busy or bool(left.accused)
+        return was_busy
+
+    def _is_tiers_fault(self, handle: Handle, reason: str) -> bool:
+        version, tier = handle.computing()
+        if not tier or reason not in (deaths.HUNG, deaths.CRASHED):
+            return False
+        is_fault = self._toll.is_tiers_fault(version, tier, handle.tiers(version))
+        log.warning("tier_ended_executor", version=version, tier=tier, is_tiers_fault=is_fault)
+        return is_fault
 
     def _reason(self, handle: Handle, status: int) -> str:
         return deaths.reason(handle.kill_reason, status, oom_kills=self._lookout.oom_kills)

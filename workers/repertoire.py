@@ -2,23 +2,24 @@
 
 A version that is refused is reported with its reason and hides no other. Which model is being loaded
 stands on the board, so that one that kills its executor while loading is known, and left out of the
-next. Without a version the highest that is served answers. `tests/workers/test_repertoire.py`.
+next. Each tier is warm when it is ready (`warming.py`). Without a version the highest that is served
+answers. `tests/workers/test_repertoire.py`.
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import structlog
 
-from chimera.schemas.errors import ModelFailed, ModelRefused, OutOfMemory, UnknownModel
+from chimera.schemas.errors import ModelRefused, OutOfMemory, UnknownModel
 from chimera.schemas.manifest import MAX_BATCH_ROWS, Manifest
 from chimera.schemas.placements import Traffic
-from chimera.schemas.tensors import DATATYPES, Array, quoted
+from chimera.schemas.tensors import quoted
 from chimera.schemas.work import Loaded
 from chimera.workers.backends.protocol import Backend, Loader
 from chimera.workers.batching import Policy
+from chimera.workers.configuration import NO_DEADLY_TIERS
 from chimera.workers.dispatching import dispatch as dispatching
 from chimera.workers.dispatching.dispatch import Dispatcher
 from chimera.workers.dispatching.tier_order import Measured
@@ -29,6 +30,7 @@ from chimera.workers.reports import TierTransition
 from chimera.workers.results import Tails
 from chimera.workers.splits import Split
 from chimera.workers.suspects import Board
+from chimera.workers.warming import warm
 
 log = structlog.get_logger(__name__)
 
@@ -149,10 +151,12 @@ def load(
     left_out: Mapping[str, str],
     dispatch: dispatching.Policy = BY_DEFAULT,
     taken_bytes: Callable[[], int] = _nothing,
+    deadly_tiers: Mapping[str, Mapping[str, int]] = NO_DEADLY_TIERS,
 ) -> tuple[Repertoire, tuple[Loaded, ...]]:
     """Load every version but those that are `left_out`, by name/version and with the reason.
 
-    `taken_bytes`: of the memory that models take; what one adds to it is reported.
+    `taken_bytes`: of the memory that models take; what one adds to it is reported. `deadly_tiers`: by
+    name/version, those that ended executors, and how many; they are not asked first.
     """
     served: list[Served] = []
     reports = [
@@ -164,13 +168,14 @@ def load(
         started_ns, before_bytes = time.monotonic_ns(), taken_bytes()
         name = f"{manifest.name}/{manifest.version}"
         tier = refused = ""
+        tiers: tuple[str, ...] = ()
         try:
             if name in left_out:
                 raise ModelRefused(left_out[name])
             board.mark_loading(name)
-            one = _load(version, loader, default, dispatch)
+            one = _load(version, loader, default, dispatch, deadly_tiers.get(name, {}))
             served.append(one)
-            tier = one.tiers.first.name
+            tier, tiers = one.tiers.first.name, one.tiers.names
         except (ModelRefused, MemoryError, OutOfMemory) as error:
             refused = str(error) or "out of memory"
         finally:
@@ -178,7 +183,7 @@ def load(
         load_ms = (time.monotonic_ns() - started_ns) // 1_000_000
         size_bytes = max(0, taken_bytes() - before_bytes)
         about = (manifest.name, manifest.version, version.digest)
-        reports.append(Loaded(*about, tier, load_ms, refused, size_bytes))
+        reports.append(Loaded(*about, tier, load_ms, refused, size_bytes, tiers))
     return Repertoire(served, [report for report in reports if report.refused]), tuple(reports)
 
 
@@ -195,54 +200,60 @@ def policy_of(manifest: Manifest, default: Policy) -> Policy:
 
 
 def _load(
-    version: Version, loader: Loader, default: Policy, dispatch: dispatching.Policy
+    version: Version,
+    loader: Loader,
+    default: Policy,
+    dispatch: dispatching.Policy,
+    deadly: Mapping[str, int],
 ) -> Served:
     manifest = version.manifest
+    policy = policy_of(manifest, default)
     source = read_model(version)
     if version.variants:
-        tiers = _open(version, source, loader, dispatch)
+        loaded = _open(version, source, loader, policy)
+        tiers = _ordered(version, loaded, dispatch, deadly)
     else:
-        tiers = Tiers([_warm(version, loader.load(manifest, source))])
-    return Served(manifest, version.digest, tiers, policy_of(manifest, default), manifest.batches)
+        tiers = Tiers([_warm(version, loader.load(manifest, source), policy, ())])
+    return Served(manifest, version.digest, tiers, policy, manifest.batches)
 
 
-def _open(version: Version, source: bytes, loader: Loader, dispatch: dispatching.Policy) -> Tiers:
-    """All variants that this executor can run. Raises ModelRefused: there is none."""
-    loaded: list[Tier] = []
-    measured: list[Measured] = []
+def _open(
+    version: Version, source: bytes, loader: Loader, policy: Policy
+) -> dict[str, tuple[Tier, Measured]]:
+    """All variants that this executor can run, by name. Raises ModelRefused: there is none."""
+    found: dict[str, tuple[Tier, Measured]] = {}
     refusals: list[str] = []
     for variant in version.variants:
+        if variant.name in found:
+            continue  # the same, made for another machine
         try:
             require_native(variant, version.trusted)
-            loaded.append(_warm(version, loader.open(version.manifest, source, variant)))
+            backend = loader.open(version.manifest, source, variant)
         except ModelRefused as error:
+            log.info("tier_not_loaded", model=version.manifest.name, reason=str(error))
             refusals.append(str(error))
             continue
-        measured.append(Measured(variant.name, verified=True, p99_us=variant.p99_us))
-    if not loaded:
+        measured = Measured(variant.name, verified=True, p99_us=variant.p99_us)
+        found[variant.name] = _warm(version, backend, policy, variant.p99_us), measured
+    if not found:
         raise ModelRefused("; ".join(refusals))
+    return found
+
+
+def _ordered(
+    version: Version,
+    loaded: Mapping[str, tuple[Tier, Measured]],
+    dispatch: dispatching.Policy,
+    deadly: Mapping[str, int],
+) -> Tiers:
+    """Under a dispatcher that knows which of them ended executors. Raises ModelRefused."""
     name = f"{version.manifest.name}/{version.manifest.version}"
-    dispatcher = Dispatcher(name, measured, dispatch)
-    by_name = {tier.name: tier for tier in loaded}
-    return Tiers([by_name[name] for name in dispatcher.order], dispatcher)
+    dispatcher = Dispatcher(name, [measured for _, measured in loaded.values()], dispatch)
+    for tier, executors in deadly.items():
+        dispatcher.ended(tier, executors, time.monotonic_ns() // 1_000)
+    return Tiers([loaded[name][0] for name in dispatcher.order], dispatcher)
 
 
-def _warm(version: Version, backend: Backend) -> Tier:
-    manifest = version.manifest
-    try:
-        backend.run(_zeros(manifest))
-    except (ModelFailed, OutOfMemory) as error:  # zeros of guessed sizes need not please a model
-        log.info("model_warm_up_failed", model=manifest.name, reason=str(error))
-    return Tier(backend, Tails(manifest.name, version.digest, backend.tier))
-
-
-def _zeros(manifest: Manifest) -> list[Array]:
-    """One request of zeros; sizes that vary are 1."""
-    inputs: list[Array] = []
-    for spec in manifest.inputs:
-        datatype = DATATYPES[spec.datatype]
-        zeros: Array = np.zeros([1 if size < 0 else size for size in spec.shape], datatype.dtype)
-        if datatype.kind == "bytes":
-            zeros.fill(b"")
-        inputs.append(zeros)
-    return inputs
+def _warm(version: Version, backend: Backend, policy: Policy, measured: Iterable[int]) -> Tier:
+    warm(backend, version.manifest, policy.max_batch_size, measured)
+    return Tier(backend, Tails(version.manifest.name, version.digest, backend.tier))

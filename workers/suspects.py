@@ -2,9 +2,9 @@
 
 The executor marks the requests that it is about to decode or compute, and when it began; clearing
 the mark is one store. So the node knows who was at work at a death, and sees a hang, without a
-message per batch. Layout: a fixed header, then for each lane its number, a count, and offsets; while
-a model is being loaded, or computes as a shadow, its name instead: no request is at work then. One
-side writes, one reads.
+message per batch. Layout: a fixed header, a name, then for each lane its number, a count, and offsets.
+The name is of the version and the tier that compute; while a version is being loaded, or computes as a
+shadow, it is the version's, and no request is at work. One side writes, one reads.
 `tests/workers/test_suspects.py` and `test_executor_deaths.py` hold it.
 """
 
@@ -20,9 +20,9 @@ from enum import IntEnum
 
 CAPACITY_BYTES = 1 << 21  # pages that are never written cost nothing
 MAX_REQUESTS = 1 << 16  # at most, in one mark: a whole batch, each of another lane
-_HEADER = struct.Struct("=QQII")  # beat_ns, since_ns, doing, length
+_HEADER = struct.Struct("=QQIII")  # beat_ns, since_ns, doing, length of all, length of the name
 _BEAT = struct.Struct("=Q")
-_STATE = struct.Struct("=QII")
+_STATE = struct.Struct("=QIII")
 _LANE = struct.Struct("=qI4x")
 
 
@@ -70,11 +70,16 @@ class Board:
     def beat(self) -> None:
         _BEAT.pack_into(self._memory, 0, time.monotonic_ns())
 
-    def mark(self, doing: Doing, lanes: Iterable[tuple[int, Sequence[int]]]) -> None:
-        """From now on `doing` something with these offsets of these lanes."""
-        self.clear()  # whoever reads now sees nothing rather than a half of two marks
-        position = _HEADER.size
-        memory = self._memory
+    def mark(
+        self,
+        doing: Doing,
+        lanes: Iterable[tuple[int, Sequence[int]]],
+        version: str = "",
+        tier: str = "",
+    ) -> None:
+        """From now on `doing` something with these offsets of these lanes, in a version's tier."""
+        position = self._begin(f"{version} {tier}" if tier else version)
+        named, memory = position - _HEADER.size, self._memory
         for lane, offsets in lanes:
             stop = position + _LANE.size + 8 * len(offsets)
             if stop > CAPACITY_BYTES:
@@ -82,36 +87,39 @@ class Board:
             _LANE.pack_into(memory, position, lane, len(offsets))
             memory[position + _LANE.size : stop] = array("q", offsets).tobytes()
             position = stop
-        _STATE.pack_into(memory, 8, time.monotonic_ns(), doing, position - _HEADER.size)
+        length = position - _HEADER.size
+        _STATE.pack_into(memory, 8, time.monotonic_ns(), doing, length, named)
 
     def mark_loading(self, model: str) -> None:
-        self._mark_name(Doing.LOADING, model)
+        self.mark(Doing.LOADING, (), model)
 
     def mark_shadowing(self, model: str) -> None:
-        self._mark_name(Doing.SHADOWING, model)
+        self.mark(Doing.SHADOWING, (), model)
 
-    def _mark_name(self, doing: Doing, model: str) -> None:
-        self.clear()
-        name = model.encode()
-        self._memory[_HEADER.size : _HEADER.size + len(name)] = name
-        _STATE.pack_into(self._memory, 8, time.monotonic_ns(), doing, len(name))
+    def _begin(self, name: str) -> int:
+        """Write a name; returns where it ends."""
+        self.clear()  # whoever reads now sees nothing rather than a half of two marks
+        written = name.encode()
+        end = _HEADER.size + len(written)
+        self._memory[_HEADER.size : end] = written
+        return end
 
     def clear(self) -> None:
-        _STATE.pack_into(self._memory, 8, time.monotonic_ns(), Doing.WAITING, 0)
+        _STATE.pack_into(self._memory, 8, time.monotonic_ns(), Doing.WAITING, 0, 0)
 
     # The node reads.
 
     def look(self) -> Sight:
-        beat_ns, since_ns, doing, _ = _HEADER.unpack_from(self._memory)
+        beat_ns, since_ns, doing, _, _ = _HEADER.unpack_from(self._memory)
         return Sight(Doing(doing), since_ns, beat_ns)
 
     def suspects(self) -> dict[int, list[int]]:
         """Of a dead executor: offsets that it was decoding or computing, by lane."""
-        _, _, doing, length = _HEADER.unpack_from(self._memory)
+        _, _, doing, length, named = _HEADER.unpack_from(self._memory)
         found: dict[int, list[int]] = {}
         if doing not in (Doing.DECODING, Doing.COMPUTING):
             return found
-        position, end = _HEADER.size, _HEADER.size + length
+        position, end = _HEADER.size + named, _HEADER.size + length
         while position < end:
             lane, count = _LANE.unpack_from(self._memory, position)
             start = position + _LANE.size
@@ -120,6 +128,11 @@ class Board:
             offsets.frombytes(self._memory[start:position])
             found.setdefault(lane, []).extend(offsets.tolist())
         return found
+
+    def computing(self) -> tuple[str, str]:
+        """Of a dead executor: the version that was computing, and its tier; or empty ones."""
+        version, _, tier = self._name(Doing.COMPUTING).partition(" ")
+        return version, tier
 
     def loading(self) -> str:
         """Of a dead executor: the model that it was loading, or empty."""
@@ -130,7 +143,7 @@ class Board:
         return self._name(Doing.SHADOWING)
 
     def _name(self, wanted: Doing) -> str:
-        _, _, doing, length = _HEADER.unpack_from(self._memory)
+        _, _, doing, _, named = _HEADER.unpack_from(self._memory)
         if doing != wanted:
             return ""
-        return self._memory[_HEADER.size : _HEADER.size + length].decode()
+        return self._memory[_HEADER.size : _HEADER.size + named].decode()

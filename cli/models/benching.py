@@ -24,7 +24,7 @@ from chimera.stores.registry.states import newest, tiers_of
 from chimera.workers.compiling.attempts import Progress
 from chimera.workers.compiling.pipeline import Targets
 from chimera.workers.compiling.remeasurement import Pace, remeasure
-from chimera.workers.compiling.targets import machine
+from chimera.workers.compiling.targets import machine, of_cpu
 
 Known = tuple[Version, list[Artifact]]
 
@@ -69,7 +69,7 @@ def bench(settings: Settings, known: Known, progress: Progress) -> CompileReport
     )
     pace = Pace(settings.compiling.batch_sizes, settings.compiling.measure_s)
     placement = layout.place(version.model, live)
-    found = remeasure(placement, _reports(artifacts), targets, pace, progress)
+    found = remeasure(placement, _reports(artifacts, targets.threads), targets, pace, progress)
     manifest = version.manifest
     return CompileReport(
         version.model,
@@ -84,9 +84,14 @@ def bench(settings: Settings, known: Known, progress: Progress) -> CompileReport
     )
 
 
-def _reports(artifacts: list[Artifact]) -> list[TierReport]:
-    """Of the newest artifact of each variant, in the design's order."""
+def _reports(artifacts: list[Artifact], threads: int) -> list[TierReport]:
+    """Of each variant's newest artifact, of those for this machine if there are any; by tiers."""
+    chosen = newest(artifacts)
+    chosen |= newest(one for one in artifacts if one.target == of_cpu(BY_NAME[one.tier], threads))
     found = [
-        msgspec.convert(one.report, TierReport, str_keys=True) for one in newest(artifacts).values()
+        msgspec.structs.replace(
+            msgspec.convert(one.report, TierReport, str_keys=True), target=one.target
+        )
+        for one in chosen.values()
     ]
     return sorted(found, key=lambda one: (BY_NAME[one.tier].number, one.precision))

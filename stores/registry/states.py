@@ -5,11 +5,13 @@
     previous     before: what a rollback makes live again; while a watch compares it with what
                  serves now, a shadow too
 
-A version's tiers are its newest artifacts, where they are verified; where there is more than one
-target, the newest of each variant. One without any cannot be deployed, and one that has lost them
-all since is left out. `tests/stores/registry/test_states.py`.
+A version's tiers are its newest artifacts, where they are verified: of each variant one for each kind
+of machine that it was made for, of the newest `MAX_TARGETS` of these. One without a file of its own
+runs anywhere, so the newest counts. A version without any cannot be deployed, and one that has lost
+them all since is left out. `tests/stores/registry/test_states.py`.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -17,8 +19,10 @@ import msgspec
 from chimera.schemas.compile_report import TierReport, variant
 from chimera.schemas.deployments import Live, Placed
 from chimera.schemas.model_state import LiveVersion, ModelState, ShadowVersion, TierArtifact
+from chimera.schemas.tiers import BY_NAME
 from chimera.stores.registry.records import Artifact
 
+MAX_TARGETS = 5  # of a variant: a state has room for 64 tiers
 ALONE = 1.0
 ALL_REQUESTS = 100  # percent
 
@@ -26,16 +30,23 @@ Tiers = tuple[TierArtifact, ...]
 
 
 def tiers_of(artifacts: Iterable[Artifact]) -> Tiers:
-    """What a version may be served with, by the newest artifacts of each target."""
+    """What a version may be served with: of each variant the newest artifact for each target."""
+    found: dict[tuple[str, str], Artifact] = {}
+    of_variant: Counter[str] = Counter()
+    for one in sorted(artifacts, key=_made, reverse=True):
+        name, target = variant(one.tier, one.precision), _target(one)
+        if (name, target) not in found and of_variant[name] < MAX_TARGETS:
+            found[name, target] = one
+            of_variant[name] += 1
     return tuple(
-        TierArtifact(name, one.sha256, *_measured(one))
-        for name, one in sorted(newest(artifacts).items())
+        TierArtifact(name, one.sha256, *_measured(one), target)
+        for (name, target), one in sorted(found.items())
         if one.verdict == "verified" and one.sha256 is not None
     )
 
 
 def newest(artifacts: Iterable[Artifact]) -> dict[str, Artifact]:
-    """Of each variant, by its name."""
+    """Of each variant, by its name, whatever machine it was made for."""
     return {variant(one.tier, one.precision): one for one in sorted(artifacts, key=_made)}
 
 
@@ -94,6 +105,12 @@ def _measured(artifact: Artifact) -> tuple[dict[int, float], dict[str, str]]:
         name: file.sha256 for name, file in report.files.items() if file.sha256 != artifact.sha256
     }
     return {one.rows: one.p99_ms * 1000 for one in steady if one.p99_ms > 0}, beside
+
+
+def _target(artifact: Artifact) -> str:
+    """What its files are made for; without any, it runs wherever its library does."""
+    tier = BY_NAME.get(artifact.tier)
+    return "" if tier is not None and tier.file is None else artifact.target
 
 
 def _made(artifact: Artifact) -> float:

@@ -28,6 +28,7 @@ from chimera.stores.artifacts import Artifacts
 from chimera.stores.registry.records import Artifact
 from chimera.stores.registry.registry import Registry
 from chimera.workers.backends.onnx_runtime import OnnxRuntime
+from chimera.workers.compiling.targets import here
 from chimera.workers.models import read_manifest, write_model
 from tests.stores.places import verified
 from tests.workers.rig import manifest, sums
@@ -247,7 +248,9 @@ def test_bench_measures_the_verified_tiers_of_what_serves(
     )
 
     async def deploy(registry: Registry) -> None:
-        await registry.add_artifact("measured", "1", verified(graph))
+        await registry.add_artifact("measured", "1", verified(graph, target=here("onnxruntime")))
+        elsewhere = verified(graph, target="cpu-0123")  # newer
+        await registry.add_artifact("measured", "1", elsewhere)
         broken = msgspec.to_builtins(TierReport("onnx-cpu", "int8", "verified"), str_keys=True)
         made = Artifact("onnx-cpu", "int8", "x", "verified", "", spoilt.sha256, 8, broken)
         await registry.add_artifact("measured", "1", made)

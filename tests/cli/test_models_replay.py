@@ -23,6 +23,7 @@ from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.server_settings import KafkaSettings
 from chimera.schemas.settings import Settings, load
 from chimera.stores.artifacts import Artifacts
+from chimera.workers.compiling.targets import here
 from chimera.workers.packing import write_folder
 from tests.cli.places import MANIFEST, Place, digits_model, image
 from tests.cli.registered import answering, registered, told, until
@@ -50,7 +51,9 @@ async def register(settings: Settings, folder: Path, model: str, contents: list[
             made = write_folder(folder / str(number), manifest, {"model.onnx": content})
             await registering.register(made, settings, "test")
             graph = store.put(made / "model.onnx")
-            await registry.add_artifact(model, str(number), verified(graph.sha256))
+            await registry.add_artifact(
+                model, str(number), verified(graph.sha256, target=here("onnxruntime"))
+            )
 
 
 async def ask(place: Place, model: str) -> int:

@@ -20,7 +20,7 @@ from chimera.schemas.model_state import (
 
 GOLDEN = Path(__file__).with_name("golden")
 TIERS = (
-    TierArtifact("onnx-cpu", "0a" * 32, {1: 140.5, 256: 1_600.0}),
+    TierArtifact("onnx-cpu", "0a" * 32, {1: 140.5, 256: 1_600.0}, target="cpu-0123456789abcdef"),
     TierArtifact("torch-cpu", "0b" * 32),
 )
 SEVEN = LiveVersion(version="7", sha256="07" * 32, weight=0.9, tiers=TIERS)
@@ -79,6 +79,14 @@ def test_state_that_is_followed_is_the_newest_in_whatever_order_they_come(
 
 def test_state_that_comes_again_does_not_supersede_itself() -> None:
     assert not state(2).supersedes(state(2))
+
+
+def test_tier_stands_once_for_each_kind_of_machine() -> None:
+    """A state of before names none, and is read as ever."""
+    for_two = tuple(TierArtifact("onnx-cpu", "0a" * 32, target=f"cpu-{at}") for at in "12")
+    one = state(live=(msgspec.structs.replace(SEVEN, tiers=for_two),))
+    assert decode_state(encode_state(one)) == one
+    assert decode_state(changed(live=[LIVE | {"tiers": [TIER]}])).live[0].tiers[0].target == ""
 
 
 def changed(**fields: Any) -> bytes:

@@ -67,11 +67,13 @@ async def compiled(registry: Registry, name: str = "digits", version: str = "1")
     return found
 
 
-def verified(sha256: str, *, tier: str = "onnx-cpu", p99_ms: float = 0.5) -> Artifact:
+def verified(
+    sha256: str, *, tier: str = "onnx-cpu", p99_ms: float = 0.5, target: str = "x86-64"
+) -> Artifact:
     timings = Timings(1.0, 1.0, 1.0, 1.0, (Steady(1, 100, p99_ms / 2, p99_ms),), {1: 10})
-    report = TierReport(tier, "fp32", "verified", target="x86-64", timings=timings)
+    report = TierReport(tier, "fp32", "verified", target=target, timings=timings)
     said = msgspec.to_builtins(report, str_keys=True)
-    return Artifact(tier, "fp32", "x86-64", "verified", "", sha256, 1_000, said)
+    return Artifact(tier, "fp32", target, "verified", "", sha256, 1_000, said)
 
 
 @asynccontextmanager

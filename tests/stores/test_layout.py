@@ -23,7 +23,7 @@ def live(artifacts: Artifacts, tmp_path: Path) -> LiveVersion:
     (tmp_path / "graph").write_bytes(GRAPH)
     stored = artifacts.put(tmp_path / "graph")
     tiers = (
-        TierArtifact("onnx-cpu", stored.sha256, {1: 10.0}),
+        TierArtifact("onnx-cpu", stored.sha256, {1: 10.0}, target="cpu-0123"),
         TierArtifact("torch-cpu", "0" * 64),
     )
     return LiveVersion(version="1", sha256=digest, weight=1.0, tiers=tiers)
@@ -38,7 +38,7 @@ def test_version_is_laid_out_with_its_artifacts(
     compiled, eager = placed.variants
     assert (Path(compiled.folder) / "graph.onnx").read_bytes() == GRAPH
     assert compiled.files["graph.onnx"].sha256 == live.tiers[0].sha256
-    assert compiled.p99_us == {1: 10.0}
+    assert (compiled.p99_us, compiled.target) == ({1: 10.0}, "cpu-0123")
     assert (eager.name, eager.folder, eager.files) == ("torch-cpu", placed.folder, {})
     (version,) = find_placed([placed]).versions
     assert read_model(version) == b"model"

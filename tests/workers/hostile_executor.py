@@ -27,7 +27,7 @@ from chimera.workers.backends.protocol import DeviceLost
 from chimera.workers.deaths import EX_MEMORY
 
 FINE, ABORT, HANG, RAISE, TOO_BIG, TOO_MANY, LOST = range(7)
-SLEEP, HUGE, FAST_FAILS, OUTAGE, DIFFERS, STARVE = range(7, 13)
+SLEEP, HUGE, FAST_FAILS, OUTAGE, DIFFERS, STARVE, FAST_ABORTS, FAST_HANGS = range(7, 15)
 SHADOW = 100
 
 
@@ -55,6 +55,10 @@ class Hostile:
             time.sleep(0.5)
         if FAST_FAILS in wanted and self.tier == "onnx-cpu":
             raise ZeroDivisionError("this tier is broken")
+        if FAST_ABORTS in wanted and self.tier == "onnx-cpu":
+            os.abort()
+        if FAST_HANGS in wanted and self.tier == "onnx-cpu":
+            time.sleep(3600)
         if OUTAGE in wanted and self._switch.exists():
             raise ZeroDivisionError("everything is broken")
         if RAISE in wanted:

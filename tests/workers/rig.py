@@ -21,7 +21,7 @@ from chimera.schemas.batches import Compression, encode
 from chimera.schemas.errors import REQUEST_ERRORS
 from chimera.schemas.manifest import Manifest, TensorSpec
 from chimera.schemas.placements import Orders
-from chimera.schemas.serving_settings import ServingSettings, ShadowsSettings
+from chimera.schemas.serving_settings import DispatchSettings, ServingSettings, ShadowsSettings
 from chimera.schemas.settings import Settings
 from chimera.schemas.work import BatchStory, Block, Deferred, Outcomes, Results, Work
 from chimera.workers.births import Births
@@ -160,11 +160,13 @@ class Rig:
         orders: Orders | None = None,
         shadows: ShadowsSettings = ShadowsSettings(),  # noqa: B008  # frozen
         births: Births | None = None,
+        dispatch: DispatchSettings = DispatchSettings(),  # noqa: B008  # frozen
         **serving: Any,
     ) -> None:
         settings = Settings(
             serving=ServingSettings(models_dir=models_dir, devices=("cpu",), **serving),
             shadows=shadows,
+            dispatch=dispatch,
         )
         self.pool = Pool(settings, self, entry=entry, births=births)
         self._orders = orders

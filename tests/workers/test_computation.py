@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -7,7 +8,10 @@ from chimera.schemas.errors import ModelFailed, OutOfMemory, RequestError
 from chimera.schemas.tensors import Array
 from chimera.workers.backends.protocol import DeviceLost
 from chimera.workers.computation import Answer, Computation
-from chimera.workers.dispatching.tiering import Tiers
+from chimera.workers.dispatching.dispatch import Dispatcher, Policy
+from chimera.workers.dispatching.tier_order import Measured
+from chimera.workers.dispatching.tiering import Tier, Tiers
+from chimera.workers.results import Tails
 from chimera.workers.suspects import Board
 from tests.workers.fakes import served, task
 from tests.workers.rig import request, work
@@ -138,3 +142,25 @@ def test_model_that_returns_other_rows_has_failed(board: Board) -> None:
     found = batch.answers[0][0]
     assert isinstance(found, RequestError)
     assert found.code == "model_error"
+
+
+def test_batch_whose_deadlines_pass_while_a_tier_fails_is_asked_of_no_other(board: Board) -> None:
+    called: list[str] = []
+    until_ms = time.time_ns() // 1_000_000 + 500
+
+    class Slow:
+        def __init__(self, tier: str) -> None:
+            self.tier = tier
+
+        def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+            called.append(self.tier)
+            time.sleep(max(0, until_ms / 1000 + 0.01 - time.time()))
+            raise ValueError("it is broken")
+
+    measured = [Measured(name, True, {1: 1.0}) for name in ("onnx-cpu", "torch-cpu")]
+    tiers = [Tier(Slow(one.tier), Tails("hostile", "0" * 64, one.tier)) for one in measured]
+    one = replace(served(), tiers=Tiers(tiers, Dispatcher("m/1", measured, Policy())))
+    given = work(of(0, 0), deadlines=[until_ms, until_ms - 10])
+    batch = Computation(board, 0).run([task(one, given)])
+    assert set(called) == {"onnx-cpu"}
+    assert [kind(answer) for answer in batch.answers[0]] == ["deadline_exceeded"] * 2

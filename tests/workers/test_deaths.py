@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chimera.workers.deaths import EX_MEMORY, legacy, reason
+from chimera.workers.deaths import EX_MEMORY, legacy, reason, were_alone
 from tests.workers.rig import work
 
 OFFSETS = st.sets(st.integers(0, 30))
@@ -30,6 +30,13 @@ def test_isolated_work_stays_isolated() -> None:
     left = legacy([work([b"x"] * 3, isolate=True)], {1: {1}})
     assert [one.isolate for one in left.again] == [True]
     assert left.accused == {1: [1]}
+
+
+def test_suspect_was_alone_where_its_work_was_to_be_computed_one_by_one() -> None:
+    together, alone = work([b"x"] * 3), work([b"x"] * 3, 2, isolate=True)
+    assert not were_alone([together, alone], {1: {1}})
+    assert were_alone([together, alone], {1: {1}, 2: {0}})
+    assert not were_alone([alone], {2: {7}})
 
 
 @pytest.mark.parametrize(

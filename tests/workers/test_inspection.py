@@ -1,6 +1,7 @@
 """The public way in: hostile folders are refused with their reason, good ones come back complete."""
 
 import hashlib
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -32,8 +33,10 @@ def folder(tmp_path: Path) -> Path:
 def test_hostile_folder_is_refused_with_its_reason(case: Case, tmp_path: Path) -> None:
     folder = good(tmp_path / "upload", weights=case.weights)
     case.change(folder)
+    before_s = _children_s()
     with pytest.raises(ModelRefused) as caught:
         inspect(folder, RULES)
+    assert _children_s() - before_s < 2, "seconds of a processor, however busy it is"
     assert case.reason in str(caught.value)
     assert str(folder) in str(caught.value) or "CHIMERA_" in str(caught.value)
     assert not list(Path.cwd().glob("chimera-was-here"))
@@ -205,6 +208,12 @@ def test_manifest_of_a_person_may_leave_the_digest_at_zeros(folder: Path) -> Non
     saying(sha256="0" * 64)(folder)
     digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
     assert inspect(folder, RULES).sha256 == digest
+
+
+def _children_s() -> float:
+    """What processes of ours that have ended took of a processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _replace_inspection(monkeypatch: pytest.MonkeyPatch, body: str) -> None:

@@ -131,12 +131,36 @@ def test_variants_are_loaded_in_the_order_of_their_times(tmp_path: Path, board: 
     )
 
 
+def test_variant_that_stands_for_several_machines_is_loaded_once(
+    tmp_path: Path, board: Board
+) -> None:
+    folder = str(write_model(tmp_path, b"x", manifest("m", "1")))
+    variants = tuple(Variant("onnx-cpu", where) for where in ("nowhere", folder, folder))
+    placed = Placement("m", "1", "d" * 64, folder, variants)
+    repertoire, (report,) = load(find_placed([placed]), Loader(board), Policy(64), board, {})
+    assert (report.refused, repertoire.find("m", "1").tiers.names) == ("", ("onnx-cpu",))
+
+
 def test_version_of_which_no_variant_loads_is_refused(tmp_path: Path, board: Board) -> None:
     folder = str(write_model(tmp_path, b"x", manifest("m", "1")))
     variants = (Variant("torch-cpu", "nowhere"), Variant("onnx-cpu", "nowhere"))
     placed = Placement("m", "1", "d" * 64, folder, variants)
     _, (report,) = load(find_placed([placed]), Loader(board), Policy(64), board, {})
     assert report.refused == "torch-cpu: nothing is there; onnx-cpu: nothing is there"
+
+
+def test_tier_is_warm_at_the_batch_sizes_that_it_will_meet(tmp_path: Path, board: Board) -> None:
+    seen: list[int] = []
+
+    class Watched(Loader):
+        def open(self, manifest: Manifest, source: bytes, variant: Variant) -> Plus:
+            return Plus(lambda rows: seen.append(len(rows)), variant.name)
+
+    folder = str(write_model(tmp_path, b"x", manifest("m", "1")))
+    variant = Variant("onnx-cpu", folder, p99_us={1: 1.0, 32: 1.0, 256: 1.0})
+    placed = Placement("m", "1", "d" * 64, folder, (variant,))
+    load(find_placed([placed]), Watched(board), Policy(64), board, {})
+    assert set(seen) == {1, 32, 64}
 
 
 @pytest.mark.parametrize(

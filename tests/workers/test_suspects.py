@@ -14,14 +14,14 @@ def test_marks_are_read_by_the_other_side(lanes: list[tuple[int, list[int]]]) ->
     node = Board.create()
     executor = Board(os.dup(node.fileno))
     try:
-        executor.mark(Doing.COMPUTING, lanes)
+        executor.mark(Doing.COMPUTING, lanes, "digits/1", "onnx-cpu")
         wanted: dict[int, list[int]] = {}
         for lane, offsets in lanes:
             wanted.setdefault(lane, []).extend(offsets)
         assert node.suspects() == wanted
-        assert node.loading() == ""
+        assert (node.computing(), node.loading()) == (("digits/1", "onnx-cpu"), "")
         executor.clear()
-        assert node.suspects() == {}
+        assert (node.suspects(), node.computing()) == ({}, ("", ""))
     finally:
         node.close()
         executor.close()

@@ -41,3 +41,27 @@ def test_a_version_that_is_ordered_again_is_loaded_again() -> None:
         toll.count_loading("words/7")
     toll.load_again(["digits/2"])
     assert list(toll.refused) == ["words/7"]
+
+
+def test_tier_that_ended_an_executor_is_at_fault_while_another_is_left() -> None:
+    toll, loaded = Toll(), ("onnx-cpu", "torch-cpu")
+    assert toll.is_tiers_fault("digits/1", "onnx-cpu", loaded)
+    assert toll.is_tiers_fault("digits/1", "onnx-cpu", loaded)
+    assert toll.tiers == {"digits/1": {"onnx-cpu": 2}}
+    assert not toll.is_tiers_fault("digits/1", "torch-cpu", loaded)
+    assert toll.tiers == {}, "the requests did it: all tiers are asked again"
+
+
+def test_the_only_tier_is_never_at_fault() -> None:
+    toll = Toll()
+    assert not toll.is_tiers_fault("digits/1", "onnx-cpu", ("onnx-cpu",))
+    assert toll.tiers == {}
+
+
+def test_tier_that_computed_since_is_asked_first_again() -> None:
+    toll, loaded = Toll(), ("onnx-cpu", "torch-cpu")
+    toll.is_tiers_fault("digits/1", "onnx-cpu", loaded)
+    toll.acquit("digits/1", "onnx-cpu")
+    toll.acquit("words/7", "onnx-cpu")
+    assert not toll.tiers.get("digits/1")
+    assert toll.is_tiers_fault("digits/1", "torch-cpu", loaded)

@@ -2,7 +2,9 @@
 
 There are two kinds, as ONNX Runtime needs a tenth of torch's memory: one that never imports torch, and
 one that has both. Of a variant only the file that the registry names is opened, on the kind of device
-that it was made for. `tests/workers/backends/test_loaders.py`.
+that it was made for, and by the machine and the library that it was made for: native code of another
+processor ends the process. What a GPU is takes torch to know, so its graphs are opened without this
+look, and with it none was here. `tests/workers/backends/test_loaders.py`.
 """
 
 from pathlib import Path
@@ -15,6 +17,7 @@ from chimera.schemas.tiers import BY_NAME, Tier
 from chimera.workers.backends.onnx_runtime import OnnxRuntime
 from chimera.workers.backends.opening import Artifact, Place, check_files, open_artifact
 from chimera.workers.backends.protocol import Backend
+from chimera.workers.compiling import targets
 
 
 class OnnxLoader:
@@ -31,14 +34,24 @@ class OnnxLoader:
 
     def open(self, manifest: Manifest, source: bytes, variant: Variant) -> Backend:
         """See `Loader`. Raises ModelRefused."""
-        tier, precision = read_variant(variant.name)
-        kind = self._place.device.partition(":")[0]
-        if BY_NAME[tier].device != kind:
-            raise ModelRefused(f"{variant.name} runs on {BY_NAME[tier].device}, this is {kind}")
-        self._require_library(BY_NAME[tier])
+        name, precision = read_variant(variant.name)
+        tier, kind = BY_NAME[name], self._place.device.partition(":")[0]
+        if tier.device != kind:
+            raise ModelRefused(f"{variant.name} runs on {tier.device}, this is {kind}")
+        self._require_library(tier)
+        own = self._target(tier)
+        if tier.file is not None and variant.target and own and variant.target != own:
+            raise ModelRefused(
+                f"{variant.name} was made for {variant.target}, this machine is {own}: the processor"
+                f" or {targets.installed(tier.library)} is another; compile the version again"
+            )
         folder = Path(variant.folder)
         check_files(folder, variant.files)
-        return open_artifact(Artifact(manifest, tier, precision, folder, source), self._place)
+        return open_artifact(Artifact(manifest, name, precision, folder, source), self._place)
+
+    def _target(self, tier: Tier) -> str:
+        """The key of this machine; empty: nobody can say."""
+        return targets.of_cpu(tier, self._place.threads) if tier.device == "cpu" else ""
 
     def _require_library(self, tier: Tier) -> None:
         if tier.library != "onnxruntime":
@@ -51,3 +64,11 @@ class TorchLoader(OnnxLoader):
     def _require_library(self, tier: Tier) -> None:
         if tier.library == "tensorrt":
             raise ModelRefused(f"{tier.name} is experimental: no device has reported it")
+
+    def _target(self, tier: Tier) -> str:
+        if tier.device == "cpu":
+            return super()._target(tier)
+        from chimera.workers.compiling import gpu
+
+        found = gpu.find(self._place.device)
+        return "" if isinstance(found, str) else found.target(tier)

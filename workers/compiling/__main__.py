@@ -5,11 +5,14 @@
 Native code is for whoever started it to sign: no key comes in here. Standard output gets one JSON
 line a step; the report lies in OUT. Whoever starts it reads steps until it ends; exit status 1 means
 that the version was refused, with the reason on standard error. An end by a signal is a compiler's or
-an artifact's crash, and leaves no report. It dies with whoever started it, where the kernel sees to that.
+an artifact's crash, and leaves no report. It dies with whoever started it, where the kernel sees to that,
+and gives way to whatever else the machine does, compilers and all: lanes that serve beside it go first,
+so what it measures on a busy machine is noisy, for all tiers alike (`measurement.py`).
 `tests/workers/compiling/test_pipeline.py` starts it.
 """
 
 import ctypes
+import os
 import signal
 import sys
 from pathlib import Path
@@ -19,6 +22,7 @@ import msgspec
 from chimera.schemas.compile_report import Step
 from chimera.schemas.errors import ChimeraError
 from chimera.schemas.settings import load
+from chimera.workers.aside import BESIDE
 from chimera.workers.compiling.pipeline import Targets, compile
 
 _PR_SET_PDEATHSIG = 1
@@ -56,4 +60,5 @@ def _tell(step: Step) -> None:
 
 
 if __name__ == "__main__":
+    os.nice(BESIDE)
     raise SystemExit(main(sys.argv[1:]))

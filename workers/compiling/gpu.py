@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
+from chimera.schemas.tiers import Tier
+from chimera.workers.compiling.targets import gpu_target, installed
+
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
@@ -22,6 +25,10 @@ class Gpu:
     @property
     def index(self) -> int:
         return int(self.device.partition(":")[2] or 0)
+
+    def target(self, tier: Tier) -> str:
+        """The key of what a tier's files are made for here."""
+        return gpu_target(self.name, self.capability, self.cuda, installed(tier.library))
 
 
 def find(device: str) -> Gpu | str:

@@ -57,13 +57,10 @@ def precisions(tier: Tier, workshop: Workshop) -> tuple[Precision, ...]:
 
 def target(tier: Tier, workshop: Workshop) -> str:
     """The key of the machine, device and library that the files are for."""
-    library = tier.library
     if tier.device == "cpu":
-        builds_threads_in = library == "torch" and tier.compiled
-        return targets.here(library, workshop.place.threads if builds_threads_in else 0)
-    found = workshop.gpu
-    assert isinstance(found, Gpu)  # tiers of a GPU are skipped without one
-    return targets.gpu_target(found.name, found.capability, found.cuda, targets.installed(library))
+        return targets.of_cpu(tier, workshop.place.threads)
+    assert isinstance(workshop.gpu, Gpu)  # tiers of a GPU are skipped without one
+    return workshop.gpu.target(tier)
 
 
 def make(tier: Tier, precision: Precision, workshop: Workshop, folder: Path) -> None:

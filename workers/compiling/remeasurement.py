@@ -49,10 +49,11 @@ def remeasure(
     """
     source = read_source(Path(placement.folder))
     feeds = {rows: source.inputs(rows) for rows in _sizes(source, targets, pace.sizes)}
-    variants = {one.name: one for one in placement.variants}
+    variants = {(one.name, one.target): one for one in placement.variants}
     attempts: list[Attempt] = []
     for report in reports:
-        variant = variants.get(report.variant)
+        target = report.target if BY_NAME[report.tier].file else ""
+        variant = variants.get((report.variant, target))
         if variant is None or report.verdict != "verified":
             attempts.append(Attempt(report))
             continue

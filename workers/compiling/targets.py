@@ -2,7 +2,8 @@
 
 An optimised graph holds choices made for one processor's instructions, and native code holds the
 instructions themselves: on another one it is slow, or ends the process. Keys are pure functions of
-what `machine` reads. `tests/workers/compiling/test_targets.py`.
+what `machine` reads; what a kernel adds to a processor's flags, and may add otherwise after its next
+start, is not in them. `tests/workers/compiling/test_targets.py`.
 """
 
 import hashlib
@@ -10,8 +11,15 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
+from chimera.schemas.tiers import Tier
+
+_INSTRUCTIONS = (  # how x86 flags begin that a compiler or a kernel library goes by
+    "sse", "ssse", "pni", "mmx", "3dnow", "avx", "amx", "fma", "f16c", "xop", "tbm", "bmi", "abm",
+    "popcnt", "movbe", "adx", "aes", "vaes", "pclmul", "vpclmul", "sha", "gfni", "cx16", "cmov",
+)  # fmt: skip
 LIBRARIES = ("torch", "onnxruntime-gpu", "onnxruntime", "onnx", "tensorrt")
 
 
@@ -29,11 +37,20 @@ def cpu_flags(cpuinfo: str) -> frozenset[str]:
     """The instruction sets in Linux' /proc/cpuinfo; `Features` is its name on Arm."""
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
-        if name.strip() in ("flags", "Features"):
+        if name.strip() == "flags":
+            return frozenset(flag for flag in value.split() if flag.startswith(_INSTRUCTIONS))
+        if name.strip() == "Features":
             return frozenset(value.split())
     return frozenset()
 
 
+def of_cpu(tier: Tier, threads: int) -> str:
+    """The key of this machine, for a processor's tier in an executor with so many threads."""
+    builds_threads_in = tier.library == "torch" and tier.compiled
+    return here(tier.library, threads if builds_threads_in else 0)
+
+
+@cache
 def here(library: str, threads: int = 0) -> str:
     """The key of this machine's processor, and of a library's version as installed."""
     return cpu_target(platform.machine(), cpu_flags(_cpuinfo()), installed(library), threads)

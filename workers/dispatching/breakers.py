@@ -170,7 +170,7 @@ class Breaker:
         if self._calls.pop(permit.serial, None) is None:
             return
         error, slow = outcome in ERRORS, duration_us > permit.slow_us
-        if outcome is Outcome.REFUSED or (outcome is Outcome.UNFINISHED and not slow):
+        if outcome is Outcome.REFUSED:
             return
         self._count(now_us, jitter, error=error, slow=slow)
 
@@ -178,6 +178,13 @@ class Breaker:
         """Count an error that was not seen as the tier's when its call was reported."""
         if self.state is State.CLOSED:
             self._count(now_us, jitter, error=True, slow=False)
+
+    def condemn(
+        self, now_us: int, jitter: float, reason: str, *, is_for_long: bool = False
+    ) -> None:
+        """Open it, whatever the rates are: there is other evidence."""
+        if self.state is State.CLOSED:
+            self._open(now_us, jitter, reason, is_for_long=is_for_long)
 
     def _count(self, now_us: int, jitter: float, *, error: bool, slow: bool) -> None:
         if self.state is State.HALF_OPEN:
@@ -197,11 +204,12 @@ class Breaker:
         elif window.slow / calls >= policy.slow_rate:
             self._open(now_us, jitter, f"{window.slow} of {calls} calls were slow")
 
-    def _open(self, now_us: int, jitter: float, reason: str) -> None:
+    def _open(self, now_us: int, jitter: float, reason: str, *, is_for_long: bool = False) -> None:
         policy = self._policy
         if self.state is State.CLOSED and now_us - self._closed_us >= policy.window_us:
             self.opened = 0
-        open_us = min(policy.open_us << min(self.opened, 32), policy.max_open_us)
+        open_us = policy.open_us << (32 if is_for_long else min(self.opened, 32))
+        open_us = min(open_us, policy.max_open_us)
         self.opened += 1
         self.until_us = now_us + open_us + int(open_us * policy.jitter * jitter)
         self._enter(State.OPEN, now_us, reason)

@@ -8,12 +8,14 @@ A batch that every tier failed is not made to wait before the breakers say so: r
 for a request that they refuse and for a library that is broken (a lost device or a hang ends the
 executor instead), and poison that waits would stop its lane. Its requests are tried again meanwhile,
 and their waits count for none of their limits (`agents/lanes/deferrals.py`), so an outage costs them little.
+One request alone that fails says nothing; `minimum_calls` different ones in a row, with none computed
+in between, open the breaker however slowly they come, and a probe fails that fails one more.
 What one attempt has tried is the caller's to remember; after a `Wait` an attempt begins anew.
 `tests/workers/dispatching/test_dispatch.py` holds its promises as properties.
 """
 
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,7 @@ from chimera.schemas.errors import (
 from chimera.workers.dispatching.breakers import Breaker, Permit, State, Transition
 from chimera.workers.dispatching.breakers import Policy as BreakerPolicy
 from chimera.workers.dispatching.outcomes import Outcome
+from chimera.workers.dispatching.refusals import Refusals
 from chimera.workers.dispatching.tier_order import Measured, Usage, order
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ REORDER_CALLS = 256  # reported ones, between looks at the batch sizes in use
 class Policy:
     """See the settings of the same names."""
 
-    timeout_us: int = 10_000_000  # of one call
+    timeout_us: int = 10_000_000  # of one call: then its executor is replaced
     slow_factor: float = 5.0
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
 
@@ -56,7 +59,6 @@ class Call:
 
     tier: str
     rows: int
-    timeout_us: int
     permit: Permit
 
 
@@ -96,6 +98,7 @@ class Dispatcher:
         self._policy = policy
         self._jitter = jitter
         self._breakers = {tier: Breaker(policy.breaker) for tier in self.order}
+        self._refusals = {tier: Refusals(policy.breaker.minimum_calls) for tier in self.order}
         self._slow: dict[tuple[str, int], int] = {}
         self._usage = Usage()
         self._recorded = 0
@@ -120,13 +123,28 @@ class Dispatcher:
         until_us = min(breaker.due_us() for breaker in self._breakers.values())
         return Wait(until_us if deadline_us is None else min(until_us, deadline_us))
 
-    def record(self, call: Call, outcome: Outcome, duration_us: int, now_us: int) -> None:
-        """Report a call; `duration_us` is of the computation, without any queue before it."""
-        if outcome is Outcome.TIMED_OUT and call.timeout_us < self._policy.timeout_us:
-            outcome = Outcome.UNFINISHED  # its request's deadline was short: slow at most
-        self._breakers[call.tier].finish(
-            call.permit, outcome, duration_us, now_us=now_us, jitter=self._jitter()
-        )
+    def record(
+        self,
+        call: Call,
+        outcome: Outcome,
+        duration_us: int,
+        now_us: int,
+        request: Hashable = None,
+    ) -> None:
+        """Report a call; `duration_us` is of the computation, without any queue before it.
+
+        `request`: the name of the first one, where the model raised on all of them.
+        """
+        refusals = self._refusals[call.tier]
+        if outcome is Outcome.COMPUTED:
+            refusals.clear()
+        elif request is not None:
+            refusals.add(request)
+            outcome = Outcome.FAILED if refusals.are_outage else outcome
+        breaker, jitter = self._breakers[call.tier], self._jitter()
+        breaker.finish(call.permit, outcome, duration_us, now_us=now_us, jitter=jitter)
+        if refusals.are_outage:
+            breaker.condemn(now_us, jitter, f"{len(refusals)} requests in a row failed")
         self._usage.add(call.rows)
         self._recorded += 1
         if self._recorded % REORDER_CALLS == 0:
@@ -135,6 +153,13 @@ class Dispatcher:
     def contradict(self, tier: str, now_us: int) -> None:
         """Another tier computed what this one refused: its refusal was an error after all."""
         self._breakers[tier].blame(now_us, self._jitter())
+
+    def ended(self, tier: str, executors: int, now_us: int) -> None:
+        """It ended so many before this one: it is probed as late as possible."""
+        breaker = self._breakers.get(tier)
+        if breaker is not None:
+            told = f"it ended {executors} executor{'s' * (executors > 1)}"
+            breaker.condemn(now_us, self._jitter(), told, is_for_long=True)
 
     def reorder(self, in_use: Mapping[int, float]) -> None:
         """By the batch sizes in use, rows -> share; `record` does it now and then by itself."""
@@ -171,26 +196,22 @@ class Dispatcher:
         return left, is_open
 
     def _call(self, left: list[str], rows: int, now_us: int, remaining_us: int | None) -> Call:
-        chosen, timeout_us = self._within(left, rows, remaining_us)
+        chosen = self._within(left, rows, remaining_us)
         slow_us = self._slow_us(chosen, rows)
         permit = self._breakers[chosen].start(now_us, slow_us, self._jitter())
         assert permit is not None, f"{chosen} admitted a call and gave no permit"
-        return Call(chosen, rows, timeout_us, permit)
+        return Call(chosen, rows, permit)
 
-    def _within(self, left: list[str], rows: int, remaining_us: int | None) -> tuple[str, int]:
-        """The tier to call, and for how long: time for the tier after it is kept, if there is any."""
-        first, timeout_us = left[0], self._policy.timeout_us
-        if remaining_us is None:
-            return first, timeout_us
+    def _within(self, left: list[str], rows: int, remaining_us: int | None) -> str:
+        """The tier to call: no probe where it would leave no time for the tier after it."""
+        first = left[0]
+        if remaining_us is None or self._breakers[first].state is State.CLOSED:
+            return first
         closed = [tier for tier in left[1:] if self._breakers[tier].state is State.CLOSED]
         if not closed:
-            return first, min(timeout_us, remaining_us)
-        spare_us = remaining_us - self._slow_us(closed[0], rows)
-        if spare_us >= self._slow_us(first, rows):
-            return first, min(timeout_us, spare_us)
-        if self._breakers[first].state is not State.CLOSED:
-            return self._within(closed, rows, remaining_us)
-        return first, min(timeout_us, remaining_us)
+            return first
+        needed_us = self._slow_us(first, rows) + self._slow_us(closed[0], rows)
+        return first if remaining_us >= needed_us else closed[0]
 
     def _slow_us(self, tier: str, rows: int) -> int:
         """A call of this size that takes longer is slow; never above the time-out."""

@@ -1,8 +1,10 @@
 """Two answers to one batch, compared: errors as numbers, and the reason if they are too large.
 
-Pure functions over arrays, in double precision. What is NaN or Inf in one answer alone is counted and
-never compared; the largest element of a row may be another where the reference itself has the two
-within tolerance. `tests/workers/verification/test_comparison.py`.
+Pure functions over arrays, in double precision. An error is measured against the largest number of its
+row, the last axis, so that a row of large ones excuses no other. Where rows have one number each, that
+is at least the middle one's: a small number among large ones was made of large ones too. What is NaN or
+Inf in one answer alone is counted and never compared; the largest element of a row may be another where
+the reference itself has the two within tolerance. `tests/workers/verification/test_comparison.py`.
 """
 
 from collections.abc import Sequence
@@ -38,6 +40,8 @@ def compare(
     for spec, wanted, got in zip(specs, expected, found, strict=True):
         if why := _form(spec, wanted, got):
             return None, why
+        if wanted.ndim == 1 and spec.shape[0] < 0:  # a number for each row of the batch
+            wanted, got = wanted[:, None], got[:, None]
         errors, why = _compare_one(wanted, got, tolerance, edge)
         worst = _worse(worst, errors)
         reason = reason or (f"{spec.name!r}: {why}" if why else "")
@@ -61,11 +65,12 @@ def _compare_one(wanted: Array, got: Array, tolerance: Tolerance, edge: bool) ->
     both = np.isfinite(a) & np.isfinite(b)
     size, other = np.where(both, a, 0.0), np.where(both, b, 0.0)
     difference, size = np.abs(size - other), np.abs(size)
-    scale = float(np.max(size, initial=0.0))
-    allowed = tolerance.max_abs * max(1.0, scale) + tolerance.max_rel * size
+    scale = _scale(size)
+    allowed = tolerance.max_abs * np.maximum(1.0, scale) + tolerance.max_rel * size
+    floor = np.maximum(scale * 1e-3, TINY)
     errors = Errors(
         float(np.max(difference, initial=0.0)),
-        float(np.max(difference / np.maximum(size, max(scale * 1e-3, TINY)), initial=0.0)),
+        float(np.max(difference / np.maximum(size, floor), initial=0.0)),
         _cosine(a[both], b[both]),
         _agreement(a, b, allowed),
         mismatches,
@@ -81,6 +86,16 @@ def _compare_one(wanted: Array, got: Array, tolerance: Tolerance, edge: bool) ->
     if errors.agreement < tolerance.min_agreement:
         return errors, f"the largest is another in {1 - errors.agreement:.1%} of rows"
     return errors, ""
+
+
+def _scale(size: Doubles) -> Doubles:
+    """What errors are measured against, for each row; of fewer than two axes for all of them."""
+    if size.ndim < 2 or not size.size:
+        return np.asarray(np.max(size, initial=0.0, keepdims=True))
+    if size.shape[-1] > 1:
+        return np.asarray(np.max(size, axis=-1, keepdims=True))
+    ordered = np.sort(size, axis=None)
+    return np.asarray(np.maximum(size, ordered[(len(ordered) - 1) // 2]))
 
 
 def _compare_exact(

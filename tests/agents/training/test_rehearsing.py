@@ -24,6 +24,7 @@ from chimera.stores.artifacts import Artifacts
 from chimera.stores.registry import training_runs
 from chimera.stores.registry.training_runs import Ending, NewRun
 from chimera.stores.versions import Versions
+from chimera.workers.compiling.targets import here
 from chimera.workers.packing import write_folder
 from tests.agents.replaying.past import MARK, Past, asked, marked_sums
 from tests.agents.training.stage import Play, Stage, working
@@ -52,7 +53,7 @@ async def register(stage: Stage, folder: Path, version: str, content: bytes) -> 
     registry = stage.place.registry
     await registry.register(signed.raw, signed.manifest, signed.manifest.files, actor="test")
     graph = store.put(made / "model.onnx")
-    await registry.add_artifact("sums", version, verified(graph.sha256))
+    await registry.add_artifact("sums", version, verified(graph.sha256, target=here("onnxruntime")))
 
 
 async def finished(stage: Stage, run_id: str) -> None:

@@ -81,12 +81,25 @@ def test_tiers_are_the_newest_artifacts_that_are_verified() -> None:
             at(3, sha256="b" * 64, target="x86-64-v4"),  # the same variant for another machine
             at(1),
             at(1, tier="torch-cpu", sha256="c" * 64, report={"of": "another form"}),
+            at(2, tier="torch-cpu", sha256="c" * 64, target="x86-64-v4", report={}),  # no file
             at(1, precision="int8", verdict="refused"),
             at(2, tier="torch-compiled-cpu"),
             at(4, tier="torch-compiled-cpu", verdict="refused", target="x86-64-v4"),
         ]
     )
     assert found == (
-        TierArtifact("onnx-cpu", "b" * 64, {1: 250.0}),
+        TierArtifact("onnx-cpu", "a" * 64, {1: 250.0}, target="x86-64"),
+        TierArtifact("onnx-cpu", "b" * 64, {1: 250.0}, target="x86-64-v4"),
+        TierArtifact("torch-compiled-cpu", "a" * 64, {1: 250.0}, target="x86-64"),
         TierArtifact("torch-cpu", "c" * 64),
     )
+
+
+def test_tiers_are_for_no_more_kinds_of_machines_than_a_state_has_room_for() -> None:
+    made = [
+        msgspec.structs.replace(
+            verified("a" * 64), target=f"machine {at}", made_at=AT + timedelta(minutes=at)
+        )
+        for at in range(9)
+    ]
+    assert [one.target for one in tiers_of(made)] == [f"machine {at}" for at in range(4, 9)]

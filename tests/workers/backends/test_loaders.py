@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from chimera.schemas.errors import ModelRefused
 from chimera.schemas.manifest import File
@@ -10,6 +11,7 @@ from chimera.schemas.placements import Variant
 from chimera.schemas.tiers import GRAPH
 from chimera.workers.backends.loaders import OnnxLoader
 from chimera.workers.backends.onnx_runtime import OnnxRuntime
+from chimera.workers.compiling import targets
 from tests.workers.rig import manifest, sums
 
 
@@ -52,6 +54,24 @@ def test_file_that_was_not_verified_is_not_opened(variant: Variant) -> None:
 )
 def test_what_this_executor_cannot_run_is_refused(variant: Variant, name: str, told: str) -> None:
     assert told in refusal(Variant(name, variant.folder, variant.files))
+
+
+def test_variant_for_this_machine_is_opened_and_that_of_another_refused(
+    variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = structs.replace(variant, target=targets.here("onnxruntime"))
+    assert OnnxLoader("cpu", 1).open(manifest("sums"), sums(), own).tier == "onnx-cpu"
+    assert "made for cpu-0123, this machine is cpu-" in refusal(
+        structs.replace(variant, target="cpu-0123")
+    )
+    monkeypatch.setattr(targets, "installed", _after_an_update)
+    targets.here.cache_clear()
+    assert "compile the version again" in refusal(own)
+    targets.here.cache_clear()
+
+
+def _after_an_update(library: str) -> str:
+    return f"{library} 99.0"
 
 
 def test_missing_file_is_refused(variant: Variant, tmp_path: Path) -> None:

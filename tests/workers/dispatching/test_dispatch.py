@@ -24,7 +24,7 @@ FAST = Measured("onnx-cuda", True, {1: 10_000, 256: 20_000})
 MIDDLE = Measured("onnx-cpu", True, {1: 20_000, 256: 100_000})
 LAST = Measured("torch-cpu", True, {1: 30_000, 256: 200_000})
 FAST_AT_1 = Measured("torch-cpu", True, {1: 100, 256: 6_000})
-BAD = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.DEVICE_LOST, Outcome.OUT_OF_MEMORY)
+BAD = (Outcome.FAILED, Outcome.OUT_OF_MEMORY)
 TIERS = st.lists(
     st.builds(
         Measured,
@@ -72,7 +72,6 @@ class DispatcherMachine(RuleBasedStateMachine):
         else:
             best = [tier for tier in self.dispatcher.order if tier in may - tried]
             assert step.tier == best[0], "not the first that may be called"
-            assert 0 < step.timeout_us <= POLICY.timeout_us
             self.running.append(step)
             if step.permit.is_probe:
                 assert step.tier not in self.probes
@@ -206,43 +205,20 @@ def test_next_tier_waits_while_every_tier_is_open() -> None:
     assert found.next_tier(1_000_002) == Wait(2_500_002), "the first probe's lease"
 
 
-def test_next_tier_keeps_time_for_the_tier_after_it() -> None:
-    found = dispatcher(FAST, MIDDLE)
-    assert called(found.next_tier(0)).timeout_us == 1_000_000
-    assert called(found.next_tier(0, 5_000_000)).timeout_us == 1_000_000
-    assert called(found.next_tier(0, 400_000)).timeout_us == 400_000 - 5 * 20_000
-    tight = called(found.next_tier(0, 120_000))
-    assert (tight.tier, tight.timeout_us) == ("onnx-cuda", 120_000), "no time for two"
-    assert called(found.next_tier(0, 400_000, tried=["onnx-cuda"])).timeout_us == 400_000
-
-
 def test_next_tier_is_no_probe_for_a_request_that_could_not_survive_it() -> None:
     found = dispatcher(FAST, MIDDLE)
     fail(found, "onnx-cuda")
     now_us = 1_000_000
     assert called(found.next_tier(now_us, now_us + 149_999)).tier == "onnx-cpu"
     probe = called(found.next_tier(now_us, now_us + 150_000))
-    assert (probe.tier, probe.timeout_us) == ("onnx-cuda", 50_000)
+    assert (probe.tier, probe.permit.is_probe) == ("onnx-cuda", True)
 
 
 def test_next_tier_is_a_probe_at_any_deadline_where_nothing_else_is_left() -> None:
     found = dispatcher(FAST)
     fail(found, "onnx-cuda")
     probe = called(found.next_tier(1_000_000, 1_000_010))
-    assert (probe.permit.is_probe, probe.timeout_us) == (True, 10)
-
-
-def test_record_of_a_time_out_that_a_deadline_cut_short_is_slow_at_most() -> None:
-    found = dispatcher(FAST)
-    for _ in range(20):
-        call = called(found.next_tier(0, 49_000))
-        found.record(call, Outcome.TIMED_OUT, 49_000, 0)
-    assert found.states() == {"onnx-cuda": State.CLOSED}
-    for _ in range(2):
-        call = called(found.next_tier(0, 51_000))
-        found.record(call, Outcome.TIMED_OUT, 51_000, 0)
-    assert found.states() == {"onnx-cuda": State.OPEN}
-    assert "slow" in found.take_transitions()[0][1].reason
+    assert probe.permit.is_probe
 
 
 @pytest.mark.parametrize("outcome", BAD)
@@ -270,6 +246,56 @@ def test_contradicted_refusals_open_a_tier() -> None:
         assert found.states()["onnx-cuda"] is State.CLOSED
         found.contradict("onnx-cuda", 0)
     assert found.states()["onnx-cuda"] is State.OPEN
+
+
+def refuse(found: Dispatcher, request: str, now_us: int) -> None:
+    found.record(called(found.next_tier(now_us)), Outcome.REFUSED, 1, now_us, request)
+
+
+def test_different_requests_refused_in_a_row_open_a_tier_however_slowly_they_come() -> None:
+    found = dispatcher(FAST)
+    refuse(found, "one", 0)
+    assert found.states()["onnx-cuda"] is State.CLOSED
+    refuse(found, "two", 3_600_000_000)
+    assert found.states()["onnx-cuda"] is State.OPEN
+    ((_, transition),) = found.take_transitions()
+    assert transition.reason == "2 requests in a row failed"
+
+
+def test_tier_that_ended_executors_is_probed_as_late_as_possible() -> None:
+    found = dispatcher(FAST, MIDDLE)
+    found.ended("onnx-cuda", 2, 0)
+    found.ended("of another release", 2, 0)
+    assert called(found.next_tier(59_999_999)).tier == "onnx-cpu"
+    assert called(found.next_tier(60_000_000)).permit.is_probe
+    ((tier, transition), *_) = found.take_transitions()
+    assert (tier, transition.reason) == ("onnx-cuda", "it ended 2 executors")
+
+
+def test_requests_that_are_refused_between_computed_ones_open_nothing() -> None:
+    found = dispatcher(FAST)
+    for at in range(20):
+        refuse(found, f"poison {at}", at)
+        found.record(called(found.next_tier(at)), Outcome.COMPUTED, 1, at)
+    assert found.states()["onnx-cuda"] is State.CLOSED
+
+
+def test_one_request_that_is_refused_again_and_again_opens_nothing() -> None:
+    found = dispatcher(FAST)
+    for at in range(50):
+        refuse(found, "poison", at)
+    assert found.states()["onnx-cuda"] is State.CLOSED
+
+
+def test_probe_that_is_refused_in_an_outage_has_failed() -> None:
+    found = dispatcher(FAST)
+    refuse(found, "one", 0)
+    refuse(found, "two", 0)
+    refuse(found, "one", 1_000_000)
+    assert found.next_tier(1_000_001) == Wait(3_000_000), "for twice as long"
+    found.record(called(found.next_tier(3_000_000)), Outcome.COMPUTED, 1, 3_000_000)
+    refuse(found, "one", 3_000_001)
+    assert found.states()["onnx-cuda"] is State.CLOSED, "the row begins anew"
 
 
 def test_order_follows_the_batch_sizes_that_are_recorded() -> None:

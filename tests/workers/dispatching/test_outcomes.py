@@ -1,15 +1,6 @@
 import pytest
 
-from chimera.schemas.errors import (
-    REQUEST_ERRORS,
-    BackendUnavailable,
-    DeadlineExceeded,
-    ModelFailed,
-    OutOfMemory,
-    SchemaInvalid,
-    WorkerCrashed,
-)
-from chimera.workers.backends.protocol import DeviceLost
+from chimera.schemas.errors import REQUEST_ERRORS, ModelFailed, OutOfMemory, SchemaInvalid
 from chimera.workers.dispatching.outcomes import ERRORS, Outcome, outcome_of
 
 
@@ -24,11 +15,6 @@ from chimera.workers.dispatching.outcomes import ERRORS, Outcome, outcome_of
         (OutOfMemory("x"), 1, 0, Outcome.OUT_OF_MEMORY),
         (OutOfMemory("x"), 8, 7, Outcome.COMPUTED),
         (MemoryError(), 8, 0, Outcome.OUT_OF_MEMORY),
-        (TimeoutError(), 1, 0, Outcome.TIMED_OUT),
-        (DeadlineExceeded("x"), 1, 0, Outcome.UNFINISHED),
-        (DeviceLost("x"), 8, 7, Outcome.DEVICE_LOST),
-        (WorkerCrashed("x"), 1, 0, Outcome.FAILED),
-        (BackendUnavailable("x"), 1, 0, Outcome.FAILED),
         (ConnectionResetError(), 1, 0, Outcome.FAILED),
     ],
 )
@@ -44,4 +30,4 @@ def test_outcome_of_a_single_request_is_the_tiers_only_where_the_tier_broke() ->
         for error in REQUEST_ERRORS
         if outcome_of(error("x"), requests=1, computed=0) in ERRORS
     }
-    assert blamed == {OutOfMemory, WorkerCrashed, BackendUnavailable}
+    assert blamed == {OutOfMemory}

@@ -7,9 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from chimera.schemas.errors import RequestError
 from chimera.schemas.placements import Shadow, Shadows
 from chimera.schemas.tensors import Array
 from chimera.workers.computation import Computation
+from chimera.workers.dispatching.deadlines import NO_DEADLINES, Deadlines
 from chimera.workers.dispatching.tiering import NotNow, Tiers
 from chimera.workers.repertoire import Repertoire, Served
 from chimera.workers.reports import ShadowSeen
@@ -134,7 +136,9 @@ def test_an_order_that_ends_a_shadow_empties_its_backlog(board: Board) -> None:
 
 
 class Closed(Tiers):
-    def compute(self, rows: int, attempt: object) -> None:
+    def compute(
+        self, rows: int, attempt: object, deadlines: Deadlines = NO_DEADLINES
+    ) -> type[RequestError] | None:
         raise NotNow(0)
 
 

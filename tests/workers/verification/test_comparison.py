@@ -132,6 +132,30 @@ def test_answers_of_another_form_are_not_compared(found: list[Array], why: str) 
     assert re.search(why, told)
 
 
+def test_row_of_large_numbers_excuses_no_other_row() -> None:
+    expected = rows([1e6, 1, 2, 3], [0.1, 0.2, 0.3, 0.4], [4, 3, 2, 1])
+    assert reason(expected, expected + rows([5, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0])) == ""
+    damaged = expected.copy()
+    damaged[1, 2] += 0.05  # for the row of millions it is nothing
+    assert "1 of 12 elements differ" in reason(expected, damaged)
+    damaged[1] = expected[1]
+    damaged[2, 3] += 19
+    assert "1 of 12 elements differ" in reason(expected, damaged)
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+def test_large_number_excuses_no_other_rows_number(shape: tuple[int, ...]) -> None:
+    spec = (TensorSpec("y", "FP32", shape),)
+    expected = np.array([1e6, 1.0, 2.0, 30.0, 4.0], "f4").reshape(-1, *shape[1:])
+    damaged = expected.copy()
+    damaged[3] += 15
+    assert "1 of 5 elements differ" in compare(spec, [expected], [damaged], FP32)[1]
+    near = expected.copy()
+    near[1] += 0.09  # int8: the middle of these is 4
+    assert compare(spec, [expected], [near], INT8)[1] == ""
+    assert compare(spec, [expected], [near], FP32)[1] != ""
+
+
 def test_integers_agree_or_not() -> None:
     spec = (TensorSpec("digit", "INT64", (-1,)),)
     expected = np.arange(100)
