@@ -16,6 +16,9 @@ from chimera.topics.transactions import TransactionalProducer
 
 
 class Committer(Protocol):
+    answers_first: bool
+    """Results are visible before their offset is: after a crash they may be all that there is."""
+
     async def open(self) -> Committed | None:
         """Take over; what the group has committed, None where it has nothing."""
         ...
@@ -26,6 +29,10 @@ class Committer(Protocol):
 
     async def commit(self, produced: Sequence[Produced], next_offset: int) -> None:
         """Make `produced` visible and `next_offset` the group's position."""
+        ...
+
+    async def begin(self, position: int) -> None:
+        """Make the first position the group's, where it has none."""
         ...
 
     async def close(self) -> None: ...
@@ -42,6 +49,8 @@ class Partition:
 
 class ExactlyOnce:
     """Results, dead letters, retries and the offset in one transaction."""
+
+    answers_first = False
 
     def __init__(self, producer: TransactionalProducer, partition: Partition) -> None:
         self._producer = producer
@@ -60,12 +69,17 @@ class ExactlyOnce:
             produced, where.topic, where.number, Committed(next_offset, where.topic_id)
         )
 
+    async def begin(self, position: int) -> None:
+        await self.commit((), position)
+
     async def close(self) -> None:
         await self._producer.close()
 
 
 class AtLeastOnce:
     """Results are acknowledged first; the offset follows without anybody waiting for it."""
+
+    answers_first = True
 
     def __init__(
         self,
@@ -97,6 +111,10 @@ class AtLeastOnce:
         await self._producer.produce(produced)
         self._step("after_produce")
         self._note(self._partition, next_offset)
+
+    async def begin(self, position: int) -> None:
+        self._note(self._partition, position)
+        await self._settle()
 
     async def close(self) -> None:
         await self._settle()

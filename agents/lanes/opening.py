@@ -7,7 +7,7 @@
     committed for another topic id        halt: the topic was made anew
 
 A lane of a retry topic commits where it starts, at once: it may wait for days for its first record, and
-from then on, no offset is a lost one. Between a group's first start and that moment records may come:
+from then on, no offset is a lost one. So does a lane that answers before its offset is committed. Between a group's first start and that moment records may come:
 few, and none decided. A halted lane never guesses: `chimera offsets` shows what is known and sets the
 position by command. `tests/integration/test_campaign_smoke.py` brings each about on a real broker.
 """
@@ -67,9 +67,9 @@ class Opening:
                 history = History(consumer, self._topics, self._where)
                 await self._require_none(history)
                 position = bounds.start
-                if history.is_retry:
+                if history.is_retry or committer.answers_first:
                     with suppress(Fenced):  # whoever did it begins there, too
-                        await committer.commit((), position)
+                        await committer.begin(position)
         finally:
             await consumer.stop()
         return position, await self._attempts.load(*self._where, position)

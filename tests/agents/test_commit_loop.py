@@ -38,6 +38,7 @@ class Transactions:
 class OneProducer:
     broker: Transactions
     number: int = 0
+    answers_first = False
 
     async def open(self) -> Committed | None:
         self.broker.opened += 1
@@ -53,6 +54,9 @@ class OneProducer:
             self.broker.refused += 1
             raise Fenced("somebody opened the same id")
         self.broker.committed.append((self.number, next_offset))
+
+    async def begin(self, position: int) -> None:
+        await self.commit((), position)
 
     async def close(self) -> None:
         return

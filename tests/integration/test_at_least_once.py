@@ -20,7 +20,12 @@ from tests.workers.rig import request
 pytestmark = pytest.mark.timeout(240)  # a node for each life
 
 COUNT = 200  # requests of a life
-LIVES = ("", "after_produce:1", "")  # where each is killed: its answers have no offset yet
+LIVES = (
+    "after_produce:1",
+    "",
+    "after_produce:1",
+    "",
+)  # where each is killed: its answers have no offset yet
 
 
 async def reconciled(place: Place, topic: str, end: int) -> list[OffsetsReconciled]:

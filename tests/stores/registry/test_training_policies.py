@@ -174,6 +174,7 @@ def test_served_rows_that_differ_from_a_run_alert_one_policy_once_for_it(
         due = await one(connection, "drifted")
         assert due.due_at is not None
         found = firing(due, due.due_at)
+        assert found is not None
         assert found == Firing("served:digits-1", None)
         assert await training_policies.fired(connection, due, found, "f-1")
         assert not await training_policies.alert_served(connection, due, "digits-1")
