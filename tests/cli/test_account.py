@@ -68,7 +68,7 @@ import subprocess, sys, time
 from pathlib import Path
 from chimera.cli.postgres.account import Account
 user = int(sys.argv[1])
-sleep = ["/bin/sh", "-c", "echo awake; sleep 600; echo"]
+sleep = ["/bin/sh", "-c", "echo awake; exec sleep 600"]
 child = subprocess.Popen(Account(user, user).command(sleep, []), stdout=subprocess.PIPE, text=True)
 print(child.stdout.readline() and child.pid, flush=True)
 time.sleep(600)

@@ -42,6 +42,7 @@ async def reconciled(place: Place, topic: str, end: int) -> list[OffsetsReconcil
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.campaign
 def test_no_leaf_is_missing_and_repeats_are_marked(kafka: str, prefix: str, tmp_path: Path) -> None:
     settings = settings_of(kafka, prefix, tmp_path, reconcile_ms=100)
     told = test_journal.settings_of(tmp_path) | {

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pytest
 from confluent_kafka import Producer
 
 from chimera.schemas.journal_rows import NO_COMMITMENT
@@ -112,6 +113,7 @@ def test_each_request_has_one_row_that_agrees_with_its_result(
     assert (outcomes["bad"], outcomes["none"]) == ("malformed", "unknown_model")
 
 
+@pytest.mark.campaign
 def test_segments_follow_each_other_through_kills(kafka: str, prefix: str, tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     count = 0

@@ -14,7 +14,7 @@ from tests.integration.chaos.cases import counting
 from tests.integration.chaos.models import write_models
 from tests.integration.test_node import started_node
 
-COUNT = 2_000
+COUNT = 1_000
 STEPS = 8_000  # some milliseconds each; the model takes one at a time
 DECIDE_WITHIN_MS = 3_000  # all of them take longer
 WITHIN_S = 200.0

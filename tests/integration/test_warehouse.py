@@ -94,6 +94,7 @@ def until_committed(kafka: str, group: str, topic: str, offset: int) -> None:
         consumer.close()
 
 
+@pytest.mark.campaign
 def test_segments_become_rows_once_through_kills(kafka: str, prefix: str, tmp_path: Path) -> None:
     env = environment(kafka, prefix, tmp_path)
     assert chimera(env, "topics", "sync", "--apply").returncode == 0

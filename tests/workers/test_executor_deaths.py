@@ -361,6 +361,7 @@ def test_stopped_executor_does_not_outlive_its_node(tmp_path: Path) -> None:
             node.kill()
 
 
+@pytest.mark.campaign
 def test_random_kills_lose_nothing_and_answer_nothing_twice(tmp_path: Path) -> None:
     """The rig fails at a second answer; suspects are submitted again, as a lane would."""
     write_hostile(tmp_path, "slow", max_batch_size=32)

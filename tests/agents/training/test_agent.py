@@ -41,6 +41,7 @@ GATED: dict[str, Any] = {"definition": "tests.workers.training.hooks:Gated", "ar
 OFTEN: dict[str, Any] = {"every_minutes": 1e-9, "keep_last": 2}
 
 
+@pytest.mark.campaign
 def test_run_whose_agent_and_trainer_are_killed_ends_once_with_the_same_weights(
     play: Play, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ def module(arguments: dict[str, Any]) -> dict[str, Any]:
     return {"definition": "tests.workers.training.hooks:Noisy", "arguments": arguments}
 
 
+@pytest.mark.campaign
 def test_two_processes_one_killed_end_in_the_weights_of_one_process(tmp_path: Path) -> None:
     killed = STEADY | {"kill_file": str(tmp_path / "killed"), "kill_at": 12}
     heard: list[dict[str, Any]] = []
