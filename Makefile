@@ -41,7 +41,7 @@ test: $(UV) ## Run the tests, on a Kafka of their own
 
 .PHONY: campaigns
 campaigns: $(UV) ## Break everything, small: nodes, brokers, networks, trainers, the demo
-	$(RUN) pytest -m campaign $(ARGS)
+	$(RUN) pytest -m campaign -n logical $(ARGS) # each keeps a core busy
 
 .PHONY: check
 check: format-check lint types contracts test campaigns ## What CI runs, without the demo

@@ -133,7 +133,7 @@ def topics(kafka: str) -> list[str]:
     return list(AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).topics)
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_demo_that_is_kept_can_be_used_and_stopped(
     temporary: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
