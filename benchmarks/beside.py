@@ -264,7 +264,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of three windows each")
     parser.add_argument("--rate", type=float, default=1_000.0, help="requests a second")
     parser.add_argument("--window-s", type=float, default=20.0, help="of each way")
-    parser.add_argument("--start-s", type=float, default=20.0, help="more on a busy machine")
+    parser.add_argument("--start-s", type=float, default=40.0, help="more on a busy machine")
     reports.add_options(parser, "beside")
     given = parser.parse_args()
     pace = Pace(given.rounds, given.rate, given.window_s, given.start_s)
