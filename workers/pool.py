@@ -4,9 +4,9 @@
                  ▲                            └ dies ── suspects ── take_suspects
                  └───────── all others ───────────┘
 
-Who gets which work is `distribution.py`'s to say. An executor that dies is replaced at
-once, or after a pause if it dies again and again before it has computed anything (`slots.py`). What
-executors hold is changed by successors (`placing.py`); who answers, by a word to each.
+Who gets which work is `distribution.py`'s to say, who is accused of a death `inquest.py`'s. An executor that
+dies is replaced at once, or after a pause if it dies again and again before it has computed anything
+(`slots.py`). What executors hold is changed by successors (`placing.py`); who answers, by a word to each.
 `tests/workers/test_pool.py`, `test_blocks.py` and `test_placing.py` run it with real processes,
 `test_executor_deaths.py` kills them.
 """
@@ -31,12 +31,13 @@ from chimera.workers.distribution import Distribution
 from chimera.workers.frames import MAX_BODY_BYTES
 from chimera.workers.handle import Handle
 from chimera.workers.holdings import Holdings
+from chimera.workers.inquest import Inquest
 from chimera.workers.lookout import Lookout
 from chimera.workers.placing import LeftOut, Placing
 from chimera.workers.reports import Report
 from chimera.workers.slots import Slot
 from chimera.workers.splits import Split
-from chimera.workers.toll import Toll, names
+from chimera.workers.toll import Toll
 
 log = structlog.get_logger(__name__)
 
@@ -106,6 +107,7 @@ class Pool:
         self._main: asyncio.Task[None] | None = None
         self._first: asyncio.Event = asyncio.Event()
         self._lookout = Lookout(self._handles, settings.serving.run_timeout_ms / 1000)
+        self._inquest = Inquest(self._toll, self._lookout)
 
     # Life.
 
@@ -355,14 +357,13 @@ class Pool:
         if self._stopping:
             handle.close()
             return True
-        reason = self._reason(handle, status)
-        suspects = {} if reason == deaths.RETIRED else handle.suspects()
-        was_busy = bool(handle.shadowing() or suspects)
-        abandoned = handle.abandoned()
-        if self._is_tiers_fault(handle, reason) and not deaths.were_alone(abandoned, suspects):
-            suspects = {}  # another tier tries them before any is accused
-        left = deaths.legacy(abandoned, suspects)
-        self._report_end(handle, status, reason, left)
+        orders = self._placing.orders
+        shadows = orders.shadows if orders is not None else {}
+        reason, left, was_busy, drops_shadows = self._inquest.hold(handle, status, shadows)
+        if drops_shadows:
+            self.mirror(shadows)
+        if reason != deaths.RETIRED:
+            self._answers.take_death(reason)
         handle.close()
         self._works.give_back(left.again)
         for block in left.unread:
@@ -371,41 +372,6 @@ class Pool:
             self._answers.take_suspects(lane, offsets, reason)
         self._works.go_on()
         return was_busy
-
-    def _is_tiers_fault(self, handle: Handle, reason: str) -> bool:
-        version, tier = handle.computing()
-        if not tier or reason not in (deaths.HUNG, deaths.CRASHED):
-            return False
-        is_fault = self._toll.is_tiers_fault(version, tier, handle.tiers(version))
-        log.warning("tier_ended_executor", version=version, tier=tier, is_tiers_fault=is_fault)
-        return is_fault
-
-    def _reason(self, handle: Handle, status: int) -> str:
-        return deaths.reason(handle.kill_reason, status, oom_kills=self._lookout.oom_kills)
-
-    def _report_end(self, handle: Handle, status: int, reason: str, left: deaths.Legacy) -> None:
-        slot = handle.configuration.slot
-        if reason == deaths.RETIRED:
-            log.info("executor_retired", slot=slot, again=len(left.again) + len(left.unread))
-            return
-        loading, shadowing = handle.loading(), handle.shadowing()
-        log.error(
-            "executor_died", slot=slot, status=status, reason=reason, loading=loading,
-            shadowing=shadowing, suspects=sum(map(len, left.accused.values())),
-        )  # fmt: skip
-        if loading:
-            self._toll.count_loading(loading)
-        self._blame_shadows(shadowing, reason)
-        self._answers.take_death(reason)
-
-    def _blame_shadows(self, at_work: str, reason: str) -> None:
-        """The one that was at work; where memory ran out all of them: they can be spared first."""
-        orders = self._placing.orders
-        shadows = orders.shadows if orders is not None else {}
-        blamed = names(shadows) if reason == deaths.OUT_OF_MEMORY else {at_work} - {""}
-        if dropped := self._toll.count_shadowing(blamed):
-            log.error("shadows_dropped", shadows=sorted(dropped), reason=reason)
-            self.mirror(shadows)
 
 
 def _first(failure: BaseException) -> BaseException:

@@ -11,7 +11,7 @@ at a line's end are no values. `tests/workers/training/test_chunks.py`.
 
 import csv
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from itertools import chain, islice
 from typing import Any, BinaryIO
 
@@ -30,26 +30,30 @@ def read(url: str, opened: Opened, chunk_rows: int, text: Collection[str]) -> It
     Raises:
         ValueError, OSError: it is no CSV, is damaged, or ends within quotes.
     """
-    done = 0
-    if not _starts_wide(opened):
-        try:
-            for rows in _quickly(opened, chunk_rows, text):
-                yield Chunk.after(url, done, rows)
-                done += len(rows)
-        except ParserError:
-            pass  # the chunk that begins after `done` has a line that does not fit
-        else:
-            return
-    yield from _carefully(url, opened, chunk_rows, text, done)
+    done = 0 if _starts_wide(opened) else (yield from _quickly(url, opened, chunk_rows, text))
+    if done is not None:
+        yield from _carefully(url, opened, chunk_rows, text, done)
 
 
-def _quickly(opened: Opened, chunk_rows: int, text: Collection[str]) -> Iterator[pd.DataFrame]:
+def _quickly(
+    url: str, opened: Opened, chunk_rows: int, text: Collection[str]
+) -> Generator[Chunk, None, int | None]:
+    """Returns after how many rows a chunk has a line that does not fit; None: there is none."""
     kinds: Any = dict.fromkeys(text, str)
+    done = 0
     with (
         opened() as file,
         pd.read_csv(file, chunksize=chunk_rows, low_memory=False, dtype=kinds) as reader,
     ):
-        yield from reader
+        while True:
+            try:
+                rows = next(reader, None)
+            except ParserError:
+                return done
+            if rows is None:
+                return None
+            yield Chunk.after(url, done, rows)
+            done += len(rows)
 
 
 def _starts_wide(opened: Opened) -> bool:
