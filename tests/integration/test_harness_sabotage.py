@@ -96,8 +96,15 @@ def test_node_that_went_deaf_ends_and_its_requests_are_answered_by_the_next(
 def test_harness_finds_only_repeats_when_results_lie_outside_of_transactions(
     broker: Broker,
 ) -> None:
-    """`at_least_once` promises no more: nothing is lost, and after a crash outcomes repeat."""
+    """`at_least_once` promises no more: nothing is lost, and after a crash outcomes repeat.
+
+    Kills at random may all come when every offset is committed; one between a result and its offset
+    does not.
+    """
     with arena(broker, 3, CHIMERA_SERVING__GUARANTEE="at_least_once") as found:
-        verdict = kills(found, 6)
+        found.wait_until_serving()
+        nodes = found.supervisor.nodes
+        assert any(nemeses.crash_at(found, node, "after_produce", 3) for node in nodes)
+        verdict = kills(found, 3)
     assert "duplicated" in verdict.violations
     assert verdict.violations.keys() <= {"duplicated", "reordered", "letters_extra"}
