@@ -2,8 +2,10 @@
 
 On Linux the kernel kills the child when the thread that started it is gone (`PR_SET_PDEATHSIG`), so
 each child has a thread that does nothing but wait for it: also `kill -9` of the parent leaves
-nothing behind. A tiny shim asks for that and then becomes the command, in a session of its own, so
-that Ctrl-C reaches the parent alone. Elsewhere only `stop` ends a child.
+nothing behind. A tiny shim asks for that and then becomes the command, in a process group of its own,
+so that Ctrl-C reaches the parent alone. It stays in its parent's session: Linux gives each session an
+equal share of the processors, and within one alone a thread's niceness counts, as a compiler's of the
+broker against a node's lanes. Elsewhere only `stop` ends a child.
 `tests/cli/test_child.py` kills parents.
 """
 
@@ -118,7 +120,7 @@ class Child:
                     stdout=stream,
                     stderr=stream,
                     pass_fds=self._inherit,
-                    start_new_session=True,
+                    process_group=0,
                 )
         except OSError as error:
             self._failure = error

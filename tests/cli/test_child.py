@@ -1,5 +1,6 @@
 """A child ends with its parent, by `stop`, and by `kill`; otherwise it lives."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -63,6 +64,15 @@ def test_child_outlives_the_thread_that_made_it(tmp_path: Path) -> None:
     awake(tmp_path / "log")
     assert made[0].wait(0.2) is None
     made[0].kill()
+
+
+def test_child_is_no_target_of_ctrl_c_and_shares_its_parents_processors(tmp_path: Path) -> None:
+    """A session of its own would have an equal share, however nice its threads are."""
+    told = tmp_path / "told.log"
+    command = [sys.executable, "-c", "import os; print(os.getpgid(0), os.getsid(0))"]
+    child = Child(command, log_file=told)
+    assert child.wait(60) == 0
+    assert told.read_text().split() == [str(child.pid), str(os.getsid(0))]
 
 
 def test_child_with_a_log_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:

@@ -294,7 +294,8 @@ def test_stack_starts_a_killed_warehouse_again_and_keeps_its_nodes(
 
         def is_told() -> bool:
             told = stack_state.read(tmp_path)
-            return told is not None and told.ready and told.warehouse != before.warehouse
+            warehouse = told.warehouse if told is not None else None
+            return warehouse is not None and warehouse.ready and warehouse != before.warehouse
 
         stack.watch(until=is_told)
         after = stack.state

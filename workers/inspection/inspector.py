@@ -51,7 +51,7 @@ def inspect(folder: Path, rules: Rules) -> Manifest:
                 env=ENVIRONMENT,
                 check=False,
                 timeout=CLOCK_TIMES * cpu_s,
-                start_new_session=True,
+                process_group=0,
             )
         except subprocess.TimeoutExpired:
             raise ModelRefused(f"{folder}: inspecting it took {CLOCK_TIMES * cpu_s} s") from None
