@@ -173,10 +173,10 @@ class TrainerSettings(Section):
         description="and of no more than so many; the oldest of each partition",
     )
     nice: int = Field(
-        default=10,
+        default=19,
         ge=0,
         le=19,
-        description="niceness of a trainer: what serves on the same machine goes first",
+        description="niceness of a trainer: it gets what nobody else on the machine wants",
     )
     threads: int = Field(
         default=1,

@@ -3,7 +3,7 @@
     opened ── fence ── what was said ── position ── poll ── commit ◂─┐
                                                       ▴──────────────┘
 A position that does not fit the log (none, cut, the topic made anew) is its start: commands that are
-answered are passed over, so reading again costs time alone. `tests/agents/test_controller.py`.
+answered are passed over, so reading again costs time alone. `tests/agents/controlling/test_controller.py`.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false

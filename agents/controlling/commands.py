@@ -5,7 +5,7 @@
     deploy, promote, rollback, pause, resume: one event of the model's history, by its command's id
 
 Whatever goes wrong is an answer, but for a database that is away: then nobody knows what was done,
-and the command is done again. `tests/agents/test_controller.py`.
+and the command is done again. `tests/agents/controlling/test_controller.py`.
 """
 
 # pyright: reportMissingTypeStubs=false

@@ -6,7 +6,7 @@
 Each step is told while it goes on. Rows are of the tiers that were asked for, and bear the command's
 id: one that is done again finds them, and compiles nothing. Where there is no key to sign with,
 tiers of native code are skipped.
-`tests/agents/test_compilation.py`.
+`tests/agents/controlling/test_compilation.py`.
 """
 
 import asyncio

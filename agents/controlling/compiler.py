@@ -2,7 +2,7 @@
 
     python -m chimera.workers.compiling ── a step a line ── tell ── report in `out`
 
-It has no key and no server's password in its environment. `tests/agents/test_compilation.py`.
+It has no key and no server's password in its environment. `tests/agents/controlling/test_compilation.py`.
 """
 
 import asyncio

@@ -4,7 +4,7 @@
       ▴                                                │
       └── fenced, or Kafka or Postgres is away ────────┘   whoever leads next goes on
 
-Any number of them may run; one reigns. `tests/agents/test_controller.py`.
+Any number of them may run; one reigns. `tests/agents/controlling/test_controller.py`.
 """
 
 # pyright: reportMissingTypeStubs=false

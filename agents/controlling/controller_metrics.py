@@ -1,4 +1,4 @@
-"""What a controller shows of its judgements, for Prometheus. `tests/agents/test_judging.py`."""
+"""What a controller shows of its judgements, for Prometheus. `tests/agents/controlling/test_judging.py`."""
 
 from prometheus_client import CollectorRegistry, Gauge
 

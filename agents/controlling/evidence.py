@@ -6,7 +6,7 @@
 
 What the shadow of a watch compared counts for the version that it shadowed. A record counts once,
 however often it is read: a node's are numbered, and come in their order.
-`tests/agents/test_evidence.py`.
+`tests/agents/controlling/test_evidence.py`.
 """
 
 from datetime import timedelta

@@ -11,7 +11,7 @@ begins, and of a model again whenever its state has changed.
 
 A breach that the registry refuses to roll back, since what was before may serve no more, is told as
 judged, with why; it is counted, and tried again, later each time, until it is done or somebody
-changes what serves. `tests/agents/test_judging.py`.
+changes what serves. `tests/agents/controlling/test_judging.py`.
 """
 
 import random

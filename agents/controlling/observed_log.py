@@ -1,7 +1,7 @@
 """`models.observed` as the controller reads it: from a moment on, then whatever is new.
 
 It has no group and commits nothing: where it starts follows from what is watched.
-`tests/agents/test_judging.py`.
+`tests/agents/controlling/test_judging.py`.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false

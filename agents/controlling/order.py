@@ -9,7 +9,7 @@
 
 The position in the log is that of the oldest command without an answer: whoever leads next reads on
 from there, and passes over what is answered. So a command is kept here until it has one; so many at
-most, and what takes long is refused above that. A pure structure: `tests/agents/test_order.py`.
+most, and what takes long is refused above that. A pure structure: `tests/agents/controlling/test_order.py`.
 """
 
 from collections.abc import Iterable
@@ -34,9 +34,8 @@ class Order:
 
     def __init__(self, position: int) -> None:
         self._end = position
-        self._left: dict[
-            int, Command | None
-        ] = {}  # by offset, oldest first; none: it is no command
+        # By offset, oldest first; None: it is no command.
+        self._left: dict[int, Command | None] = {}
 
     @property
     def position(self) -> int:

@@ -6,7 +6,7 @@ A trusted signature says who vouches for the manifest, and its digests that the 
 the files hold is inspected all the same, in the process that can do no harm: a command is a record
 that anybody with the topic can write, and whoever signed may have inspected nothing, or by other
 rules than these. `source` is opened only where the store lacks the version, and only below the
-settings' prefixes. `tests/agents/test_registration.py`.
+settings' prefixes. `tests/agents/controlling/test_registration.py`.
 """
 
 import asyncio

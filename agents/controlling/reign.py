@@ -10,8 +10,8 @@ Killed anywhere, the next one finds nothing visible and does the command again, 
 or all of it. One that takes long is told when it is begun: whoever leads next counts how often it
 was, and gives it up at last, lest it end one controller after the other.
 A record that is no command is answered with a refusal where its key names a model, else logged.
-Versions are judged beside the commands; whoever tells has the turn. `tests/agents/test_controller.py`,
-`test_long_commands.py` and `test_judging.py` kill it at each step.
+Versions are judged beside the commands; whoever tells has the turn. `test_controller.py`,
+`test_long_commands.py` and `test_judging.py` in `tests/agents/controlling` kill it at each step.
 """
 
 import asyncio

@@ -6,7 +6,7 @@
 
 A weight is a share of the requests, in whole percents, as is what a shadow computes: 1 is all of
 them. What is watched is what gets requests, so a shadow has no watch policy; and outputs are compared
-where what served before can shadow, which it cannot while it answers. `tests/agents/test_replies.py`.
+where what served before can shadow, which it cannot while it answers. `tests/agents/controlling/test_replies.py`.
 """
 
 import time

@@ -3,7 +3,7 @@
 Read when a controller has fenced its predecessor, so nothing can be added behind its back. A command
 that comes twice, or whose offset was lost, is not answered twice; a row of the outbox that was sent
 and not deleted is not sent again. It reaches as far back as `models.events` does, which is as far as
-`models.commands` does. `tests/agents/test_controller.py`.
+`models.commands` does. `tests/agents/controlling/test_controller.py`.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false

@@ -7,9 +7,10 @@
     committed for another topic id        halt: the topic was made anew
 
 A lane of a retry topic commits where it starts, at once: it may wait for days for its first record, and
-from then on, no offset is a lost one. So does a lane that answers before its offset is committed. Between a group's first start and that moment records may come:
-few, and none decided. A halted lane never guesses: `chimera offsets` shows what is known and sets the
-position by command. `tests/integration/test_campaign_smoke.py` brings each about on a real broker.
+from then on, no offset is a lost one. So does a lane that answers before its offset is committed.
+Between a group's first start and that moment records may come: few, and none decided. A halted lane
+never guesses: `chimera offsets` shows what is known and sets the position by command.
+`tests/integration/test_campaign_smoke.py` brings each about on a real broker.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false

@@ -2,7 +2,7 @@
 
 The lock belongs to a transaction that stays open, on one connection of the pool: a process that dies
 gives it up in that moment, without any time-out. One that was only cut off does not know at once, so
-whatever must not be done twice is fenced by its own means, too. `tests/agents/test_controller.py`
+whatever must not be done twice is fenced by its own means, too. `tests/agents/controlling/test_controller.py`
 has a second process wait, and go on when the first is killed.
 """
 

@@ -1,6 +1,6 @@
 """What tests of whoever leads a deployment have: topics and a tenant of their own, and processes that die.
 
-`tests/agents/steering.py` is the controller's, `training/stage.py` the training agent's.
+`tests/agents/controlling/stage.py` is the controller's, `training/stage.py` the training agent's.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false

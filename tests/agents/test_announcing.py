@@ -13,7 +13,7 @@ from chimera.schemas.work import Loaded
 from chimera.topics import admin, clients
 from chimera.topics.catalogue import catalogue
 from chimera.workers.reports import Report, TierTransition
-from tests.agents.steering import events, settings_of
+from tests.agents.controlling.stage import events, settings_of
 
 STATE = ModelState(tenant="default", model="digits", revision=3, changed_ms=0, command_id="c-3")
 REPORT = Report(

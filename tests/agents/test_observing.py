@@ -22,7 +22,7 @@ from chimera.topics.catalogue import catalogue
 from chimera.topics.dead_letters import Origin
 from chimera.workers.reports import Report, VersionSeen
 from chimera.workers.splits import Split
-from tests.agents.steering import observations, settings_of
+from tests.agents.controlling.stage import observations, settings_of
 
 TIERS = (TierArtifact("onnx-cpu", "0a" * 32),)
 

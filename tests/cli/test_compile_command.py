@@ -10,8 +10,8 @@ from chimera.cli.main import app
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.registry.states import tiers_of
-from tests.agents.steering import Stage, staged, steered
-from tests.agents.test_compilation import registered, sums
+from tests.agents.controlling.stage import Stage, staged, steered
+from tests.agents.controlling.test_compilation import registered, sums
 
 pytestmark = pytest.mark.timeout(120)  # a process that compiles, on a busy machine
 

@@ -20,7 +20,7 @@ from chimera.schemas.server_settings import PostgresSettings
 from chimera.schemas.settings import Settings
 from chimera.schemas.signing import SigningKey, new_key
 from chimera.workers.models import write_model
-from tests.agents.steering import Stage, events, staged, steered
+from tests.agents.controlling.stage import Stage, events, staged, steered
 from tests.stores.content import KEY
 from tests.stores.places import compiled
 from tests.workers.rig import manifest, sums

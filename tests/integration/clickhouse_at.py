@@ -8,6 +8,8 @@ from pathlib import Path
 from chimera.cli.stack.ports import free_port
 
 WITHIN_S = 60.0
+COUNTS = "SELECT count(), uniqExact(offset), max(offset) + 1 FROM chimera.inference_log"
+"""Rows, different ones, and how many there should be."""
 
 
 class Server:

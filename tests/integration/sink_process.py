@@ -25,10 +25,9 @@ from chimera.schemas.server_settings import KafkaSettings
 from chimera.stores import clickhouse, inference_log, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.sink import Limits, Sink
+from tests.integration.clickhouse_at import COUNTS
 from tests.integration.topics import topic_of
 from tests.stores.sink_records import SIZE
-
-COUNT = "SELECT count(), uniqExact(offset), max(offset) + 1 FROM chimera.inference_log"
 
 
 class Losing(ClickHouse):
@@ -68,7 +67,7 @@ async def live(given: argparse.Namespace, engine: Losing, kill: str) -> None:
     running = asyncio.create_task(reader.run())
     try:
         while not running.done():
-            if (await asyncio.to_thread(engine.rows, COUNT))[0][0] >= given.rows:
+            if (await asyncio.to_thread(engine.rows, COUNTS))[0][0] >= given.rows:
                 return
             await asyncio.sleep(0.02)
         await running
@@ -85,7 +84,7 @@ def life(given: argparse.Namespace, kill: str = "", lost: int = 0) -> None:
     warehouse_tables.migrate(engine)
     engine.left = lost
     asyncio.run(live(given, engine, kill))
-    sys.stdout.write(" ".join(map(str, engine.rows(COUNT)[0])))
+    sys.stdout.write(" ".join(map(str, engine.rows(COUNTS)[0])))
     engine.close()
 
 

@@ -1,9 +1,7 @@
 """A ClickHouse that was emptied, and a topic that was made anew: rows are filled again, or it is told."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -16,25 +14,16 @@ from chimera.schemas.server_settings import KafkaSettings
 from chimera.stores import clickhouse, inference_log, retention, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.sink import Limits, Sink
-from tests.integration.clickhouse_at import Server
+from tests.integration.clickhouse_at import COUNTS, Server
 from tests.integration.topics import new_topic, produce, topic_of
 from tests.stores.sink_records import SIZE
 
 WITHIN_S = 60.0
-COUNT = "SELECT count(), uniqExact(offset), max(offset) + 1 FROM chimera.inference_log"
 ANOTHER = (
     "RENAME TABLE chimera.inference_log TO chimera.inference_log_before",
     "CREATE TABLE chimera.inference_log AS chimera.inference_log_before",
     "DELETE FROM chimera.sink_batches WHERE sink = 'inference_log'",
 )
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    found = Server(tmp_path)
-    found.start()
-    yield found
-    found.kill()
 
 
 async def fill(writer: ClickHouse, kafka: str, topic: str, segments: int) -> tuple[int, ...]:
@@ -50,7 +39,7 @@ async def fill(writer: ClickHouse, kafka: str, topic: str, segments: int) -> tup
             while await asyncio.to_thread(_committed, group, topic) < segments:
                 assert not running.done(), running
                 await asyncio.sleep(0.05)
-            while (await asyncio.to_thread(writer.rows, COUNT))[0][0] < segments * SIZE:
+            while (await asyncio.to_thread(writer.rows, COUNTS))[0][0] < segments * SIZE:
                 assert not running.done(), running
                 await asyncio.sleep(0.05)
         running.cancel()
@@ -59,7 +48,7 @@ async def fill(writer: ClickHouse, kafka: str, topic: str, segments: int) -> tup
     finally:
         await reader.stop()
         group.close()
-    return tuple((await asyncio.to_thread(writer.rows, COUNT))[0])
+    return tuple((await asyncio.to_thread(writer.rows, COUNTS))[0])
 
 
 def _committed(group: Consumer, topic: str) -> int:
@@ -72,9 +61,11 @@ def make_anew(kafka: str, topic: str) -> None:
     asyncio.run(new_topic(kafka, topic))
 
 
-def test_history_that_is_not_the_same_loses_no_row(kafka: str, prefix: str, server: Server) -> None:
+def test_history_that_is_not_the_same_loses_no_row(
+    kafka: str, prefix: str, clickhouse_at: Server
+) -> None:
     topic = asyncio.run(new_topic(kafka, f"{prefix}inference.journal"))
-    writer = clickhouse.server(server.dsn)
+    writer = clickhouse.server(clickhouse_at.dsn)
     warehouse_tables.migrate(writer)
     retention.keep(writer, {"inference_log": 400})
     produce(kafka, topic, range(10))

@@ -25,8 +25,8 @@ from chimera.schemas.training_triggers import RemovePolicy, SetPolicy
 from chimera.schemas.transparency.leaves import ActionTaken, decode_leaf
 from chimera.stores.keys import find_key
 from chimera.topics.catalogue import catalogue
+from tests.agents.controlling.stage import staged, steered
 from tests.agents.sequencing.places import Place, sequencing
-from tests.agents.steering import staged, steered
 from tests.cli.letters import letter, write
 from tests.schemas.transparency.logs import ORIGIN
 from tests.stores.places import Place as Registered

@@ -6,7 +6,7 @@ Its stand-in is `clickhouse_server.py`: a server of ClickHouse's own was not run
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,27 +24,12 @@ from chimera.stores import clickhouse, inference_log, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.sink import Limits, Sink
 from tests.agents.sequencing.places import Place, play, settings_of
-from tests.integration.clickhouse_at import Server
+from tests.integration.clickhouse_at import COUNTS, Server
 from tests.integration.topics import new_topic, produce, topic_of
 from tests.stores.sink_records import SIZE
 
 WITHIN_S = 60.0
 LIVES = 2
-COUNT = "SELECT count(), uniqExact(offset), max(offset) + 1 FROM chimera.inference_log"
-
-
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[Server]:
-    """Nobody is there yet."""
-    found = Server(tmp_path)
-    yield found
-    found.kill()
-
-
-@pytest.fixture
-def server(address: Server) -> Server:
-    address.start()
-    return address
 
 
 async def until(
@@ -55,7 +40,7 @@ async def until(
         while True:
             assert not reader.done(), reader
             with suppress(ClickHouseUnavailable):
-                ((rows, distinct, size),) = await asyncio.to_thread(writer.rows, COUNT)
+                ((rows, distinct, size),) = await asyncio.to_thread(writer.rows, COUNTS)
                 if claim((rows, distinct, size)):
                     return
             await asyncio.sleep(0.05)
@@ -73,14 +58,14 @@ async def until_missed(metrics: WarehouseMetrics, times: int) -> None:
 
 
 def test_rows_are_there_once_after_a_server_was_away_twice(
-    kafka: str, prefix: str, server: Server, monkeypatch: pytest.MonkeyPatch
+    kafka: str, prefix: str, clickhouse_at: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent, "AGAIN_S", 0.05)
     monkeypatch.setattr(agent, "MAX_AGAIN_S", 0.2)
 
     async def run() -> Sequence[int]:
         topic = await new_topic(kafka, f"{prefix}inference.journal")
-        writer, metrics = clickhouse.server(server.dsn), WarehouseMetrics()
+        writer, metrics = clickhouse.server(clickhouse_at.dsn), WarehouseMetrics()
         warehouse_tables.migrate(writer)
         sink = Sink(writer, inference_log.LOG, Limits(rows=2 * SIZE, seconds=0.02))
         settings = KafkaSettings(bootstrap=kafka, group=prefix)
@@ -88,13 +73,13 @@ def test_rows_are_there_once_after_a_server_was_away_twice(
         await reader.start()
         reading = asyncio.create_task(reader.run())
         try:
-            await gone_through(kafka, topic, server, (writer, metrics, reading))
+            await gone_through(kafka, topic, clickhouse_at, (writer, metrics, reading))
         finally:
             reading.cancel()
             with suppress(asyncio.CancelledError):
                 await reading
             await reader.stop()
-        return tuple((await asyncio.to_thread(writer.rows, COUNT))[0])
+        return tuple((await asyncio.to_thread(writer.rows, COUNTS))[0])
 
     rows = 20 * SIZE * LIVES
     assert asyncio.run(run()) == (rows, rows, rows)
@@ -103,7 +88,7 @@ def test_rows_are_there_once_after_a_server_was_away_twice(
 async def gone_through(
     kafka: str,
     topic: str,
-    server: Server,
+    clickhouse_at: Server,
     watched: "tuple[ClickHouse, WarehouseMetrics, asyncio.Task[None]]",
 ) -> None:
     writer, metrics, reading = watched
@@ -111,16 +96,20 @@ async def gone_through(
         produce(kafka, topic, range(20 * life, 20 * life + 10))
         some = 200 * life  # of this life at least one: the server dies between INSERTs, or in one
         await until(lambda found, some=some: found[0] > some, writer, reading)  # type: ignore[misc]  # bound at once
-        server.kill()
+        clickhouse_at.kill()
         produce(kafka, topic, range(20 * life + 10, 20 * life + 20))
         await until_missed(metrics, 3 * (life + 1))
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(clickhouse_at.start)
         whole = 200 * (life + 1)
         await until(lambda found, n=whole: list(found) == [n, n, n], writer, reading)  # type: ignore[misc]  # bound at once
 
 
 def test_warehouse_that_began_before_its_clickhouse_reads_once_it_is_there(
-    kafka: str, prefix: str, address: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kafka: str,
+    prefix: str,
+    clickhouse_address: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = settings_of(kafka, prefix, tmp_path)
 
@@ -133,7 +122,7 @@ def test_warehouse_that_began_before_its_clickhouse_reads_once_it_is_there(
         "KAFKA__TOPIC_PREFIX": prefix,
         "KAFKA__GROUP": settings.kafka.group,
         "KAFKA__PARTITIONS": "2",
-        "CLICKHOUSE__DSN": address.dsn,
+        "CLICKHOUSE__DSN": clickhouse_address.dsn,
         "CLICKHOUSE__DIR": str(tmp_path / "clickhouse"),
         "CLICKHOUSE__HTTP_PORT": "null",
     }
@@ -145,10 +134,10 @@ def test_warehouse_that_began_before_its_clickhouse_reads_once_it_is_there(
     warehouse.start()
     try:
         until_so(warehouse, lambda: warehouse.state.restarts > 0)
-        address.start()
+        clickhouse_address.start()
         until_so(warehouse, lambda: warehouse.state.ready)
-        writer = clickhouse.server(address.dsn)
-        until_so(warehouse, lambda: writer.rows(COUNT) == [(20, 20, 20)])
+        writer = clickhouse.server(clickhouse_address.dsn)
+        until_so(warehouse, lambda: writer.rows(COUNTS) == [(20, 20, 20)])
     finally:
         warehouse.stop(10)
     assert "clickhouse" in log.read_text().lower()
@@ -164,12 +153,12 @@ def until_so(watched: Supervised, claim: Callable[[], bool]) -> None:
 
 
 def test_sql_asks_a_server_and_changes_nothing(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    clickhouse_at: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its account may do what it likes; and each request says that this one does not."""
-    writer = clickhouse.server(server.dsn)
+    writer = clickhouse.server(clickhouse_at.dsn)
     warehouse_tables.migrate(writer)
-    monkeypatch.setenv("CHIMERA_CLICKHOUSE__DSN", server.dsn)
+    monkeypatch.setenv("CHIMERA_CLICKHOUSE__DSN", clickhouse_at.dsn)
     monkeypatch.setenv("CHIMERA_CLICKHOUSE__READER_ROWS", "100")
     for harm in (
         "DROP TABLE chimera.inference_log",
@@ -183,7 +172,7 @@ def test_sql_asks_a_server_and_changes_nothing(
         refused = asked(harm)
         assert (refused.exit_code, refused.stdout) == (1, ""), harm
     with pytest.raises(ClickHouseRefused, match="readonly"):
-        clickhouse.reader(server.dsn, {}).command("DROP TABLE chimera.inference_log")
+        clickhouse.reader(clickhouse_at.dsn, {}).command("DROP TABLE chimera.inference_log")
     found = asked("SELECT count() FROM migrations")  # in our database
     assert found.stdout == f"{len(warehouse_tables.MIGRATIONS)}\n", found.stderr
     assert writer.rows("SELECT count() FROM chimera.inference_log") == [(0,)]

@@ -14,7 +14,7 @@ import pytest
 from chimera.schemas.model_events import VersionRefused
 from chimera.schemas.model_state import LiveVersion
 from chimera.topics.catalogue import catalogue
-from tests.agents.steering import events, settings_of
+from tests.agents.controlling.stage import events, settings_of
 from tests.cli.places import Place
 from tests.integration.registry import Registry
 from tests.integration.traffic import PARTITIONS, Traffic, page, until

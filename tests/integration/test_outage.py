@@ -6,7 +6,7 @@ import pytest
 
 from chimera.schemas.model_events import TierChanged
 from chimera.topics.catalogue import catalogue
-from tests.agents.steering import events, settings_of
+from tests.agents.controlling.stage import events, settings_of
 from tests.cli.places import FAULT, Place
 from tests.integration.registry import Registry
 from tests.integration.traffic import PARTITIONS, Traffic, page, until

@@ -6,10 +6,6 @@ They cut batches of different sizes, so that a row would be there twice if both 
 import asyncio
 import random
 import time
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from chimera.agents.warehouse import Warehouse
 from chimera.agents.warehouse_metrics import WarehouseMetrics
@@ -18,23 +14,14 @@ from chimera.stores import clickhouse, inference_log, warehouse_tables
 from chimera.stores.sink import Limits, Sink
 from chimera.topics.producers import ProducerError
 from tests.forks import FORKS
-from tests.integration.clickhouse_at import Server
+from tests.integration.clickhouse_at import COUNTS, Server
 from tests.integration.topics import new_topic, produce, topic_of
 from tests.stores.sink_records import SIZE
 
 WITHIN_S = 120.0
 SEGMENTS = 20  # of each round
 TAKEN_OVER = 4
-COUNT = "SELECT count(), uniqExact(offset), max(offset) + 1 FROM chimera.inference_log"
 LIVES = "SELECT max(life), uniqExact(life) FROM chimera.sink_batches WHERE token != ''"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    found = Server(tmp_path)
-    found.start()
-    yield found
-    found.kill()
 
 
 def compete(dsn: str, kafka: str, topic: str, segments: int) -> None:
@@ -57,13 +44,13 @@ async def _compete(dsn: str, kafka: KafkaSettings, topic: str, segments: int) ->
 
 
 def test_two_that_take_over_from_each_other_leave_each_row_once(
-    kafka: str, prefix: str, server: Server
+    kafka: str, prefix: str, clickhouse_at: Server
 ) -> None:
     topic = asyncio.run(new_topic(kafka, f"{prefix}inference.journal"))
-    reader = clickhouse.server(server.dsn)
+    reader = clickhouse.server(clickhouse_at.dsn)
     warehouse_tables.migrate(reader)
     both = [
-        FORKS.Process(target=compete, args=(server.dsn, kafka, topic, segments))
+        FORKS.Process(target=compete, args=(clickhouse_at.dsn, kafka, topic, segments))
         for segments in (2, 3)
     ]
     for process in both:
@@ -73,7 +60,7 @@ def test_two_that_take_over_from_each_other_leave_each_row_once(
         while lives < TAKEN_OVER:
             produce(kafka, topic, range(written, written + SEGMENTS))
             written += SEGMENTS
-            while (found := reader.rows(COUNT)[0])[2] < written * SIZE:
+            while (found := reader.rows(COUNTS)[0])[2] < written * SIZE:
                 assert found[0] == found[1]
                 assert time.monotonic() < ends and all(process.is_alive() for process in both)
                 time.sleep(0.02)
@@ -83,4 +70,4 @@ def test_two_that_take_over_from_each_other_leave_each_row_once(
             process.kill()
             process.join()
     rows = written * SIZE
-    assert tuple(reader.rows(COUNT)[0]) == (rows, rows, rows)
+    assert tuple(reader.rows(COUNTS)[0]) == (rows, rows, rows)

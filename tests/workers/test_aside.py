@@ -24,6 +24,17 @@ def test_work_is_nice_and_whoever_waits_is_not() -> None:
     assert niceness() == before
 
 
+@linux
+def test_work_interrupts_nobody_who_wakes() -> None:
+    assert aside(lambda: os.sched_getscheduler(0)) == os.SCHED_BATCH
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+@linux
+def test_nothing_is_less_nice_for_giving_way() -> None:
+    assert aside(lambda: aside(niceness, 1)) == max(niceness(), BESIDE)
+
+
 def test_work_that_need_not_give_way_is_done_in_this_thread() -> None:
     assert aside(threading.get_native_id, 0) == threading.get_native_id()
 

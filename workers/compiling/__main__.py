@@ -12,7 +12,6 @@ so what it measures on a busy machine is noisy, for all tiers alike (`measuremen
 """
 
 import ctypes
-import os
 import signal
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ import msgspec
 from chimera.schemas.compile_report import Step
 from chimera.schemas.errors import ChimeraError
 from chimera.schemas.settings import load
-from chimera.workers.aside import BESIDE
+from chimera.workers.aside import BESIDE, give_way
 from chimera.workers.compiling.pipeline import Targets, compile
 
 _PR_SET_PDEATHSIG = 1
@@ -60,5 +59,5 @@ def _tell(step: Step) -> None:
 
 
 if __name__ == "__main__":
-    os.nice(BESIDE)
+    give_way(BESIDE)
     raise SystemExit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
 """What a trainer may take of its machine: little where others need it, never more than it was given.
 
-    niceness     of the process, and of its session where the kernel schedules by session
+    niceness     of the process (`aside.py`), and of its session where the kernel schedules by session
     memory       what it allocates (RLIMIT_DATA): mapped data sets do not count, CUDA's memory neither
     its life     it dies with its agent, and before anything else when memory runs out
 
@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from chimera.schemas.errors import TrainingRefused
+from chimera.workers.aside import give_way
 
 _PR_SET_PDEATHSIG = 1
 _SHARE = 0.5  # of the memory that there is, for all trainers: the rest is for who serves
@@ -32,7 +33,7 @@ def die_with(agent_pid: int) -> None:
 
 def take_little(nice: int, memory_bytes: int | None) -> None:
     """For the rest of this process."""
-    os.nice(nice)
+    give_way(nice)
     _write("/proc/self/autogroup", str(nice))
     _write("/proc/self/oom_score_adj", _OFFERED)
     if memory_bytes is not None:

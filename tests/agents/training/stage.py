@@ -35,8 +35,8 @@ from chimera.stores.registry.outbox import OF_TRAINING, Outbox
 from chimera.stores.registry.training_runs import TrainingRun
 from chimera.topics import admin
 from chimera.topics.catalogue import catalogue
+from tests.agents.controlling.stage import settings_of
 from tests.agents.scene import Scene, deadly, killed
-from tests.agents.steering import settings_of
 from tests.stores.places import opened
 from tests.workers.training.places import ALLOWED, config
 

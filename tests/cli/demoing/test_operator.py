@@ -9,7 +9,7 @@ from chimera.cli.demoing.failure import DemoFailed
 from chimera.cli.demoing.operator import Operator
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.compile_report import Step
-from tests.agents.steering import staged, steered
+from tests.agents.controlling.stage import staged, steered
 
 pytestmark = pytest.mark.timeout(120)
 

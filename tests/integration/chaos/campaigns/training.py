@@ -20,8 +20,8 @@ from typing import ClassVar
 from chimera.cli.postgres.config import APPLICATION
 from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.stores import schema
-from tests.agents.steering import Stage as Steering
-from tests.agents.steering import steered
+from tests.agents.controlling.stage import Stage as Steering
+from tests.agents.controlling.stage import steered
 from tests.agents.training.stage import staged
 from tests.integration.chaos.broker import Broker
 from tests.integration.chaos.campaigns.size import Size

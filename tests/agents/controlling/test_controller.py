@@ -1,7 +1,6 @@
 """The controller on a real Kafka and a real Postgres: each command is done once and answered once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +23,15 @@ from chimera.schemas.model_events import CommandAnswered, ModelRolledBack
 from chimera.schemas.model_names import key
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.versions import Versions
-from tests.agents.steering import WITHIN_S, Stage, settings_of, staged, steered, until
-from tests.agents.test_compilation import sums
+from tests.agents.controlling.stage import (
+    WITHIN_S,
+    Play,
+    Stage,
+    settings_of,
+    steered,
+    until,
+)
+from tests.agents.controlling.test_compilation import sums
 from tests.stores.content import version_in
 from tests.stores.places import compiled, connected, verified
 
@@ -41,21 +47,6 @@ STEPS = (
 END_LEADERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
 )
-Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
-
-
-@pytest.fixture
-def play(server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path) -> Play:
-    """Runs a coroutine function with a stage of the test's own."""
-
-    def run(work: Callable[[Stage], Awaitable[None]]) -> None:
-        async def staging() -> None:
-            async with staged(server, kafka, prefix, tmp_path) as stage:
-                await work(stage)
-
-        asyncio.run(staging())
-
-    return run
 
 
 def told(answers: list[CommandAnswered]) -> list[tuple[str, str, str | None, int]]:

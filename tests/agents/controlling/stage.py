@@ -6,7 +6,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -132,6 +132,9 @@ class Stage(Scene):
                 if len(answers) >= count:
                     return answers
                 await asyncio.sleep(0.05)
+
+
+Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
 
 
 @asynccontextmanager

@@ -2,12 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-import pytest
-
-from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.deployments import Change, watches
 from chimera.schemas.model_commands import (
     DeployModel,
@@ -19,7 +14,7 @@ from chimera.schemas.model_commands import (
 from chimera.schemas.model_events import Event, ModelRolledBack, WatchJudged
 from chimera.schemas.model_observed import ModelObserved, Seen
 from chimera.stores.registry.records import Artifact
-from tests.agents.steering import WITHIN_S, Stage, staged, steered, until
+from tests.agents.controlling.stage import WITHIN_S, Play, Stage, steered, until
 from tests.stores.places import compiled, verified
 
 STEPS = (
@@ -35,25 +30,8 @@ SHORT = WatchPolicy(window_s=0, min_requests=100)
 LONG = WatchPolicy(window_s=3_600, min_requests=100)
 NO_LONGER = Artifact("onnx-cpu", "fp32", "x86-64", "refused", "max error 1.0")
 FAST, SLOW = 160, 192  # buckets: 1 ms, 4 ms
-Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
 
 _numbers = itertools.count(1)
-
-
-@pytest.fixture
-def play(server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path) -> Play:
-    """Runs a coroutine function with a stage of the test's own, with two versions of `digits`."""
-
-    def run(work: Callable[[Stage], Awaitable[None]]) -> None:
-        async def staging() -> None:
-            async with staged(server, kafka, prefix, tmp_path) as stage:
-                for version in ("1", "2"):
-                    await compiled(stage.place.registry, version=version)
-                await work(stage)
-
-        asyncio.run(staging())
-
-    return run
 
 
 def seen(
@@ -111,7 +89,7 @@ def rolled_back(events: list[Event]) -> list[ModelRolledBack]:
     return [one for one in events if isinstance(one, ModelRolledBack)]
 
 
-def test_version_that_fails_too_often_is_rolled_back_by_itself(play: Play) -> None:
+def test_version_that_fails_too_often_is_rolled_back_by_itself(play_compiled: Play) -> None:
     """Long before its window is over; the reason is told, and nodes have the version before."""
 
     async def work(stage: Stage) -> None:
@@ -133,10 +111,10 @@ def test_version_that_fails_too_often_is_rolled_back_by_itself(play: Play) -> No
         assert (last.action, last.actor, last.reason) == ("rollback", "controller", back.reason)
         assert watches(stage.tenant, "digits", history) == {2: "breached"}
 
-    play(work)
+    play_compiled(work)
 
 
-def test_version_that_is_too_slow_is_rolled_back_by_itself(play: Play) -> None:
+def test_version_that_is_too_slow_is_rolled_back_by_itself(play_compiled: Play) -> None:
     async def work(stage: Stage) -> None:
         async with steered(stage):
             await promoted(stage, LONG, seen(stage, "1", 1, 2_000))
@@ -145,10 +123,10 @@ def test_version_that_is_too_slow_is_rolled_back_by_itself(play: Play) -> None:
         assert verdict.verdict == "breached"
         assert "p99 4." in verdict.reason and "before 1." in verdict.reason
 
-    play(work)
+    play_compiled(work)
 
 
-def test_version_that_keeps_to_its_policy_is_kept(play: Play) -> None:
+def test_version_that_keeps_to_its_policy_is_kept(play_compiled: Play) -> None:
     async def work(stage: Stage) -> None:
         async with steered(stage):
             await promoted(stage, SHORT, seen(stage, "1", 1, 2_000))
@@ -160,10 +138,10 @@ def test_version_that_keeps_to_its_policy_is_kept(play: Play) -> None:
         history = await stage.place.registry.history("digits")
         assert watches(stage.tenant, "digits", history) == {2: "passed"}
 
-    play(work)
+    play_compiled(work)
 
 
-def test_few_requests_and_those_of_another_revision_decide_nothing(play: Play) -> None:
+def test_few_requests_and_those_of_another_revision_decide_nothing(play_compiled: Play) -> None:
     """The log's last record is one that decides: then all before it was read, and decided nothing."""
 
     async def work(stage: Stage) -> None:
@@ -181,10 +159,10 @@ def test_few_requests_and_those_of_another_revision_decide_nothing(play: Play) -
             (verdict,) = await judged(stage)
         assert (verdict.verdict, verdict.candidate.requests) == ("passed", 3_091)
 
-    play(work)
+    play_compiled(work)
 
 
-def test_share_is_compared_with_what_answers_the_rest_and_taken_back(play: Play) -> None:
+def test_share_is_compared_with_what_answers_the_rest_and_taken_back(play_compiled: Play) -> None:
     async def work(stage: Stage) -> None:
         async with steered(stage):
             await stage.send(
@@ -198,10 +176,10 @@ def test_share_is_compared_with_what_answers_the_rest_and_taken_back(play: Play)
         assert verdict.verdict == "breached" and "p99" in verdict.reason
         assert [one.weights for one in states] == [{"1": 1}, {"1": 90, "2": 10}, {"1": 1}]
 
-    play(work)
+    play_compiled(work)
 
 
-def test_version_that_disagrees_with_its_shadow_is_rolled_back(play: Play) -> None:
+def test_version_that_disagrees_with_its_shadow_is_rolled_back(play_compiled: Play) -> None:
     async def work(stage: Stage) -> None:
         policy = WatchPolicy(window_s=3_600, max_disagreement=0.05)
         async with steered(stage):
@@ -213,10 +191,10 @@ def test_version_that_disagrees_with_its_shadow_is_rolled_back(play: Play) -> No
             assert (await stage.states())[-1].shadow is None
         assert "disagreement 200 of 400" in verdict.reason
 
-    play(work)
+    play_compiled(work)
 
 
-def test_watch_that_is_superseded_is_judged_no_more(play: Play) -> None:
+def test_watch_that_is_superseded_is_judged_no_more(play_compiled: Play) -> None:
     """What its version did counts neither for it, nor for the watch that opens instead."""
 
     async def work(stage: Stage) -> None:
@@ -233,10 +211,12 @@ def test_watch_that_is_superseded_is_judged_no_more(play: Play) -> None:
         history = await stage.place.registry.history("digits")
         assert watches(stage.tenant, "digits", history) == {2: "superseded", 4: "passed"}
 
-    play(work)
+    play_compiled(work)
 
 
-def test_breach_that_cannot_be_rolled_back_is_told_once_and_tried_until_it_can(play: Play) -> None:
+def test_breach_that_cannot_be_rolled_back_is_told_once_and_tried_until_it_can(
+    play_compiled: Play,
+) -> None:
     """What was before has lost its only tier meanwhile; a second controller goes on with it."""
 
     async def work(stage: Stage) -> None:
@@ -266,11 +246,11 @@ def test_breach_that_cannot_be_rolled_back_is_told_once_and_tried_until_it_can(p
         history = await registry.history("digits")
         assert watches(stage.tenant, "digits", history) == {2: "breached"}
 
-    play(work)
+    play_compiled(work)
 
 
 def test_controller_killed_at_each_step_judges_each_watch_once(
-    play: Play,
+    play_compiled: Play,
 ) -> None:
     """A watch for each step; its evidence comes when all before it are over."""
     models = [f"m{number}" for number in range(len(STEPS) + 1)]
@@ -303,4 +283,4 @@ def test_controller_killed_at_each_step_judges_each_watch_once(
             actions = [one.action for one in await registry.history(model)]
             assert actions == ["deploy", "deploy", "rollback"]
 
-    play(work)
+    play_compiled(work)

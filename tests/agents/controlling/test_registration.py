@@ -14,8 +14,8 @@ from chimera.schemas.model_events import CommandAnswered
 from chimera.schemas.settings import Settings
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.versions import Versions
-from tests.agents.steering import settings_of
-from tests.agents.test_compilation import sums
+from tests.agents.controlling.stage import settings_of
+from tests.agents.controlling.test_compilation import sums
 from tests.stores.content import sha256, version_in
 from tests.stores.places import Place, opened
 

@@ -17,7 +17,7 @@ from chimera.schemas.settings import Settings
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.registry.states import tiers_of
 from chimera.stores.versions import Versions
-from tests.agents.steering import settings_of
+from tests.agents.controlling.stage import settings_of
 from tests.stores.content import TRUSTED, version_in
 from tests.stores.places import Place, opened
 

@@ -1,13 +1,9 @@
 """Behind a compile or a register that takes long: traffic is steered at once, and nothing is lost or repeated."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.schemas.model_commands import (
     Command,
     DeployModel,
@@ -19,10 +15,16 @@ from chimera.schemas.model_events import CommandAnswered, CommandBegun
 from chimera.schemas.model_names import key
 from chimera.stores.artifacts import Artifacts
 from chimera.stores.versions import Versions
-from tests.agents.steering import WITHIN_S, Stage, asked_in_vain, staged, steered, with_source
-from tests.agents.test_compilation import sums
+from tests.agents.controlling.stage import (
+    WITHIN_S,
+    Play,
+    Stage,
+    asked_in_vain,
+    steered,
+    with_source,
+)
+from tests.agents.controlling.test_compilation import sums
 from tests.stores.content import version_in
-from tests.stores.places import compiled
 
 STEPS = (
     "after_begun",
@@ -32,24 +34,6 @@ STEPS = (
     "after_commit",
     "after_commit:2",
 )
-Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
-
-
-@pytest.fixture
-def play(server: EmbeddedPostgres, kafka: str, prefix: str, tmp_path: Path) -> Play:
-    """Runs a coroutine function with a stage of the test's own: 2 serves `digits`, and 1 did before."""
-
-    def run(work: Callable[[Stage], Awaitable[None]]) -> None:
-        async def staging() -> None:
-            async with staged(server, kafka, prefix, tmp_path) as stage:
-                for version in ("1", "2"):
-                    await compiled(stage.place.registry, version=version)
-                await stage.send(*(stage.command(DeployModel, version=one) for one in "12"))
-                await work(stage)
-
-        asyncio.run(staging())
-
-    return run
 
 
 def register(stage: Stage, version: str, source: str, digest: str = "0" * 64) -> RegisterModel:
@@ -65,7 +49,7 @@ def told(answers: list[CommandAnswered]) -> list[tuple[str, str, str | None, int
     return [(one.action, one.outcome, one.version, one.revision) for one in answers]
 
 
-def test_rollback_by_hand_is_done_while_a_version_is_being_made(play: Play) -> None:
+def test_rollback_by_hand_is_done_while_a_version_is_being_made(play_deployed: Play) -> None:
     """And what waits for that version is withdrawn by it; whoever leads next does what is left."""
 
     async def work(stage: Stage) -> None:
@@ -113,10 +97,10 @@ def test_rollback_by_hand_is_done_while_a_version_is_being_made(play: Play) -> N
             (commands[0].command_id, attempt) for attempt in (1, 2, 3)
         ]
 
-    play(work)
+    play_deployed(work)
 
 
-def test_command_that_ends_its_controllers_is_given_up(play: Play) -> None:
+def test_command_that_ends_its_controllers_is_given_up(play_deployed: Play) -> None:
     async def work(stage: Stage) -> None:
         fatal, behind = register(stage, "3", "gone:"), register(stage, "3", "gone:")
         await stage.send(fatal, behind)
@@ -129,11 +113,11 @@ def test_command_that_ends_its_controllers_is_given_up(play: Play) -> None:
         assert "begun 2 times" in given_up.error
         assert (other.command_id, other.outcome) == (behind.command_id, "refused")
 
-    play(work)
+    play_deployed(work)
 
 
 def test_controller_killed_while_it_makes_a_version_loses_nothing_and_repeats_nothing(
-    play: Play, tmp_path: Path
+    play_deployed: Play, tmp_path: Path
 ) -> None:
     async def work(stage: Stage) -> None:
         stage = attempting(stage, 100)
@@ -161,4 +145,4 @@ def test_controller_killed_while_it_makes_a_version_loses_nothing_and_repeats_no
         found = await stage.place.registry.versions("digits")
         assert sorted(one.version for one in found) == sorted(["1", "2", *versions])
 
-    play(work)
+    play_deployed(work)
