@@ -18,6 +18,7 @@ from typing import IO
 
 from chimera.schemas.errors import ArtifactDamaged, ArtifactMissing
 from chimera.schemas.manifest import File
+from chimera.stores import gentle_file
 from chimera.stores.place import Place
 
 READ_BYTES = 1 << 20
@@ -82,8 +83,7 @@ class Artifacts:
         try:
             with draft.open("xb") as file:
                 os.fchmod(file.fileno(), 0o444)
-                for part in self._parts(digest):
-                    file.write(part)
+                gentle_file.write(file, self._parts(digest))
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
