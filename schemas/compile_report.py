@@ -1,7 +1,7 @@
 """What compiling a model version came to: each tier with its verdict, its errors and its timings.
 
 A report is made once, on the machine that its target keys name, and is what dispatch chooses by: it
-is stored with the version and goes into `models.events`. A tier that was not made says why; none is
+is stored with the version and goes into `models.events`, tier by tier. A tier that was not made says why; none is
 left out. Milliseconds are of one call, `rows` are of one batch. Readers ignore fields that they do
 not know. `tests/schemas/test_compile_report.py` compares it with golden files.
 """

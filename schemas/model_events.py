@@ -17,6 +17,7 @@ from typing import Annotated, Literal, get_args
 
 import msgspec
 
+from chimera.schemas.compile_report import TierReport
 from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.model_names import Actor, Count, Milliseconds, Name, Reason, Sha256
 from chimera.schemas.versioned import Form
@@ -65,21 +66,22 @@ class CompileStepped(_Event, frozen=True, kw_only=True, tag="compiling"):
     detail: Reason = ""
 
 
-class TierReport(msgspec.Struct, frozen=True, kw_only=True):
+class TierCompiled(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one tier of a version."""
 
     tier: Name
     verdict: Literal["verified", "rejected", "skipped"]
     reason: Reason = ""  # of a tier that may not serve
     sha256: Sha256 | None = None  # of its artifact
+    report: TierReport | msgspec.UnsetType = msgspec.UNSET  # an older release has told none
 
 
 class ModelCompiled(_Event, frozen=True, kw_only=True, tag="compiled"):
-    """A version was compiled and verified; the report rests in the registry."""
+    """A version was compiled and verified; each tier's report with it."""
 
     version: Name
     report_sha256: Sha256
-    tiers: Annotated[tuple[TierReport, ...], msgspec.Meta(max_length=64)]
+    tiers: Annotated[tuple[TierCompiled, ...], msgspec.Meta(max_length=64)]
 
 
 class TierChanged(_Event, frozen=True, kw_only=True, tag="tier"):

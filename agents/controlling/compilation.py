@@ -155,14 +155,16 @@ def _telling(command: CompileModel, reply: Reply, tell: Tell) -> compiler.Tell:
 
 def _event(made: list[Artifact], reply: Reply, version: str) -> ModelCompiled:
     verdicts = {"verified": "verified", "refused": "rejected", "skipped": "skipped"}
+    reports = [msgspec.convert(one.report, TierReport, str_keys=True) for one in made]
     tiers = [
         {
-            "tier": msgspec.convert(one.report, TierReport, str_keys=True).variant,
+            "tier": report.variant,
             "verdict": verdicts[one.verdict],
             "reason": one.reason,
             "sha256": one.sha256,
+            "report": msgspec.to_builtins(report),
         }
-        for one in made
+        for one, report in zip(made, reports, strict=True)
     ]
     event = {
         **reply.common,

@@ -19,7 +19,7 @@ from chimera.schemas.model_events import (
     ModelRolledBack,
     Observed,
     TierChanged,
-    TierReport,
+    TierCompiled,
     VersionRefused,
     WatchJudged,
     decode_event,
@@ -29,9 +29,9 @@ from chimera.schemas.model_events import (
 GOLDEN = Path(__file__).with_name("golden")
 WHERE: Any = {"tenant": "acme", "model": "digits", "at_ms": 1_763_717_416_000, "source": "node-1"}
 REPORTS = (
-    TierReport(tier="onnx-cpu", verdict="verified", sha256="0a" * 32),
-    TierReport(tier="onnx-cuda", verdict="skipped", reason="no CUDA device"),
-    TierReport(tier="torch-compiled-cpu", verdict="rejected", reason="max error 0.3"),
+    TierCompiled(tier="onnx-cpu", verdict="verified", sha256="0a" * 32),
+    TierCompiled(tier="onnx-cuda", verdict="skipped", reason="no CUDA device"),
+    TierCompiled(tier="torch-compiled-cpu", verdict="rejected", reason="max error 0.3"),
 )
 WRITTEN: dict[int, list[Event]] = {
     1: [

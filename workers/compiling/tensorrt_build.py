@@ -1,9 +1,10 @@
 """Tiers 1 and 2: TensorRT builds an engine from an ONNX graph and a plan.
 
-The timing cache is kept between builds, so that a second one takes a fraction of the first.
-NEVER RUN: no machine with TensorRT was at hand. It is type-checked against `typings/tensorrt`, which
+The timing cache is kept between the builds of one folder, so that a second one takes a fraction of the
+first. NEVER RUN: no machine with TensorRT was at hand. It is type-checked against `typings/tensorrt`, which
 was written from the signatures that NVIDIA's wheels 10 and 11 themselves report; the tiers are
-experimental until a report from a device exists.
+experimental until a report from a device exists. `tests/workers/compiling/test_tensorrt_build.py` writes
+down what a builder would be told.
 """
 
 # pyright: reportMissingModuleSource=false

@@ -2,17 +2,19 @@
 
 A batch is named by its number in its epoch, so a run that resumes asks for the batches after the
 last one that it has seen, and gets what the undisturbed run got. Each process of a distributed run
-takes every n-th row of each batch. `tests/workers/training/test_loaders.py`.
+takes every n-th row of each batch. `build_dataloaders` makes both sides' of a configuration, for
+whoever has a loop of their own. `tests/workers/training/test_loaders.py`.
 """
 
 # pyright: reportUnknownMemberType=false
 # (torch's functions are typed in part)
 
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chimera.workers.training.preparation import Rows
+from chimera.schemas.training_config import TrainingConfig
+from chimera.workers.training import modules, preparation
+from chimera.workers.training.folder import LAYOUT
+from chimera.workers.training.preparation import Prepared, Rows
 
 RESIDENT_BYTES = 1 << 28
 FAULT_BYTES = 1 << 16  # a row read at random brings so much with it: the kernel maps around a fault
@@ -94,6 +99,66 @@ class Loader:
     def _tensor(self, array: NDArray[Any], rows: NDArray[np.int64]) -> Tensor:
         found = torch.from_numpy(array.take(rows, axis=0))
         return found if self._device.type == "cpu" else found.to(self._device, non_blocking=True)
+
+
+class DataLoaders(NamedTuple):
+    """Of both sides of a data set, and what is known of it."""
+
+    train: Loader
+    validation: Loader
+    data: Prepared
+
+
+def build_dataloaders(
+    config: TrainingConfig,
+    folder: Path,
+    allowed: Sequence[str] = (),
+    *,
+    place: Place = Place(),  # frozen
+    device: torch.device | None = None,
+    resident_bytes: int = RESIDENT_BYTES,
+) -> DataLoaders:
+    """Batches of a configuration's data, in the order of its seed; prepared in `folder` unless they are.
+
+    `allowed`: where a transform may be imported from.
+
+    Raises:
+        TrainingRefused: a file is missing or damaged, a row is bad where none may be (the message has
+            file, row and column), or the transform may not be imported.
+    """
+    if not (folder / LAYOUT).exists():
+        path = config.data.schema.transform
+        transform: Any = None if path is None else modules.load(path, allowed)
+        preparation.prepare(config, folder, transform)
+    data = preparation.opened(folder)
+    return loaders_of(config, data, place=place, device=device, resident_bytes=resident_bytes)
+
+
+def loaders_of(
+    config: TrainingConfig,
+    data: Prepared,
+    *,
+    place: Place = Place(),  # frozen
+    device: torch.device | None = None,
+    resident_bytes: int = RESIDENT_BYTES,
+) -> DataLoaders:
+    """Of data that are prepared. Each process evaluates all of them."""
+    train = Loader(
+        data.train,
+        config.loop.batch_size,
+        config.seed,
+        place=place,
+        device=device,
+        resident_bytes=resident_bytes,
+    )
+    validation = Loader(
+        data.validation,
+        config.evaluation.batch_size,
+        None,
+        device=device,
+        resident_bytes=resident_bytes,
+    )
+    return DataLoaders(train, validation, data)
 
 
 def _ids(rows: Rows, chosen: NDArray[np.int64]) -> NDArray[np.int64]:

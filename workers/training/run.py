@@ -46,7 +46,7 @@ from chimera.workers.training.checkpoints import CheckpointSaver
 from chimera.workers.training.drift import compare_stats
 from chimera.workers.training.evaluation import evaluate_model
 from chimera.workers.training.folder import CONFIG, DATA, LAYOUT, STATISTICS, WEIGHTS
-from chimera.workers.training.loaders import RESIDENT_BYTES, Loader, Place
+from chimera.workers.training.loaders import RESIDENT_BYTES, Place, loaders_of
 from chimera.workers.training.loop import Epoch, Progress, Step, Training
 from chimera.workers.training.objectives import objective
 from chimera.workers.training.preparation import Prepared
@@ -217,20 +217,11 @@ def _run(
                 tracker.log("checkpoint", update, where_saved)
         _together(where)
 
-    device = torch.device(where.device)
-    train = Loader(
-        data.train,
-        config.loop.batch_size,
-        config.seed,
+    train, validation, _ = loaders_of(
+        config,
+        data,
         place=where.place,
-        device=device,
-        resident_bytes=where.resident_bytes,
-    )
-    validation = Loader(
-        data.validation,
-        config.evaluation.batch_size,
-        None,
-        device=device,
+        device=torch.device(where.device),
         resident_bytes=where.resident_bytes,
     )
     training.run(train, validation, tell, save, _due(where, saver))

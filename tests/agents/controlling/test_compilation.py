@@ -94,6 +94,10 @@ def test_compile_stores_what_is_verified_and_does_it_once(
 
             artifacts = Artifacts(settings.artifacts.url, settings.artifacts.cache_dir)
             report = decode(artifacts.get(events[0].report_sha256).read_bytes(), "report")
+            by_variant = {one.variant: one for one in report.tiers}
+            assert {name: one.report for name, one in tiers.items()} == {
+                name: by_variant[name] for name in tiers
+            }
             made = await place.registry.artifacts("digits", "1")
             served = {one.tier: one for one in tiers_of(made)}
             assert artifacts.has(served["onnx-cpu"].sha256)

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chimera.workers.training.loaders import Loader, Place
+from chimera.schemas.errors import TrainingRefused
+from chimera.workers.training.loaders import Loader, Place, build_dataloaders
 from chimera.workers.training.preparation import Rows, prepare
-from tests.workers.training.places import config
+from tests.workers.training.places import ALLOWED, config, frame
 
 
 @pytest.fixture
@@ -46,3 +47,23 @@ def test_features_targets_and_ids_belong_together(rows: Rows) -> None:
         places = [by_id[one] for one in batch.ids[:, 1].tolist()]
         assert np.array_equal(batch.features.numpy(), rows.features[places])
         assert np.array_equal(batch.targets.numpy(), rows.target[places])
+
+
+def test_loaders_of_a_configuration_have_what_a_run_trains_on(tmp_path: Path, rows: Rows) -> None:
+    made = build_dataloaders(config(), tmp_path / "own")
+    again = build_dataloaders(config(), tmp_path / "own")  # prepared already
+    assert ids(made.train) == ids(again.train) == ids(Loader(rows, 64, config().seed))
+    assert sum(batch.rows for batch in made.validation.batches()) == len(made.data.validation)
+    assert made.data.digest == again.data.digest
+
+
+def test_loaders_of_a_configuration_transform_rows_where_that_is_allowed(tmp_path: Path) -> None:
+    frame().to_csv(tmp_path / "rows.csv", index=False)
+    transform = "tests.workers.training.hooks:doubled"
+    schema = {"features": ["a", "b"], "target": "y", "transform": transform}
+    wanted = config(data={"sources": [str(tmp_path / "rows.csv")], "schema": schema})
+    with pytest.raises(TrainingRefused, match="CHIMERA_TRAINING__ALLOWED"):
+        build_dataloaders(wanted, tmp_path / "refused")
+    made = build_dataloaders(wanted, tmp_path / "own", ALLOWED).data
+    found = np.concatenate((made.train.features[:, 0], made.validation.features[:, 0]))
+    assert np.allclose(np.sort(found), np.sort(2 * frame()["a"]))

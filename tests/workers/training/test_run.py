@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from chimera.schemas.errors import TrainingAborted, TrainingRefused
 from chimera.workers.training import checkpoints, history
 from chimera.workers.training.run import train
+from chimera.workers.training.synthetic import SyntheticRegressionDataset
 from tests.workers.training import hooks
 from tests.workers.training.places import config, frame, where
 
@@ -54,6 +55,9 @@ def test_run_learns_and_says_what_it_did(tmp_path: Path) -> None:
     assert set(load_file(folder / "weights.safetensors")) == {"weight", "bias"}
     best = min(lines(folder, "epoch"), key=lambda one: one["metrics"]["val_loss"])
     assert manifest.metrics["train_loss"] == best["train_loss"]
+    (rows,) = SyntheticRegressionDataset.of("synthetic:600,4").chunks(600)
+    assert manifest.metrics["data_mean"] == pytest.approx(rows["y"].mean(), abs=1e-6)
+    assert manifest.metrics["data_std"] == pytest.approx(rows["y"].std(), rel=1e-2)
     loss = manifest.intervals["val_loss"]
     assert loss.low < manifest.metrics["val_loss"] < loss.high
     assert manifest.metrics["val_loss"] == pytest.approx(best["metrics"]["val_loss"])
