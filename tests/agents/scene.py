@@ -10,16 +10,27 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from chimera.schemas.settings import Settings
-from chimera.topics.catalogue import Catalogue
+from chimera.topics import admin
+from chimera.topics.catalogue import Catalogue, catalogue
 from tests.forks import FORKS
 from tests.stores.places import Place
+
+TRANSACTION_STEPS = (
+    "before_begin",
+    "after_produce",
+    "after_send_offsets",
+    "before_commit",
+    "after_commit",
+    "after_forget",
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,33 @@ class Scene:
 
     async def records(self, topic: str) -> list[Any]:
         return await visible(self.bootstrap, topic)
+
+
+S = TypeVar("S", bound=Scene)
+
+
+def player(
+    staged: Callable[[], AbstractAsyncContextManager[S]],
+) -> Callable[[Callable[[S], Awaitable[None]]], None]:
+    """Runs a coroutine function with a stage of its own."""
+
+    def run(work: Callable[[S], Awaitable[None]]) -> None:
+        async def staging() -> None:
+            async with staged() as stage:
+                await work(stage)
+
+        asyncio.run(staging())
+
+    return run
+
+
+async def with_topics(settings: Settings) -> Catalogue:
+    """All topics of these settings, made."""
+    topics = catalogue(settings)
+    async with admin.connected(settings.kafka) as client:
+        left = await admin.apply(client, topics, await admin.plan(client, topics))
+        assert not left
+    return topics
 
 
 async def visible(bootstrap: str, topic: str) -> list[Any]:

@@ -17,6 +17,11 @@ SEEDS = {campaign.name: seed for seed, campaign in enumerate(SMOKE_CAMPAIGNS)}
 def test_campaign_leaves_exactly_one_outcome_for_each_request(
     broker: Broker, campaign: Campaign
 ) -> None:
-    verdict = campaign.run(broker, SEEDS[campaign.name], SMOKE)
-    assert not verdict.violations, verdict.as_json()
-    assert verdict.counts["results"] > 0
+    """A fault may come too late to meet what it should hit: then it is tried again."""
+    for seed in (SEEDS[campaign.name], SEEDS[campaign.name] + 100):
+        verdict = campaign.run(broker, seed, SMOKE)
+        assert not verdict.violations, verdict.as_json()
+        assert verdict.counts["results"] > 0
+        if not verdict.missed:
+            return
+    pytest.fail(f"not shown: {verdict.missed}")

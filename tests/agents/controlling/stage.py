@@ -29,9 +29,8 @@ from chimera.schemas.server_settings import KafkaSettings
 from chimera.schemas.settings import Settings
 from chimera.schemas.transparency.leaves import ActionTaken
 from chimera.stores.postgres import Database
-from chimera.topics import admin
-from chimera.topics.catalogue import Catalogue, catalogue
-from tests.agents.scene import Scene, deadly, killed, visible
+from chimera.topics.catalogue import Catalogue
+from tests.agents.scene import Scene, deadly, killed, visible, with_topics
 from tests.stores.content import KEY
 from tests.stores.places import opened
 
@@ -142,10 +141,7 @@ async def staged(
     server: EmbeddedPostgres, bootstrap: str, prefix: str, store: Path
 ) -> AsyncGenerator[Stage]:
     settings = settings_of(bootstrap, prefix, store)
-    topics = catalogue(settings)
-    async with admin.connected(settings.kafka) as client:
-        left = await admin.apply(client, topics, await admin.plan(client, topics))
-        assert not left
+    topics = await with_topics(settings)
     async with opened(server) as place:
         yield Stage(place, server.dsn, settings, topics)
 

@@ -32,18 +32,11 @@ from tests.agents.controlling.stage import (
     until,
 )
 from tests.agents.controlling.test_compilation import sums
+from tests.agents.scene import TRANSACTION_STEPS
 from tests.stores.content import version_in
 from tests.stores.places import compiled, connected, verified
 
-STEPS = (
-    "after_registry",
-    "before_begin",
-    "after_produce",
-    "after_send_offsets",
-    "before_commit",
-    "after_commit",
-    "after_forget",
-)
+STEPS = ("after_registry", *TRANSACTION_STEPS)
 END_LEADERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
 )

@@ -15,17 +15,10 @@ from chimera.schemas.model_events import Event, ModelRolledBack, WatchJudged
 from chimera.schemas.model_observed import ModelObserved, Seen
 from chimera.stores.registry.records import Artifact
 from tests.agents.controlling.stage import WITHIN_S, Play, Stage, steered, until
+from tests.agents.scene import TRANSACTION_STEPS
 from tests.stores.places import compiled, verified
 
-STEPS = (
-    "after_judgement",
-    "before_begin",
-    "after_produce",
-    "after_send_offsets",
-    "before_commit",
-    "after_commit",
-    "after_forget",
-)
+STEPS = ("after_judgement", *TRANSACTION_STEPS)
 SHORT = WatchPolicy(window_s=0, min_requests=100)
 LONG = WatchPolicy(window_s=3_600, min_requests=100)
 NO_LONGER = Artifact("onnx-cpu", "fp32", "x86-64", "refused", "max error 1.0")

@@ -33,10 +33,8 @@ from chimera.stores.postgres import Database
 from chimera.stores.registry import training_runs
 from chimera.stores.registry.outbox import OF_TRAINING, Outbox
 from chimera.stores.registry.training_runs import TrainingRun
-from chimera.topics import admin
-from chimera.topics.catalogue import catalogue
 from tests.agents.controlling.stage import settings_of
-from tests.agents.scene import Scene, deadly, killed
+from tests.agents.scene import Scene, deadly, killed, with_topics
 from tests.stores.places import opened
 from tests.workers.training.places import ALLOWED, config
 
@@ -150,10 +148,7 @@ async def staged(
 ) -> AsyncGenerator[Stage]:
     settings = training_settings(bootstrap, prefix, folder)
     keys.create(settings.keys)
-    topics = catalogue(settings)
-    async with admin.connected(settings.kafka) as client:
-        left = await admin.apply(client, topics, await admin.plan(client, topics))
-        assert not left
+    topics = await with_topics(settings)
     async with opened(server) as place:
         await place.registry.put_policy(POLICY, RIGHTS, actor="test")
         left_over = Outbox(place.database, OF_TRAINING)  # by other tests, for topics of theirs

@@ -7,19 +7,12 @@ import msgspec
 
 from chimera.schemas.training_events import RunCancelled, RunQueued, TriggerAnswered
 from chimera.schemas.training_triggers import ConfigReference
+from tests.agents.scene import TRANSACTION_STEPS
 from tests.agents.training.stage import Play, Stage, working
 from tests.stores.content import sha256
 from tests.workers.training.places import config
 
-STEPS = (
-    "after_registry",
-    "before_begin",
-    "after_produce",
-    "after_send_offsets",
-    "before_commit",
-    "after_commit",
-    "after_forget",
-)
+STEPS = ("after_registry", *TRANSACTION_STEPS)
 
 
 def test_trigger_is_taken_once_however_often_it_comes(play_untrained: Play) -> None:

@@ -19,9 +19,14 @@ POLL_S = 0.05
 
 def kill(arena: Arena, node: Node) -> None:
     """kill -9: of the node alone (its executors must end by themselves), or of all at once."""
+    node.signal(signal.SIGKILL, group=_whom(arena, node))
+
+
+def _whom(arena: Arena, node: Node) -> bool:
+    """Whether this kill -9 is for a node and its executors; told."""
     group = arena.rng.random() < 0.5
     arena.fault("kill -9", f"{node.name}{' and executors' if group else ''}")
-    node.signal(signal.SIGKILL, group=group)
+    return group
 
 
 def kill_executor(arena: Arena) -> None:
@@ -41,19 +46,18 @@ def kill_executor(arena: Arena) -> None:
 
 def crash_at(arena: Arena, node: Node, step: str, visit: int) -> bool:
     """Start the node again with a fail-point, and wait until it has died there."""
-    dead = node.exits.count(-signal.SIGKILL)
-    node.next_env.append({"CHIMERA_CRASH_AT": f"{step}:{visit}"})
-    kill(arena, node)
-    reached = wait(lambda: node.exits.count(-signal.SIGKILL) >= dead + 2, REACHED_WITHIN_S)
+    fail_point = {"CHIMERA_CRASH_AT": f"{step}:{visit}"}
+    life = node.restart(fail_point, group=_whom(arena, node))
+    wait(lambda: len(node.exits) > life, REACHED_WITHIN_S)
+    reached = node.exits[life:][:1] == [-signal.SIGKILL]
     arena.fault(f"crash {step}" if reached else f"not reached {step}", f"visit {visit}")
     return reached
 
 
 def stall_at(arena: Arena, node: Node, step: str, visit: int, seconds: float) -> None:
     """Start the node again with a fail-point that freezes it from inside."""
-    node.next_env.append({"CHIMERA_STALL_AT": f"{step}:{visit}:{seconds}"})
     arena.fault(f"stall {step}", f"{seconds} s")
-    node.signal(signal.SIGKILL, group=True)
+    node.restart({"CHIMERA_STALL_AT": f"{step}:{visit}:{seconds}"}, group=True)
 
 
 def freeze(arena: Arena, node: Node, seconds: float) -> None:

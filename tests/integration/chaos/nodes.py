@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -30,6 +30,7 @@ PAUSE_S = 0.3
 EX_SOFTWARE = 70
 
 Environment = Mapping[str, str]
+NOTHING: Environment = {}
 
 
 class Node:
@@ -40,7 +41,6 @@ class Node:
         self.log = folder / f"{name}.log"
         self.exits: list[int] = []
         self.wanted = False
-        self.next_env: deque[Environment] = deque()  # fail-points of the following starts
         self._command = list(command)
         self._env = dict(env)
         self._process: subprocess.Popen[bytes] | Fork | None = None
@@ -48,15 +48,24 @@ class Node:
         self._log: IO[bytes] | None = None
         self._lock = threading.RLock()  # between a campaign and the supervisor's thread
 
-    def start(self) -> None:
+    def start(self, extra: Environment = NOTHING) -> None:
         """Also after `retire`: it waits for the end of the last life."""
         with self._lock:
             if self.running:
                 self.stop()
-            self._start()
+            self._start(extra)
 
-    def _start(self) -> None:
-        extra: Environment = self.next_env.popleft() if self.next_env else {}
+    def restart(self, extra: Environment, *, group: bool) -> int:
+        """kill -9, and a life with `extra`, as it may be a fail-point; its number among `exits`."""
+        with self._lock:
+            process = self._process
+            if process is not None:
+                self.signal(signal.SIGKILL, group=group)
+                self.exits.append(process.wait())
+            self._start(extra)
+            return len(self.exits)
+
+    def _start(self, extra: Environment = NOTHING) -> None:
         self._log = self._log or self.log.open("ab")
         self._started = time.monotonic()
         self.wanted = True
@@ -141,6 +150,10 @@ class Node:
                 if isinstance(event, dict):
                     yield event
 
+    def count(self, name: str) -> int:
+        """How often it logged this event."""
+        return sum(event.get("event") == name for event in self.events())
+
 
 def _is_executor(process: psutil.Process) -> bool:
     try:
@@ -185,12 +198,11 @@ class Supervisor(Background):
             for node in self.nodes:
                 node.close()
 
-    def add(self, *fail_points: Environment) -> Node:
-        """Start another node; its first starts get `fail_points`, one each."""
+    def add(self, extra: Environment = NOTHING) -> Node:
+        """Start another node; `extra` is for its first life alone."""
         name = f"{self._called}{len(self.nodes)}"
         node = Node(name, self._command, self._environment, self._folder)
-        node.next_env.extend(fail_points)
-        node.start()
+        node.start(extra)
         self.nodes.append(node)
         return node
 
