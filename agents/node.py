@@ -379,3 +379,7 @@ class Node:
     def seek(self, topic: str, partition: int, offset: int) -> None:
         log.warning("lane_seeks_back", topic=topic, partition=partition, offset=offset)
         self._consumer.seek_to(topic, partition, offset)
+
+    def end(self, topic: str, partition: int) -> int | None:
+        found: int | None = self._consumer.end_of(TP(topic, partition))
+        return found

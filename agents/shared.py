@@ -19,6 +19,10 @@ class Flow(Protocol):
     def resume(self, topic: str, partition: int) -> None: ...
     def seek(self, topic: str, partition: int, offset: int) -> None: ...
 
+    def end(self, topic: str, partition: int) -> int | None:
+        """Where what may be read ends, as the latest fetch told; None before the first."""
+        ...
+
 
 class Executors(Protocol):
     @property

@@ -43,11 +43,17 @@ TRY_AGAIN_S = 0.5
 
 
 async def begin(
-    settings: Settings, bootstrap: str, role: str, actor: str, host: str | None = None
+    settings: Settings,
+    bootstrap: str,
+    role: str,
+    actor: str,
+    host: str | None = None,
+    within_s: float | None = None,
 ) -> list[str]:
     """Tell that a process of this role begins, if its settings are new; the names that changed.
 
-    What waits in this machine's outbox goes with it. It tries again for as long as a request may take.
+    What waits in this machine's outbox goes with it. It tries again for `within_s`; none: for as long as a
+    request may take.
 
     Raises:
         KafkaUnavailable: no broker, or it takes nothing. ConfigurationError: a topic is missing.
@@ -61,7 +67,8 @@ async def begin(
         digest=digest_of(values),
         values=values,
     )
-    until_s = time.monotonic() + settings.kafka.request_timeout_ms / 1000
+    limit_s = settings.kafka.request_timeout_ms / 1000 if within_s is None else within_s
+    until_s = time.monotonic() + limit_s
     while True:
         try:
             await audit_events.deliver(settings, bootstrap)

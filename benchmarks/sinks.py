@@ -26,7 +26,15 @@ from benchmarks.broker import QUIET, Broker
 from benchmarks.sitting import Sitting
 from chimera.schemas.columns import constant, numbers
 from chimera.schemas.journal import SegmentHead, encode_segment, framed
-from chimera.schemas.journal_rows import NO_SLACK, OK, PART_ROWS, Group, Rows, write_part
+from chimera.schemas.journal_rows import (
+    COMMITMENT_BYTES,
+    NO_SLACK,
+    OK,
+    PART_ROWS,
+    Group,
+    Rows,
+    write_part,
+)
 
 PARTITIONS = 2
 PARTS_OF_A_SEGMENT = 8  # a window of 4,096 requests
@@ -181,7 +189,7 @@ class _Trial:
 
 
 def segment(partition: int, start: int, rows: int) -> bytes:
-    """A window as a node commits it: parts of one block each, with times and ids of their own."""
+    """A window as a node commits it: parts of one block each, with times, ids and commitments of their own."""
     parts = [
         _part(start + at, min(PART_ROWS, rows - at), start // PART_ROWS)
         for at in range(0, rows, PART_ROWS)
@@ -200,7 +208,7 @@ def segment(partition: int, start: int, rows: int) -> bytes:
 def _part(start: int, rows: int, seed: int) -> bytes:
     made = np.random.default_rng(seed)
     story = (256, 900, int(made.integers(500, 5_000)), int(made.integers(2_000, 9_000)))
-    group = Group("default", "digits", "1", "d" * 64, "onnx-cpu", "cpu:0", *story)
+    group = Group("default", "digits", "1", "d" * 64, "onnx-cpu", "cpu:0", *story, "c" * 32)
     now_ms = time.time_ns() // 1_000_000
     return write_part(
         Rows(
@@ -215,6 +223,8 @@ def _part(start: int, rows: int, seed: int) -> bytes:
             constant(NO_SLACK, rows),
             constant(0, rows),
             [b"request-%d" % at for at in range(start, start + rows)],
+            input_commitments=made.bytes(COMMITMENT_BYTES * rows),
+            output_commitments=made.bytes(COMMITMENT_BYTES * rows),
         )
     )
 

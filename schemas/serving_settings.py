@@ -175,10 +175,10 @@ class CommitSettings(Section):
         description="pause between a lane's transactions; trades latency for fewer",
     )
     busy_linger_ms: float = Field(
-        default=60.0,
+        default=30.0,
         ge=0,
-        description="the same while the lane's window is full: where there is a backlog, larger "
-        "transactions save more than they delay",
+        description="the same while there is a backlog, in the lane's window or on the broker: there "
+        "larger transactions save more than they delay",
     )
     max_records: int = Field(default=16_384, ge=1, description="records in one transaction")
     compression: Literal["none", "snappy", "zstd"] = Field(

@@ -380,8 +380,8 @@ class Lane:
 
     @property
     def behind(self) -> bool:
-        """Whether there is a backlog: the window is full, or nearly so."""
-        return self._reading.is_behind(len(self))
+        """Whether there is a backlog, here or on the broker."""
+        return self._window is not None and self._reading.is_behind(self._window)
 
     @property
     def ready(self) -> bool:

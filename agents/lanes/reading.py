@@ -90,9 +90,11 @@ class Reading:
         ):
             self.resume()
 
-    def is_behind(self, records: int) -> bool:
-        """Whether a window with so many records has a backlog: it is full, or nearly so."""
-        return records >= self._pace.limit // 2
+    def is_behind(self, window: AnyWindow) -> bool:
+        """Whether there is a backlog: here, as the window is nearly full, or still on the broker."""
+        much = self._pace.limit // 2
+        end = self._flow.end(*self._where)
+        return len(window) >= much or (end is not None and end - window.next >= much)
 
     # Blocks.
 

@@ -36,12 +36,18 @@ def ingest(
 async def _ingest(settings: "Settings", bootstrap: str, every_s: float | None) -> None:
     import asyncio
 
+    from chimera.agents import starting
+    from chimera.cli.models.actor import actor
     from chimera.schemas.errors import KafkaUnavailable
     from chimera.stores.samples import Samples
 
+    is_told = every_s is None  # one look is no process that lasts
     with Samples(settings.ingest.dir) as samples:
         while True:
             try:
+                if not is_told:
+                    await starting.begin(settings, bootstrap, "ingest", actor(), within_s=0)
+                    is_told = True
                 await _look(settings, bootstrap, samples)
             except KafkaUnavailable as error:
                 if every_s is None:

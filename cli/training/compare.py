@@ -1,6 +1,6 @@
 """`chimera train compare`: two runs' orders and metrics side by side, and their curves.
 
-`tests/cli/test_train.py`.
+`tests/cli/test_train.py`, and `test_train_ingested.py` of runs that are not here.
 """
 
 from pathlib import Path
@@ -29,13 +29,15 @@ def compare(
     from rich.console import Console
 
     from chimera.cli.refusals import told
+    from chimera.cli.training.finished import known
     from chimera.schemas.settings import load
-    from chimera.workers.training import comparison, history
 
     with told("train"):
-        folder = load().training.dir
-        runs = tuple(comparison.read(folder, one) for one in (first, second))
-        finished = {one.run_id: one for one in history.read(folder)}
+        from chimera.cli.training import elsewhere
+
+        settings = load()
+        runs = tuple(elsewhere.run(settings, one) for one in (first, second))
+        finished = {one.run_id: one for one in known()}
         console = Console(highlight=False)
         _orders(console, *runs)
         _ends(console, runs, finished)

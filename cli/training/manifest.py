@@ -1,11 +1,14 @@
 """`chimera train manifest`: what a run says of itself, and who vouches for that.
 
-The history's line, the run's `manifest.json` and its weights have to agree. `tests/cli/test_train.py`.
+The history's line, the run's `manifest.json` and its weights have to agree; of a run that was trained
+elsewhere the registry has the manifest. `tests/cli/test_train.py`, `test_train_ingested.py`.
 """
 
 from typing import Annotated
 
 import typer
+
+NOT_HERE = "as the registry has it; its weights are not on this machine, and were not looked at"
 
 
 def manifest(
@@ -23,13 +26,17 @@ def manifest(
     from chimera.workers.training import recording
 
     with told("train"):
+        from chimera.cli.training import elsewhere
+
         settings = load()
-        raw = recording.line(settings.training.dir, run_id)
+        raw, is_here = elsewhere.manifest(settings, run_id)
         found = decode_manifest(raw)
         if found.signature or signed:
             key = verify(raw, keys.trusted(settings.keys), f"run {run_id}")
-            recording.require_whole(settings.training.dir, raw)
-            typer.echo(f"signed by {key.key_id}; manifest and weights are those", err=True)
+            if is_here:
+                recording.require_whole(settings.training.dir, raw)
+            files = "manifest and weights are those" if is_here else NOT_HERE
+            typer.echo(f"signed by {key.key_id}; {files}", err=True)
         else:
             typer.echo("not signed: there was no key; `chimera keys init` makes one", err=True)
     typer.echo(raw)

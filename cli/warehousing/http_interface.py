@@ -19,7 +19,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
 from chimera.cli.warehousing.http_answers import Answering, Answers
-from chimera.cli.warehousing.http_bodies import encoder
+from chimera.cli.warehousing.http_blocks import Frames
+from chimera.cli.warehousing.http_bodies import Encoder, Plain, encoder
 from chimera.cli.warehousing.http_question import Asked, is_admitted, read
 from chimera.cli.warehousing.http_statuses import content_type, status_of
 from chimera.schemas.errors import ConfigurationError
@@ -61,7 +62,7 @@ class Interface:
     async def _answer(self, answers: Answers, request: web.Request) -> web.StreamResponse:
         if request.method == "GET" and not request.query_string:
             return await self._ping(request)
-        query_id = ""
+        query_id, is_framed = "", False
         try:
             if not is_admitted(request, self._password):
                 raise StatementFailed(
@@ -69,19 +70,19 @@ class Interface:
                     " (AUTHENTICATION_FAILED)"
                 )
             asked = await read(request)
-            query_id = asked.query_id
+            query_id, is_framed = asked.query_id, asked.is_framed
             zone = answers.timezone
             async with answers.taken(asked.question) as answering:
                 if asked.is_whole or asked.question.format not in STREAMED:
                     return await _whole(asked, answering, zone)
                 return await _streamed(request, asked, answering, zone)
         except StatementFailed as error:
-            return _failed(error, query_id)
+            return _failed(error, query_id, is_framed=is_framed)
 
 
 async def _whole(asked: Asked, answering: Answering, timezone: str) -> web.Response:
     found = await answering.whole()
-    name, encoding = encoder(asked.accepts)
+    name, encoding = _encoder(asked)
     body = await answering.apart(lambda: encoding.encode(found.body) + encoding.finish())
     headers = _headers(asked, name, timezone) | {"X-ClickHouse-Summary": _told(found.summary)}
     return web.Response(body=body, headers=headers)
@@ -92,7 +93,7 @@ async def _streamed(
 ) -> web.StreamResponse:
     blocks = answering.blocks()
     first = await anext(blocks, b"")  # what fails before it has a status of its own
-    name, encoding = encoder(asked.accepts)
+    name, encoding = _encoder(asked)
     tag = secrets.token_hex(_TAG_BYTES)
     headers = _headers(asked, name, timezone) | {"X-ClickHouse-Exception-Tag": tag}
     response = web.StreamResponse(headers=headers)
@@ -106,6 +107,11 @@ async def _streamed(
     await response.write(encoding.finish())
     await response.write_eof()
     return response
+
+
+def _encoder(asked: Asked) -> tuple[str | None, Encoder]:
+    """Frames are ClickHouse's own, and no encoding of HTTP's."""
+    return (None, Frames()) if asked.is_framed else encoder(asked.accepts)
 
 
 def _headers(asked: Asked, encoding: str | None, timezone: str) -> dict[str, str]:
@@ -123,9 +129,16 @@ def _told(summary: Summary) -> str:
     return json.dumps({name: str(value) for name, value in summary._asdict().items()})
 
 
-def _failed(error: StatementFailed, query_id: str) -> web.Response:
+def _failed(error: StatementFailed, query_id: str, *, is_framed: bool) -> web.Response:
     headers = {"X-ClickHouse-Exception-Code": str(error.code), "X-ClickHouse-Query-Id": query_id}
-    return web.Response(status=status_of(error.code), text=f"{error}\n", headers=headers)
+    told, encoding = f"{error}\n".encode(), Frames() if is_framed else Plain()
+    return web.Response(
+        status=status_of(error.code),
+        body=encoding.encode(told),
+        headers=headers,
+        content_type="text/plain",
+        charset="utf-8",
+    )
 
 
 def _marked(message: str, tag: str) -> bytes:

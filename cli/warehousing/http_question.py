@@ -2,6 +2,7 @@
 
     query          in the URL, in the body, or begun in the one and ended in the other
     param_<name>   what {name:Type} stands for;  default_format, database, query_id
+    compress       the answer comes in frames of ClickHouse's own; decompress: the body does
     settings       those of the answer's looks, and limits that are lower than ours
 
 A form (multipart) carries `query` and parameters, too. What only a writer or a session needs is passed
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from chimera.cli.warehousing import http_blocks
 from chimera.cli.warehousing.http_bodies import decoded
 from chimera.stores.readers import Question, StatementFailed
 from chimera.stores.statement import asked_format
@@ -23,6 +25,7 @@ from chimera.stores.statement import asked_format
 PASSED_OVER = frozenset(
     [
         "add_http_cors_header",
+        "async_insert",
         "buffer_size",
         "cancel_http_readonly_queries_on_client_close",
         "client_protocol_version",
@@ -45,6 +48,7 @@ PASSED_OVER = frozenset(
         "database",
         "default_format",
         "wait_end_of_query",
+        "wait_for_async_insert",
         "http_write_exception_in_output_format",
     ]
 )
@@ -57,21 +61,17 @@ class Asked(NamedTuple):
     query_id: str
     is_whole: bool  # the client waits for the end: an error may still be told in the status
     accepts: str  # encodings
+    is_framed: bool  # as ClickHouse frames compressed data; then in no encoding
 
 
 async def read(request: web.Request) -> Asked:
     """Raises StatementFailed: it is no question, or asks for what is not here."""
     given = dict(request.query)
-    body = await _body(request, given)
+    is_framed, brings_frames = (given.pop(one, "0") in _TRUE for one in ("compress", "decompress"))
+    body = await _body(request, given, is_framed=brings_frames)
     sql = f"{given.get('query', '')}\n{body}".strip()
     if not sql:
         raise StatementFailed("Code: 62. DB::Exception: Empty query. (SYNTAX_ERROR)")
-    for name in ("compress", "decompress"):
-        if given.pop(name, "0") in _TRUE:
-            raise StatementFailed(
-                f"Code: 48. DB::Exception: {name}=1 is not here; use Accept-Encoding and"
-                " Content-Encoding. (NOT_IMPLEMENTED)"
-            )
     headers = request.headers
     settings = {
         name: value
@@ -99,6 +99,7 @@ async def read(request: web.Request) -> Asked:
         query_id if _QUERY_ID.fullmatch(query_id) else str(uuid.uuid4()),
         given.get("wait_end_of_query") in _TRUE,
         headers.get("Accept-Encoding", "") if wants_encoding else "",
+        is_framed,
     )
 
 
@@ -117,7 +118,7 @@ def is_admitted(request: web.Request, password: str | None) -> bool:
     return hmac.compare_digest(given.encode(), password.encode())
 
 
-async def _body(request: web.Request, given: dict[str, str]) -> str:
+async def _body(request: web.Request, given: dict[str, str], *, is_framed: bool) -> str:
     """The body's part of the statement; a form's fields go to `given`."""
     if request.content_type == "multipart/form-data":
         for name, field in (await request.post()).items():
@@ -128,6 +129,7 @@ async def _body(request: web.Request, given: dict[str, str]) -> str:
             given[name] = field
         return ""
     try:
-        return decoded(await request.read(), request.headers.get("Content-Encoding", "")).decode()
+        body = decoded(await request.read(), request.headers.get("Content-Encoding", ""))
+        return (http_blocks.decoded(body) if is_framed else body).decode()
     except ValueError as error:  # of UTF-8, too
         raise StatementFailed(f"Code: 62. DB::Exception: {error}. (SYNTAX_ERROR)") from None

@@ -75,6 +75,7 @@ class Executors:
 class Flow:
     paused: bool = False
     sought: list[int] = field(default_factory=list[int])
+    ends: int | None = None
 
     def pause(self, topic: str, partition: int) -> None:
         self.paused = True
@@ -84,6 +85,9 @@ class Flow:
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         self.sought.append(offset)
+
+    def end(self, topic: str, partition: int) -> int | None:
+        return self.ends
 
 
 class Bench:

@@ -139,3 +139,17 @@ def retried(due_ms: int) -> list[tuple[str, bytes | None]]:
         ("chimera-first-failure", b"1700000000001"),
         ("chimera-not-before", b"%d" % due_ms),
     ]
+
+
+def test_lane_is_behind_while_much_of_its_window_is_full_or_as_much_waits_on_the_broker() -> None:
+    bench = Bench().open()
+    much = RUN // 2
+    put(bench, 0, 10)
+    assert not bench.lane.behind
+    bench.flow.ends = 10 + much - 1
+    assert not bench.lane.behind
+    bench.flow.ends = 10 + much
+    assert bench.lane.behind
+    put(bench, 10, much)
+    bench.flow.ends = 10 + much
+    assert bench.lane.behind

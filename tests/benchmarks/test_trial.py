@@ -1,5 +1,6 @@
 """A trial on a real broker: what it counts, what it refuses, and that it leaves nothing behind."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -70,7 +71,7 @@ def test_throughput_trial_counts_every_result_and_leaves_nothing(
     assert (found["visible"], found["lost"], found["repeated"]) == (3_000, 0, 0)
     assert found["rps"] > 0
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
-    assert not broker.names("bench-")
+    assert not broker.names(f"bench-{os.getpid()}-")
 
 
 def test_throughput_trial_counts_what_is_lost_and_what_is_repeated(

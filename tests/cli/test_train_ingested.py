@@ -101,3 +101,11 @@ def test_what_was_served_is_ingested_and_trained_on(
     monkeypatch.setenv("CHIMERA_TRAINING__DIR", str(folder / "elsewhere"))
     board = ("train", "leaderboard", "--name", model)
     assert f"1 {run_id}" in chimera(*board)  # as the registry has it
+    elsewhere = chimera("train", "manifest", run_id, "--signed")
+    assert "its weights are not on this machine" in elsewhere
+    assert json.loads(elsewhere.splitlines()[-1]) == manifest
+    compared = chimera("train", "compare", run_id, run_id)
+    assert "both were ordered alike" in compared
+    assert "eval_mse" in compared
+    (loss, *_) = [line for line in compared.splitlines() if line.startswith("loss ")]
+    assert loss.split()[1] == run_id

@@ -23,7 +23,7 @@ from torch.amp import GradScaler, autocast
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from chimera.schemas.errors import TrainingAborted
+from chimera.schemas.errors import TrainingAborted, TrainingRefused
 from chimera.schemas.training_config import TrainingConfig
 from chimera.workers.training import optimization, randomness
 from chimera.workers.training.evaluation import outputs_of
@@ -93,7 +93,7 @@ class Training:
         place: Place = Place(),  # noqa: B008  # frozen
         device: torch.device | None = None,
     ) -> None:
-        """Raises TrainingRefused: optimiser, schedule or metrics are none."""
+        """Raises TrainingRefused: optimiser, schedule or metrics are none, or nothing here compiles."""
         self.progress = Progress()
         self.module = module
         self._config, self._objective, self._place = config, objective, place
@@ -107,7 +107,8 @@ class Training:
         self._ema = AveragedModel(module, multi_avg_fn=_ema(decay)) if decay else None
         self._metrics = metrics(config.task, config.evaluation.metrics)
         require_told(config)
-        self._replica = self._replicated()
+        self._replicated = self._distributed()
+        self._replica = self._compiled(self._replicated)
 
     @property
     def best_module(self) -> Trained:
@@ -288,20 +289,26 @@ class Training:
             return contextlib.nullcontext()
         return autocast(self._device.type, AMP[loop.amp_dtype])
 
-    def _replicated(self) -> nn.Module:
+    def _distributed(self) -> nn.Module:
         module: nn.Module = self.module
-        if self._place.world > 1:
-            module = nn.parallel.DistributedDataParallel(module)
-        if self._config.loop.compile:
-            compiled: Any = torch.compile(module)
-            return compiled  # type: ignore[no-any-return]  # it is a module
-        return module
+        return nn.parallel.DistributedDataParallel(module) if self._place.world > 1 else module
+
+    def _compiled(self, module: nn.Module) -> nn.Module:
+        """Raises TrainingRefused: that was asked for, and nothing here can compile."""
+        if not self._config.loop.compile:
+            return module
+        from chimera.workers.compiling.packages import has_compiler  # a second that few need
+
+        if self._device.type == "cpu" and not has_compiler():
+            raise TrainingRefused("loop.compile: there is no C++ compiler on this machine")
+        compiled: Any = torch.compile(module)
+        return compiled  # type: ignore[no-any-return]  # it is a module
 
     def _synced(self, is_last: bool) -> contextlib.AbstractContextManager[Any]:
         """Gradients are exchanged once a batch."""
-        if is_last or not isinstance(self._replica, nn.parallel.DistributedDataParallel):
+        if is_last or not isinstance(self._replicated, nn.parallel.DistributedDataParallel):
             return contextlib.nullcontext()
-        return self._replica.no_sync()
+        return self._replicated.no_sync()
 
     def _mean(self, total: Tensor) -> Tensor:
         """Over all processes."""

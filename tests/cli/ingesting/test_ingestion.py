@@ -29,6 +29,7 @@ from chimera.schemas.settings import Settings
 from chimera.schemas.training_sample import TrainingSample, encode_sample
 from chimera.stores.samples import Samples
 from tests.agents.replaying.past import Past, asked, past
+from tests.cli.letters import starts
 
 HOUR_MS = 3_600_000
 
@@ -228,6 +229,28 @@ def test_command_tells_what_it_joined(kafka: str, prefix: str, tmp_path: Path) -
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{folder}: joined 1\n"
     assert rows(folder).keys() == {"r0"}
+
+
+def test_command_that_goes_on_tells_the_audit_log_that_it_begins(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    async def play() -> None:
+        async with past(kafka, prefix, tmp_path) as at:
+            await serve(at)
+
+    asyncio.run(play())
+    environment = {
+        **os.environ,
+        "CHIMERA_KAFKA__TOPIC_PREFIX": prefix,
+        "CHIMERA_KAFKA__PARTITIONS": "1",
+        "CHIMERA_INGEST__DIR": str(tmp_path / "samples"),
+    }
+    command = [sys.executable, "-m", "chimera.cli", "ingest", "--every", "0.1", "--bootstrap"]
+    with subprocess.Popen([*command, kafka], stdout=subprocess.PIPE, env=environment) as child:
+        assert child.stdout is not None  # a pipe was asked for
+        assert len(list(islice(child.stdout, 2))) == 2  # two looks, and one start
+        child.terminate()
+    assert starts(kafka, prefix) == ["ingest"]
 
 
 def test_command_that_goes_on_outlives_brokers_that_are_away(tmp_path: Path) -> None:

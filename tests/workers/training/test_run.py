@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -221,3 +222,25 @@ def test_run_is_begun_once_and_resumed_with_its_own_order(tmp_path: Path) -> Non
         train(config(), where(tmp_path))
     with pytest.raises(TrainingRefused, match="another configuration"):
         train(config(seed=1), where(tmp_path), resume=True)
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="no C++ compiler")
+@pytest.mark.timeout(300)
+def test_compiled_run_learns_what_another_one_learns(tmp_path: Path) -> None:
+    made = [
+        train(config(loop={"epochs": 2, "compile": one}), where(tmp_path, f"compiled-{one}"))
+        for one in (False, True)
+    ]
+    plain, compiled = (load_file(tmp_path / one.run_id / "weights.safetensors") for one in made)
+    assert plain.keys() == compiled.keys()
+    for name, weight in plain.items():
+        assert compiled[name] == pytest.approx(weight, rel=1e-4)
+    assert made[1].metrics["r2"] == pytest.approx(made[0].metrics["r2"], rel=1e-4)
+
+
+def test_compiling_without_a_compiler_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TrainingRefused, match=r"no C\+\+ compiler"):
+        train(config(loop={"compile": True}), where(tmp_path))
