@@ -48,7 +48,7 @@ class ServingSettings(Section):
         default=1_048_576, description="a larger result value is answered too_large"
     )
     window_records: int = Field(
-        default=8_192,
+        default=6_144,
         ge=1,
         description="undecided and uncommitted records a lane may hold; executors get no more of"
         " them than they answer in a quarter of decide_within_ms",
