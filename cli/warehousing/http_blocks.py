@@ -86,7 +86,8 @@ def _undone(method: int, data: bytes, becomes: int) -> bytes:
         if method == LZ4:
             part = bytes(cramjam.lz4.decompress_block(data, output_len=becomes))
         elif method == ZSTD:
-            part = bytes(cramjam.zstd.decompress(data, output_len=becomes))
+            room = bytearray(becomes)  # `decompress` would make more of it, however much is in it
+            part = bytes(room[: cramjam.zstd.decompress_into(data, room)])
         elif method == NONE:
             part = data
         else:

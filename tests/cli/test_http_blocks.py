@@ -1,17 +1,19 @@
 """ClickHouse's own frames: those that it has written itself, our own, and broken ones."""
 
-# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
-# (clickhouse-cityhash ships no types for what it returns)
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (clickhouse-cityhash and cramjam ship no types for what they return)
 
 import struct
 from pathlib import Path
 
+import cramjam
 import pytest
 from clickhouse_cityhash.cityhash import CityHash128  # type: ignore[import-untyped]  # ships none
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chimera.cli.warehousing.http_blocks import MAX_BYTES, MOST_BYTES, NONE, Frames, decoded
+from chimera.cli.warehousing.http_blocks import MAX_BYTES, MOST_BYTES, NONE, ZSTD, Frames, decoded
 from chimera.stores.clickhouse import ClickHouse
 
 FRAME = Frames().encode(b"SELECT 1 " * 20)
@@ -61,6 +63,10 @@ def test_whatever_a_frame_says_of_itself_it_is_read_or_refused(
 
 
 def test_body_that_becomes_too_much_is_refused() -> None:
+    bomb = bytes(cramjam.zstd.compress(bytes(1 << 20)))
+    assert len(decoded(checked(bomb, ZSTD, 1 << 20))) == 1 << 20
+    with pytest.raises(ValueError, match="damaged"):
+        decoded(checked(bomb, ZSTD, 100))
     with pytest.raises(ValueError, match="more than"):
         decoded(Frames().encode(bytes(MOST_BYTES + 1)))
     with pytest.raises(ValueError, match="more than"):
