@@ -6,6 +6,7 @@ come from their msgspec structs. Topics that nothing writes yet say so instead o
 `tests/topics/test_messages.py` holds valid requests of the conformance vectors to these schemas.
 """
 
+import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,16 @@ def _object(
 ) -> Schema:
     found: Schema = {"type": "object", "properties": properties, "required": list(required)}
     return {"description": description, **found} if description else found
+
+
+def _generated(structs: tuple[Any, ...]) -> dict[str, Schema]:
+    """By name; texts are docstrings, which only Python 3.13 and later strip of their indentation."""
+    template = "#/components/schemas/{name}"
+    found = msgspec.json.schema_components(structs, ref_template=template)[1]
+    for schema in found.values():
+        if text := schema.get("description"):
+            schema["description"] = inspect.cleandoc(text)
+    return found
 
 
 _TEXT: Schema = {"type": "string"}
@@ -125,7 +136,7 @@ SCHEMAS: dict[str, Schema] = {
         ("model_name", "id", "error", "parameters"),
     ),
     "ErrorCode": {"type": "string", "enum": list(BY_CODE)},
-    **msgspec.json.schema_components(
+    **_generated(
         (
             Attempt,
             *COMMANDS,
@@ -138,8 +149,7 @@ SCHEMAS: dict[str, Schema] = {
             TrainingSample,
             SettingsInForce,
         ),
-        ref_template="#/components/schemas/{name}",
-    )[1],
+    ),
 }
 
 _REQUEST = {

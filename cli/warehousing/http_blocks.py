@@ -21,9 +21,10 @@ from clickhouse_cityhash.cityhash import (  # type: ignore[import-untyped]  # sh
     CityHash128,
 )
 
+from chimera.cli.warehousing.http_bodies import MOST_BYTES
+
 LZ4, ZSTD, NONE = 0x82, 0x90, 0x02
 MAX_BYTES = 1 << 20  # of one frame, uncompressed: as ClickHouse writes it
-MOST_BYTES = 64 << 20  # of all that a client sends, uncompressed
 
 _CHECKSUM = struct.Struct("<QQ")
 _HEAD = struct.Struct("<BII")

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import cramjam
 
+MOST_BYTES = 4 << 20  # of a question, however it comes; once it is decoded, too
 GZIP_BITS, ZLIB_BITS = 31, 15
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -78,14 +79,25 @@ def encoder(accepted: str) -> tuple[str | None, Encoder]:
 def decoded(body: bytes, encoding: str) -> bytes:
     """What a client sent; gzip and deflate are undone already, and zstd where aiohttp can.
 
+    What aiohttp undoes it counts meanwhile, and stops at `MOST_BYTES`; so does this.
+
     Raises:
-        ValueError: it is not encoded so.
+        ValueError: it is not encoded so, or becomes too much.
     """
-    try:
-        if encoding == "lz4":
-            return bytes(cramjam.lz4.decompress(body))
-        if encoding == "zstd" and body.startswith(_ZSTD_MAGIC):
-            return bytes(cramjam.zstd.decompress(body))
-    except cramjam.DecompressionError as error:
-        raise ValueError(f"the body is not {encoding}: {error}") from None
+    if encoding == "lz4":
+        return _bounded(cramjam.lz4, body, encoding)
+    if encoding == "zstd" and body.startswith(_ZSTD_MAGIC):
+        return _bounded(cramjam.zstd, body, encoding)
     return body
+
+
+def _bounded(codec: Any, body: bytes, encoding: str) -> bytes:
+    """`decompress` would make gigabytes of a few MiB: what it becomes has a place of its own."""
+    room = bytearray(MOST_BYTES)
+    try:
+        size: int = codec.decompress_into(body, room)
+    except cramjam.DecompressionError as error:
+        raise ValueError(
+            f"the body is not {encoding}, or becomes more than {MOST_BYTES} bytes: {error}"
+        ) from None
+    return bytes(memoryview(room)[:size])

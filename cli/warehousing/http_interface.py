@@ -20,14 +20,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from chimera.cli.warehousing.http_answers import Answering, Answers
 from chimera.cli.warehousing.http_blocks import Frames
-from chimera.cli.warehousing.http_bodies import Encoder, Plain, encoder
+from chimera.cli.warehousing.http_bodies import MOST_BYTES, Encoder, Plain, encoder
 from chimera.cli.warehousing.http_question import Asked, is_admitted, read
 from chimera.cli.warehousing.http_statuses import content_type, status_of
 from chimera.schemas.errors import ConfigurationError
 from chimera.stores.readers import StatementFailed, Summary
 from chimera.stores.statement import STREAMED
 
-MAX_QUESTION_BYTES = 4 << 20
 _TAG_BYTES = 8
 
 
@@ -43,7 +42,7 @@ class Interface:
         self._metrics = metrics
 
     def application(self) -> web.Application:
-        app = web.Application(client_max_size=MAX_QUESTION_BYTES)
+        app = web.Application(client_max_size=MOST_BYTES)
         app.router.add_get("/ping", self._ping)
         app.router.add_get("/replicas_status", self._ping)
         app.router.add_get("/metrics", self._show_metrics)

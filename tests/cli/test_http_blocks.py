@@ -13,7 +13,8 @@ from clickhouse_cityhash.cityhash import CityHash128  # type: ignore[import-unty
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chimera.cli.warehousing.http_blocks import MAX_BYTES, MOST_BYTES, NONE, ZSTD, Frames, decoded
+from chimera.cli.warehousing.http_blocks import MAX_BYTES, NONE, ZSTD, Frames, decoded
+from chimera.cli.warehousing.http_bodies import MOST_BYTES
 from chimera.stores.clickhouse import ClickHouse
 
 FRAME = Frames().encode(b"SELECT 1 " * 20)

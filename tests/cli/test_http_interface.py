@@ -26,6 +26,7 @@ from clickhouse_connect.driver.client import Client
 
 from chimera.cli.warehousing import http_blocks
 from chimera.cli.warehousing.http_answers import WAITING_EACH
+from chimera.cli.warehousing.http_bodies import MOST_BYTES
 from chimera.stores.clickhouse import ClickHouse
 from tests.cli.http_served import READERS, Served
 
@@ -194,6 +195,28 @@ def test_answer_is_as_small_as_the_client_wants(served: Served, whole: str) -> N
         ("zstd", bytes(cramjam.zstd.compress(b"SELECT 5"))),
     ):
         assert served.say(path, packed, Content_Encoding=name).body == b"5\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("lz4", cramjam.lz4.compress),
+        ("zstd", cramjam.zstd.compress),
+    ],
+)
+def test_question_that_unpacks_to_too_much_is_refused(
+    served: Served, encoding: str, packed: Callable[[bytes], Any]
+) -> None:
+    statement = b"SELECT 5"
+    longest = bytes(packed(statement.ljust(MOST_BYTES)))
+    assert len(longest) < 1 << 16
+    assert served.say("/", longest, Content_Encoding=encoding).body == b"5\n"
+    bomb = bytes(packed(statement.ljust(64 * MOST_BYTES)))
+    said = served.say("/", bomb, Content_Encoding=encoding)
+    assert said.status in (400, 413)
+    assert served.say("/", longest, Content_Encoding=encoding).body == b"5\n"
 
 
 def test_frames_of_clickhouses_own_are_written_and_read(served: Served) -> None:

@@ -225,6 +225,9 @@ def test_run_is_begun_once_and_resumed_with_its_own_order(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="no C++ compiler")
+@pytest.mark.filterwarnings(  # torch, of the very first release of 3.13
+    "ignore:Guards may run slower on Python 3.13.0:RuntimeWarning"
+)
 @pytest.mark.timeout(300)
 def test_compiled_run_learns_what_another_one_learns(tmp_path: Path) -> None:
     made = [
