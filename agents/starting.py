@@ -32,7 +32,6 @@ from chimera.schemas.effective_settings import (
 from chimera.schemas.errors import ConfigurationError, KafkaUnavailable, RequestError
 from chimera.schemas.settings import Settings
 from chimera.schemas.transparency.leaves import encode_leaf
-from chimera.stores import keys
 from chimera.topics import admin, clients, log_reader
 from chimera.topics.audit_events import CLIENT, producing
 from chimera.topics.catalogue import catalogue
@@ -99,6 +98,10 @@ async def _begin(settings: Settings, bootstrap: str, act: Act, state: SettingsIn
 
 def _public_keys(settings: Settings) -> Mapping[str, str]:
     """Who is believed here, and what signs the log: a key may change and its file's name not."""
+    if not _has_keys(settings):
+        return {}
+    from chimera.stores import keys  # and cryptography with it: 8 MB
+
     found: dict[str, str] = {}
     try:
         found["keys.believed"] = " ".join(sorted(one.text for one in keys.trusted(settings.keys)))
@@ -107,6 +110,13 @@ def _public_keys(settings: Settings) -> Mapping[str, str]:
     except ConfigurationError as error:  # who needs the key says so, and ends
         log.warning("key_not_read", reason=str(error))
     return {name: text for name, text in found.items() if text}
+
+
+def _has_keys(settings: Settings) -> bool:
+    models, audit = settings.keys, settings.audit
+    files = (models.signing_file, models.trusted_dir, audit.key_file)
+    given = (models.signing, models.trusted, audit.key)
+    return any(given) or any(one.expanduser().exists() for one in files)
 
 
 async def _last(

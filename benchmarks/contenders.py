@@ -172,6 +172,7 @@ def our_settings(place: Place) -> dict[str, str]:
         "CHIMERA_KAFKA__GROUP": place.group,
         "CHIMERA_KAFKA__TOPIC_PREFIX": place.prefix,
         "CHIMERA_KAFKA__PARTITIONS": str(place.partitions),
+        "CHIMERA_STACK__DIR": str(place.folder / "stack"),  # where a node sits down
         "CHIMERA_SERVING__MODELS_DIR": str(place.models_dir),
         "CHIMERA_SERVING__DEVICES": '["cpu"]',
         "CHIMERA_OBSERVABILITY__LOG_LEVEL": "warning",

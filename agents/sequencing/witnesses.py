@@ -32,6 +32,7 @@ from chimera.schemas.transparency.log_records import COMPACT_RANGE, index_of
 from chimera.schemas.transparency.merkle import leaf_hash
 from chimera.schemas.transparency.notes import Note
 from chimera.schemas.transparency.proving import prove_extension
+from chimera.schemas.transparency.sizes import decode_size
 from chimera.schemas.transparency.verifier_keys import Algorithm, VerifierKey
 from chimera.schemas.transparency.witnessing import CONFLICT, UNPROCESSABLE, Submission
 from chimera.topics import log_reader
@@ -133,7 +134,7 @@ class Witnesses:
                     raise HistoryConflict(f"it refuses: {response.status} {told[:200]}")
                 if response.status != CONFLICT:
                     raise EvidenceMalformed(f"it refuses: {response.status} {told[:200]}")
-                self._seen[witness.key] = checkpoints.decode_decimal(told, "a witness's size")
+                self._seen[witness.key] = decode_size(told, "a witness's size")
         raise EvidenceMalformed("it has seen another checkpoint each time")
 
 

@@ -8,18 +8,16 @@ A file of checkpoints has one after the other, each followed by an empty line: i
 appended to. `tests/schemas/transparency/test_checkpoints.py`.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chimera.schemas.errors import EvidenceMalformed, EvidenceUntrusted
 from chimera.schemas.signing import SigningKey
 from chimera.schemas.transparency import notes
-from chimera.schemas.transparency.merkle import HASH_BYTES, MAX_SIZE
+from chimera.schemas.transparency.merkle import HASH_BYTES
 from chimera.schemas.transparency.notes import Note, Signature, decode_base64, encode_base64
+from chimera.schemas.transparency.sizes import decode_size
 from chimera.schemas.transparency.verifier_keys import Algorithm, VerifierKey
-
-_DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ def decode(text: str) -> Checkpoint:
     lines = text.split("\n")
     if len(lines) < 4 or lines.pop() != "" or "" in lines:
         raise EvidenceMalformed("checkpoint: it has origin, size and root, each on a line")
-    size = decode_decimal(lines[1], "checkpoint: its size")
+    size = decode_size(lines[1], "checkpoint: its size")
     root = decode_hash(lines[2], "checkpoint: its root")
     return Checkpoint(lines[0], size, root, tuple(lines[3:]))
 
@@ -58,13 +56,6 @@ def claimed(raw: bytes) -> Checkpoint | None:
         return decode(notes.decode(raw).text)
     except EvidenceMalformed:
         return None
-
-
-def decode_decimal(text: str, what: str) -> int:
-    """A size or an index. Raises EvidenceMalformed: not decimal, leading zeros, past 63 bits."""
-    if not _DECIMAL.fullmatch(text) or int(text) > MAX_SIZE:
-        raise EvidenceMalformed(f"{what}: {text[:32]!r} is no decimal number below 2^63")
-    return int(text)
 
 
 def decode_hash(text: str, what: str) -> bytes:

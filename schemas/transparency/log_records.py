@@ -19,10 +19,10 @@ from chimera.schemas.batches import Encoded, encode_keyless
 from chimera.schemas.errors import EvidenceMalformed
 from chimera.schemas.headers import VARINTS, header, varint
 from chimera.schemas.transparency import chain
-from chimera.schemas.transparency.checkpoints import decode_decimal
 from chimera.schemas.transparency.compact_range import CompactRange
 from chimera.schemas.transparency.merkle import leaf_hash
 from chimera.schemas.transparency.row import Row
+from chimera.schemas.transparency.sizes import decode_size
 
 LOG_INDEX = "chimera-log-index"
 COMPACT_RANGE = "chimera-compact-range"
@@ -67,7 +67,7 @@ def index_of(headers: Headers) -> int:
     """A record's place in the log. Raises EvidenceMalformed: it does not say."""
     for name, value in headers:
         if name == LOG_INDEX and value is not None:
-            return decode_decimal(value.decode("ascii", "replace"), f"audit.log: {LOG_INDEX}")
+            return decode_size(value.decode("ascii", "replace"), f"audit.log: {LOG_INDEX}")
     raise EvidenceMalformed(f"audit.log: a record without {LOG_INDEX}")
 
 

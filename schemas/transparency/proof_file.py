@@ -19,6 +19,7 @@ from chimera.schemas.errors import EvidenceMalformed
 from chimera.schemas.transparency import checkpoints, notes
 from chimera.schemas.transparency.merkle import leaf_hash, verify_inclusion
 from chimera.schemas.transparency.policy import Opened, Policy
+from chimera.schemas.transparency.sizes import decode_size
 
 SUFFIX = ".tlog-proof"
 MAX_PROOF_BYTES = 4_194_304
@@ -70,6 +71,6 @@ def decode(raw: bytes) -> Proof:
     if len(lines) > 3 + MAX_HASHES:
         raise EvidenceMalformed(f"proof: more than {MAX_HASHES} hashes")
     body = notes.decode_base64(lines[1].removeprefix("extra "), "proof: the leaf")
-    index = checkpoints.decode_decimal(lines[2].removeprefix("index "), "proof: the index")
+    index = decode_size(lines[2].removeprefix("index "), "proof: the index")
     hashes = tuple(checkpoints.decode_hash(line, "proof: a hash") for line in lines[3:])
     return Proof(body, index, hashes, checkpoint)

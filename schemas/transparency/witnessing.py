@@ -18,6 +18,7 @@ from chimera.schemas.transparency import checkpoints, notes
 from chimera.schemas.transparency.checkpoints import Checkpoint
 from chimera.schemas.transparency.merkle import EMPTY_ROOT, verify_consistency
 from chimera.schemas.transparency.notes import Note, encode_base64
+from chimera.schemas.transparency.sizes import decode_size
 from chimera.schemas.transparency.verifier_keys import VerifierKey
 
 MAX_REQUEST_BYTES = notes.MAX_NOTE_BYTES + 4_096
@@ -70,7 +71,7 @@ def decode(raw: bytes) -> Submission:
         raise EvidenceMalformed("request: is no old size, proof, empty line and checkpoint")
     if len(hashes) > MAX_HASHES:
         raise EvidenceMalformed(f"request: more than {MAX_HASHES} hashes")
-    old = checkpoints.decode_decimal(first.removeprefix("old "), "request: the old size")
+    old = decode_size(first.removeprefix("old "), "request: the old size")
     proof = tuple(checkpoints.decode_hash(line, "request: a hash") for line in hashes)
     note = notes.decode(rest)
     return Submission(old, proof, note, checkpoints.decode(note.text))
