@@ -1,7 +1,7 @@
 """A reader of the warehouse: one topic into its table of ClickHouse, at the sink's pace.
 
-    Kafka ── records ── Sink.add ── Sink.flush ── positions committed, as the floor for a restart
-                            └ ClickHouse is away: try again, and read nothing meanwhile
+    Kafka ── rows made ── a few ahead ── Sink.add ── Sink.flush ── positions committed, as the floor
+                                             └ ClickHouse is away: try again, and read no more meanwhile
 
 One process at a time (`holding.py`) reads all partitions. The engine blocks, so it is called from a
 thread, one call at a time. What is committed in Kafka follows what is in the table, never the other
@@ -30,7 +30,7 @@ from chimera.schemas.errors import ClickHouseUnavailable, KafkaUnavailable
 from chimera.schemas.server_settings import KafkaSettings
 from chimera.stores.sink import Sink
 from chimera.stores.source import Record
-from chimera.topics import admin, clients
+from chimera.topics import admin, clients, connections
 from chimera.topics.catalogue import Topic
 
 T = TypeVar("T")
@@ -38,6 +38,8 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 CLIENT = "chimera-warehouse"
+FETCH_BYTES = 4 << 20  # of a partition; 1 MiB would be two segments, and a round trip for each two
+AHEAD = 2  # fetches whose rows wait, made, while a batch is inserted
 POLL_MS = 200
 AGAIN_S = 1.0  # after ClickHouse did not answer; it doubles
 MAX_AGAIN_S = 30.0
@@ -59,6 +61,7 @@ class Warehouse:
             **clients.consumer_arguments(kafka, None, CLIENT),
             group_id=f"{kafka.group}.warehouse",
             auto_offset_reset="none",
+            max_partition_fetch_bytes=FETCH_BYTES,
         )
         self._opened = AsyncExitStack()
         self._opened.push_async_callback(self._consumer.stop)
@@ -71,6 +74,7 @@ class Warehouse:
             HistoryConflict: a table does not fit what its sink had decided, or the topic.
             KafkaUnavailable, ProducerError, KafkaError: start again.
         """
+        connections.install()
         client = await self._opened.enter_async_context(admin.connected(self._kafka, None, CLIENT))
         ids = await admin.topic_ids(client, [self._topic])
         if self._topic not in ids:
@@ -100,13 +104,31 @@ class Warehouse:
             Malformed, SchemaInvalid, HistoryConflict: going on would lose rows.
             ProducerError, KafkaError: start again; another one may have taken over.
         """
+        read: asyncio.Queue[Sequence[Sequence[Record]]] = asyncio.Queue(AHEAD)
+        reading = asyncio.create_task(self._read(read), name=f"warehouse-{self._topic}")
+        try:
+            while True:
+                for records in await _next(read, reading):
+                    await self._take(records)
+                positions = await self._until_it_answers(self._sink.flush)
+                await self._commit(positions)
+                self._show(positions)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read(self, into: "asyncio.Queue[Sequence[Sequence[Record]]]") -> None:
+        """Records of each partition, their rows made while others are inserted; none, if none came."""
         while True:
             found = await self._consumer.getmany(timeout_ms=POLL_MS)
-            for part, records in found.items():
-                await self._take([_record(part, one) for one in records])
-            positions = await self._until_it_answers(self._sink.flush)
-            await self._commit(positions)
-            self._show(positions)
+            await into.put(
+                [
+                    await asyncio.to_thread(
+                        self._sink.ahead, [_record(part, one) for one in records]
+                    )
+                    for part, records in found.items()
+                ]
+            )
 
     async def stop(self) -> None:
         """What waits is read again by whoever comes next."""
@@ -148,6 +170,18 @@ class Warehouse:
                 log.warning("clickhouse_unavailable", reason=str(error), again_in_s=pause_s)
                 await asyncio.sleep(pause_s)
                 pause_s = min(MAX_AGAIN_S, pause_s * 2)
+
+
+async def _next(read: "asyncio.Queue[T]", reading: "asyncio.Task[None]") -> T:
+    """What was read next; raises what ended `reading`."""
+    getting = asyncio.ensure_future(read.get())
+    try:
+        await asyncio.wait((getting, reading), return_when=asyncio.FIRST_COMPLETED)
+        if not getting.done():
+            reading.result()
+        return await getting
+    finally:
+        getting.cancel()
 
 
 def _record(part: TopicPartition, record: Any) -> Record:

@@ -122,6 +122,15 @@ class Sink:
         """Somebody else has it now."""
         self._batches.pop(partition, None)
 
+    def ahead(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Records with their rows, for `add`: in another thread, while an INSERT is on its way.
+
+        Where each record is a row they are made together, by `add`. Raises Malformed, SchemaInvalid.
+        """
+        if self._to.is_by_row:
+            return records
+        return [one._replace(made=self._to.chunks([one])) for one in records]
+
     def add(self, *records: Record) -> None:
         """Take records of one partition, in offset order; flushes what they complete.
 
@@ -150,7 +159,7 @@ class Sink:
             )
         month = batch.month if batch.chunks else _month(one.at_ms)
         run = records[at : self._end(batch, month, records, at)]
-        chunks = self._to.chunks(run)
+        chunks = one.made if one.made is not None else self._to.chunks(run)
         batch.next = run[-1].offset + 1
         if not chunks:
             return at + len(run)

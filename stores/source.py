@@ -19,6 +19,8 @@ class Record(NamedTuple):
     at_ms: int
     value: bytes
     headers: Sequence[tuple[str, bytes]] = ()
+    made: Sequence[Chunk] | None = None
+    """Its rows, if they were made ahead (`Sink.ahead`)."""
 
 
 @dataclass(frozen=True, slots=True)

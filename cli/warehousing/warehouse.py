@@ -26,7 +26,7 @@ def warehouse(
     ready_file: Path | None = typer.Option(None, help="Written once it reads."),
 ) -> None:
     """Write what happened to ClickHouse, and let analysts read it over HTTP."""
-    import asyncio
+    import uvloop
 
     from chimera.cli import lasting
     from chimera.cli.refusals import told
@@ -35,7 +35,7 @@ def warehouse(
     with told("warehouse"):
         settings = lasting.begin(ready_file)
         with started_again(), opened(settings.clickhouse) as clickhouse:
-            asyncio.run(_serve(settings, bootstrap, ready_file, clickhouse))
+            uvloop.run(_serve(settings, bootstrap, ready_file, clickhouse))
 
 
 @contextmanager

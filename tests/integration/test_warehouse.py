@@ -26,7 +26,7 @@ from chimera.schemas.errors import (
 from chimera.stores import warehouse_tables
 from chimera.topics.producers import Fenced
 from tests.cli.letters import starts
-from tests.integration.topics import produce
+from tests.integration.topics import produce, produce_values
 
 MIGRATE = """
 import pathlib, sys
@@ -117,6 +117,15 @@ def test_segments_become_rows_once_through_kills(kafka: str, prefix: str, tmp_pa
     found = chimera(env, "sql", COUNT, "--format", "json")
     assert json.loads(found.stdout) == {"n": 600, "distinct": 600, "size": 600}
     assert starts(kafka, prefix) == ["warehouse"]  # of three, the first
+
+
+def test_segment_that_cannot_be_read_ends_it(kafka: str, prefix: str, tmp_path: Path) -> None:
+    """Though it is met by who reads ahead: going on would lose rows in silence."""
+    env = environment(kafka, prefix, tmp_path)
+    assert chimera(env, "topics", "sync", "--apply").returncode == 0
+    produce_values(kafka, f"{prefix}inference.journal", [b"no segment"])
+    with started(env, tmp_path) as process:
+        assert process.wait(60) == 1
 
 
 @pytest.mark.parametrize(

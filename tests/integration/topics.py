@@ -3,6 +3,8 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # (aiokafka ships no type information)
 
+from collections.abc import Iterable
+
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from confluent_kafka import Producer
 
@@ -30,7 +32,12 @@ def topic_of(name: str) -> Topic:
 
 def produce(kafka: str, topic: str, numbers: range) -> None:
     """Segments of a journal."""
+    produce_values(kafka, topic, (record(0, number).value for number in numbers))
+
+
+def produce_values(kafka: str, topic: str, values: Iterable[bytes]) -> None:
+    """To the first partition."""
     producer = Producer({"bootstrap.servers": kafka})
-    for number in numbers:
-        producer.produce(topic, record(0, number).value, partition=0)
+    for value in values:
+        producer.produce(topic, value, partition=0)
     producer.flush(30)

@@ -1,5 +1,6 @@
 """Sinks on the real engine: each row once, whatever happened in between."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from chimera.stores.sink import Limits, Sink
 from tests.stores.sink_records import APART, SIZE, record
 
 TABLE = "chimera.inference_log"
+PLACES = {"id", "offset", "journal_offset", "appended_at", "committed_at"}  # of a segment's own
 
 
 class Flaky:
@@ -279,5 +281,34 @@ def test_decided_batch_that_cannot_be_repeated_stops_the_sink(
 def test_record_that_is_no_segment_stops_the_sink(engine: ClickHouse, partition: int) -> None:
     one = sink(engine)
     one.resume(partition)
+    broken = record(partition, 0)._replace(value=b"no segment")
     with pytest.raises(Malformed):
-        one.add(record(partition, 0)._replace(value=b"no segment"))
+        one.add(broken)
+    with pytest.raises(Malformed):
+        one.ahead([record(partition, 0), broken])
+
+
+def test_rows_made_ahead_are_those_that_are_made_in_time(
+    engine: ClickHouse, partition: int
+) -> None:
+    one = sink(engine, rows=30)
+    one.resume(partition)
+    records = [record(partition, number) for number in range(6)]
+    with ThreadPoolExecutor(1) as other:
+        ahead = other.submit(one.ahead, records[3:]).result()
+        one.add(*records[:3])
+        one.add(*ahead)
+    one.flush(all=True)
+    assert [each.made is not None for each in ahead] == [True] * 3
+    assert counts(engine, partition) == (60, 60, 60)
+    columns = ", ".join(name for name, _ in inference_log.COLUMNS if name not in PLACES)
+    halves = [
+        engine.rows(
+            f"SELECT {columns} FROM {TABLE} WHERE journal_partition = {{partition:UInt32}}"
+            f" AND offset BETWEEN {start} AND {start + 29} ORDER BY offset",
+            {"partition": partition},
+        )
+        for start in (0, 30)
+    ]
+    assert len(halves[0]) == 30
+    assert halves[0] == halves[1]

@@ -15,7 +15,8 @@ def test_size_is_its_decimal_text(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "-1", "+1", "01", " 1", "1\n", "1_0", "0x1", "1.0", "٣", str(MAX_SIZE + 1), "9" * 99]
+    "text",
+    ["", "-1", "+1", "01", " 1", "1\n", "1_0", "0x1", "1.0", "٣", str(MAX_SIZE + 1), "9" * 99],
 )
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(EvidenceMalformed, match="a size: .* is no decimal number"):
