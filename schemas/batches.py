@@ -121,12 +121,12 @@ def encode_all(
 
     `max_bytes` counts records as they are before compression, without the batch's header.
     """
-    sizes = [len(tail) + OVERHEAD for tail in tails]
-    total = sum(sizes) + sum([len(key) for key in keys if key])
     if not tails:
         return []
+    total = sum(map(len, tails)) + OVERHEAD * len(tails) + sum(map(len, filter(None, keys)))
     if total <= max_bytes:
         return [encode(keys, tails, compression)]
+    sizes = [len(tail) + OVERHEAD for tail in tails]
     batches: list[Encoded] = []
     start = together = 0
     for at, (key, size) in enumerate(zip(keys, sizes, strict=True)):

@@ -120,7 +120,7 @@ class NumberReader:
         """Read `data` into the rows of `into`; returns the bad ones, or None: nothing was read."""
         code, dtype = _BUFFER[datatype.kind]
         try:
-            document: Any = self._parser.parse(b"[" + b",".join(data) + b"]")
+            document: Any = self._parser.parse(_joined(data))
             lengths = list(map(len, document))
         except _REFUSALS:
             return None
@@ -137,6 +137,13 @@ class NumberReader:
             buffer = b"".join(row or hole for row in rows)
         bad.update(_narrow(datatype, np.frombuffer(buffer, dtype).reshape(into.shape), into))
         return bad
+
+
+def _joined(data: Sequence[bytes]) -> bytes:
+    """An array of them, copied once."""
+    if len(data) == 1:
+        return b"[%s]" % data[0]
+    return b",".join([b"[" + data[0], *data[1:-1], data[-1] + b"]"])
 
 
 def _buffer(array: Any, code: str, count: int) -> bytes | None:

@@ -51,6 +51,47 @@ class Response(NamedTuple):
     head: int = -1
 
 
+class Plain:
+    """Responses of one row each, all JSON, in pieces: they differ in their ids and rows alone."""
+
+    __slots__ = ("around", "ids", "rows")
+
+    def __init__(
+        self, around: tuple[bytes, bytes, bytes], ids: Sequence[bytes], rows: Sequence[bytes]
+    ) -> None:
+        """`around`: what stands before the ids, between them and the rows, and behind those."""
+        self.around, self.ids, self.rows = around, ids, rows
+
+    @classmethod
+    def of(cls, values: Sequence[bytes]) -> "Plain":
+        """Values that are there already."""
+        return cls((b"", b"", b""), values, [b""] * len(values))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, part: slice) -> "Plain":
+        return Plain(self.around, self.ids[part], self.rows[part])
+
+    @property
+    def constant_bytes(self) -> int:
+        """That each of them has."""
+        return sum(map(len, self.around))
+
+    @property
+    def largest_bytes(self) -> int:
+        """No value is larger."""
+        return self.constant_bytes + max(map(len, self.ids)) + max(map(len, self.rows))
+
+    @property
+    def values(self) -> list[bytes]:
+        (start, before, after), join = self.around, b"".join
+        return [
+            join((start, name, before, row, after))
+            for name, row in zip(self.ids, self.rows, strict=True)
+        ]
+
+
 def encode(computed: Computed, request: Request, name: str, *, limit_bytes: int = 0) -> Response:
     """The response `name` (its id) to a request computed alone: the outputs are all its own.
 
@@ -86,10 +127,8 @@ def encode_many(
     return answers
 
 
-def encode_plain(
-    computed: Computed, ids: Sequence[bytes], *, limit_bytes: int = 0
-) -> list[bytes] | None:
-    """Values of responses to requests of one row that want all outputs as JSON.
+def encode_plain(computed: Computed, ids: Sequence[bytes], *, limit_bytes: int = 0) -> Plain | None:
+    """Responses to requests of one row that want all outputs as JSON.
 
     `ids` need no escape in JSON. None: `encode_many` has the answers, some of which are errors, or
     more than one output makes them up.
@@ -220,19 +259,14 @@ class _Writer:
             )
         return response
 
-    def write_plain(self, ids: Sequence[bytes]) -> list[bytes] | None:
+    def write_plain(self, ids: Sequence[bytes]) -> Plain | None:
         """Responses of one row each; None: they are not simple, or one is over the limit."""
         plan = self._plan((), False, 1)
         if plan.simple is None:
             return None
         before, after = plan.pieces
-        start, before = self._start + b'"', b'"' + before
-        join = b"".join
-        values = [
-            join((start, name, before, row, after))
-            for name, row in zip(ids, plan.simple, strict=True)
-        ]
-        return values if max(map(len, values)) <= self._limit_bytes else None
+        found = Plain((self._start + b'"', b'"' + before, after), ids, plan.simple)
+        return found if found.largest_bytes <= self._limit_bytes else None
 
     def _plan(self, choices: tuple[OutputChoice, ...], binary: bool, count: int) -> _Plan:
         wanted = choices or [OutputChoice(name, binary) for name in self._outputs]

@@ -14,10 +14,10 @@ import msgspec
 from chimera.schemas.errors import REQUEST_ERRORS, RequestError
 from chimera.schemas.notes import Note
 from chimera.schemas.request_heads import identify
-from chimera.schemas.responses import Response
+from chimera.schemas.responses import Plain, Response
 from chimera.schemas.uniform import Uniform
 from chimera.schemas.work import BatchStory, Failure, Outcomes, Work
-from chimera.workers.computation import Answers, Batch, Plain
+from chimera.workers.computation import Answers, Batch
 from chimera.workers.ledger import Ledger, group_of
 from chimera.workers.results import Coordinates, Lot, Tails, Told, coordinates
 from chimera.workers.tasks import NO_EXTRA, Held, Task
@@ -117,8 +117,9 @@ def _of_lane(
         if held.collection is not None:
             began_ns = held.collection.began_ns = held.collection.began_ns or started_ns
             waited_ns = time.monotonic_ns() - began_ns
-            if not any(codes) and held.collection.may_wait(bodies, waited_ns):
-                held.collection.add(task.indexes, bodies, frame.story)
+            size = sum(map(len, bodies))
+            if not any(codes) and held.collection.may_wait(len(bodies), size, waited_ns):
+                held.collection.add(task.indexes, bodies, size, frame.story)
                 if held.collection.pages is not None:
                     group = group_of(story, told.queue_us, told.total_us)
                     held.collection.pages.add(task.indexes, group, _ids(task), _values(answers))
@@ -193,7 +194,7 @@ def _bodies(task: Task, answers: Answers, lot: Lot) -> tuple[bytes, list[bytes]]
         plain = [answer[0] for answer in answers if type(answer) is Response and answer[1] < 0]
         if len(plain) == len(answers):
             where = Coordinates(work.topic, work.partition)
-            return bytes(len(plain)), lot.plain(where, task.offsets, plain)
+            return bytes(len(plain)), lot.plain(where, task.offsets, Plain.of(plain))
     codes = bytearray()
     bodies: list[bytes] = []
     for at, answer in enumerate(answers):
@@ -218,7 +219,7 @@ def _ids(task: Task) -> Sequence[bytes]:
 def _values(answers: Answers) -> list[bytes]:
     """Of responses; empty for errors, whose records their lane writes."""
     if isinstance(answers, Plain):
-        return answers
+        return answers.values
     return [b"" if isinstance(answer, RequestError) else answer.value for answer in answers]
 
 

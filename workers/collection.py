@@ -52,22 +52,24 @@ class Collection:
         self.began_ns = 0  # the first of its batches; 0: none has
         self.stories: list[BatchStory] = []
 
-    def may_wait(self, tails: Sequence[bytes], waited_ns: int) -> bool:
-        """Whether these may wait with the others, the first of which began so long ago.
+    def may_wait(self, count: int, size: int, waited_ns: int) -> bool:
+        """Whether so many, of `size` bytes, may wait with the others; the first began so long ago.
 
         One by one they are answered soon where a model is slow; nobody waits who is the last.
         """
-        if self.size + sum(map(len, tails)) > HELD_BYTES:
+        if self.size + size > HELD_BYTES:
             return False
-        return waited_ns < HELD_NS or len(tails) == self.left
+        return waited_ns < HELD_NS or count == self.left
 
-    def add(self, indexes: Sequence[int], tails: Sequence[bytes], story: BatchStory) -> None:
-        """Results of some of its requests, by their places in the block."""
+    def add(
+        self, indexes: Sequence[int], tails: Sequence[bytes], size: int, story: BatchStory
+    ) -> None:
+        """Results of some of its requests, by their places in the block; `size`: their bytes."""
         put(self.tails, indexes, tails)
         if self.stories:
             put(self._story_of, indexes, [len(self.stories)] * len(indexes))
         self.left -= len(tails)
-        self.size += sum(map(len, tails))
+        self.size += size
         self.stories.append(story)
 
     def places(self, story: int) -> list[int]:

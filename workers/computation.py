@@ -15,6 +15,7 @@ from chimera.schemas.errors import DeadlineExceeded, ModelFailed, OutOfMemory, R
 from chimera.schemas.responses import (
     Computed,
     Output,
+    Plain,
     Response,
     encode,
     encode_many,
@@ -30,10 +31,6 @@ from chimera.workers.suspects import Board, Doing
 from chimera.workers.tasks import Task, halves, name_of
 
 Answer = Response | RequestError
-
-
-class Plain(list[bytes]):
-    """Values of responses, where all are JSON."""
 
 
 Answers = list[Answer] | Plain
@@ -103,9 +100,7 @@ class Computation:
         start = 0
         for task in tasks:
             stop = start + len(task)
-            answers.append(
-                Plain(found[start:stop]) if isinstance(found, Plain) else found[start:stop]
-            )
+            answers.append(found[start:stop])
             start = stop
         return Batch(answers, rows, self._computing_ns // 1000, tier, kept)
 
@@ -125,7 +120,7 @@ class Computation:
         if sum(map(len, tasks)) == 1:
             return [failure]
         first, second = halves(tasks)
-        return [*_single(self._answers(first, tier)), *_single(self._answers(second, tier))]
+        return [*one_by_one(self._answers(first, tier)), *one_by_one(self._answers(second, tier))]
 
     def _compute(self, tasks: Sequence[Task], backend: Backend) -> Answers:
         served = tasks[0].route.served
@@ -155,9 +150,9 @@ class Computation:
         uniform = _uniform(tasks)
         if uniform and batches and all(one.is_plain for one in uniform):
             ids = [name for one in uniform for name in one.ids]
-            values = encode_plain(computed, ids, limit_bytes=self._max_result_bytes)
-            if values is not None:
-                return Plain(values)
+            plain = encode_plain(computed, ids, limit_bytes=self._max_result_bytes)
+            if plain is not None:
+                return plain
         requests = [request for task in tasks for request in task.requests]
         names = [name for task in tasks for name in task.names]
         limit = self._max_result_bytes
@@ -172,7 +167,7 @@ class Computation:
 
 def _deadlines(tasks: Sequence[Task]) -> Deadlines:
     """Mostly there is none."""
-    if not any(any(task.held.work.deadlines) for task in tasks):
+    if not any(task.held.has_deadlines for task in tasks):
         return NO_DEADLINES
     found = [task.held.work.deadlines[index] for task in tasks for index in task.indexes]
     return Deadlines(found, time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000)
@@ -186,8 +181,9 @@ def _told(answers: Answers) -> tuple[int, BaseException | None]:
     return len(answers) - len(errors), errors[0] if errors else None
 
 
-def _single(answers: Answers) -> list[Answer]:
-    return [Response(value) for value in answers] if isinstance(answers, Plain) else answers
+def one_by_one(answers: Answers) -> list[Answer]:
+    """An answer for each, however they came."""
+    return [Response(value) for value in answers.values] if isinstance(answers, Plain) else answers
 
 
 def _uniform(tasks: Sequence[Task]) -> list[Uniform]:

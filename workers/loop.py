@@ -318,7 +318,7 @@ class Loop:
 
     def _drop_decided(self, tasks: list[Task]) -> list[Task]:
         """Answer those whose deadline has passed, or whom nobody waits for; the others are computed."""
-        if not self._withdrawn and not any(any(task.held.work.deadlines) for task in tasks):
+        if not self._withdrawn and not any(task.held.has_deadlines for task in tasks):
             return tasks
         now_ms = time.time_ns() // 1_000_000
         kept: list[Task] = []

@@ -9,8 +9,8 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from chimera.schemas.responses import Response
-from chimera.workers.computation import Answers, Batch, Plain
+from chimera.schemas.responses import Plain, Response
+from chimera.workers.computation import Answers, Batch
 from chimera.workers.reports import Report, TierTransition, VersionSeen, frame_report
 from chimera.workers.shadowing.counts import Counts
 from chimera.workers.tasks import Task

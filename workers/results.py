@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from chimera.schemas import headers as names
 from chimera.schemas.headers import SMALL, VARINTS, header, headers, varint
-from chimera.schemas.responses import Response
+from chimera.schemas.responses import Plain, Response
 
 _COMMON = 15  # headers that every result has
 _NO_EXTRA: Mapping[str, str] = {}
@@ -69,21 +69,21 @@ class Lot:
         self._shared = shared
         self._around: dict[tuple[Coordinates, int, int, bool], tuple[bytes, bytes]] = {}
 
-    def plain(
-        self, where: Coordinates, offsets: Sequence[int], values: Sequence[bytes]
-    ) -> list[bytes]:
-        """Tails of neighbours in one partition that are all JSON and have nothing of their own."""
+    def plain(self, where: Coordinates, offsets: Sequence[int], responses: Plain) -> list[bytes]:
+        """Tails of neighbours in one partition; their values are joined here, not before."""
         found: list[bytes] = []
+        start, before, after, constant, join = *responses.around, responses.constant_bytes, b"".join
         digits = 0
-        before = between = b""
-        for offset, value in zip(offsets, values, strict=True):
+        between = b""
+        for offset, name, row in zip(offsets, responses.ids, responses.rows, strict=True):
             number = b"%d" % offset
             if len(number) != digits:
                 digits = len(number)
-                before, between = self._pieces((where, digits, 0, False))
-            length = len(value)
+                rest, between = self._pieces((where, digits, 0, False))
+                rest = after + rest
+            length = constant + len(name) + len(row)
             size = VARINTS[length] if length < SMALL else varint(length)
-            found.append(b"".join((size, value, before, number, between, number)))
+            found.append(join((size, start, name, before, row, rest, number, between, number)))
         return found
 
     def one(

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
+
 CAPACITY_BYTES = 1 << 21  # pages that are never written cost nothing
 MAX_REQUESTS = 1 << 16  # at most, in one mark: a whole batch, each of another lane
 _HEADER = struct.Struct("=QQIII")  # beat_ns, since_ns, doing, length of all, length of the name
@@ -85,7 +87,7 @@ class Board:
             if stop > CAPACITY_BYTES:
                 break
             _LANE.pack_into(memory, position, lane, len(offsets))
-            memory[position + _LANE.size : stop] = array("q", offsets).tobytes()
+            memory[position + _LANE.size : stop] = _packed(offsets)
             position = stop
         length = position - _HEADER.size
         _STATE.pack_into(memory, 8, time.monotonic_ns(), doing, length, named)
@@ -147,3 +149,9 @@ class Board:
         if doing != wanted:
             return ""
         return self._memory[_HEADER.size : _HEADER.size + named].decode()
+
+
+def _packed(offsets: Sequence[int]) -> bytes:
+    if isinstance(offsets, range):  # neighbours', mostly: no object for each
+        return np.arange(offsets.start, offsets.stop, offsets.step, dtype=np.int64).tobytes()
+    return array("q", offsets).tobytes()

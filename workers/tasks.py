@@ -5,7 +5,7 @@ some, a failed batch is halved. `tests/workers/test_tasks.py`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from chimera.schemas.inference import Request
 from chimera.schemas.work import Work
@@ -22,6 +22,12 @@ class Held:
     serial: int
     work: Work
     collection: Collection | None = None  # where results wait for each other; none: they do not
+    has_deadlines: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.has_deadlines = self.collection is None and any(
+            self.work.deadlines
+        )  # a block has none
 
 
 @dataclass(frozen=True, slots=True)

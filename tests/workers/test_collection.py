@@ -3,6 +3,8 @@
 # pyright: reportMissingTypeStubs=false
 # (aiokafka ships no type information)
 
+from collections.abc import Sequence
+
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -18,6 +20,10 @@ LIMIT = 10_000
 
 def tail(number: int) -> bytes:
     return headers.tail(b"result %d" % number, 1, headers.header("h", b"x"))
+
+
+def add(collection: Collection, indexes: Sequence[int], tails: Sequence[bytes]) -> None:
+    collection.add(indexes, tails, sum(map(len, tails)), STORY)
 
 
 @pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
@@ -59,7 +65,7 @@ def test_results_come_in_the_requests_order(order: list[list[int]]) -> None:
     keys = [b"a", None, b"c"]
     collection = Collection(block([b"x"] * 3, keys=keys), list(keys))
     for indexes in order:
-        collection.add(indexes, [tail(at) for at in indexes], STORY)
+        add(collection, indexes, [tail(at) for at in indexes])
     assert not collection.left
     results = collection.results(100_000, "snappy")
     (batch,) = results.batches
@@ -73,16 +79,16 @@ def test_results_come_in_the_requests_order(order: list[list[int]]) -> None:
 
 def test_results_wait_for_others_while_there_is_room_and_not_for_long() -> None:
     collection = Collection(block([b"x"] * 3), [b"k"] * 3)
-    assert collection.may_wait([bytes(HELD_BYTES)], 0)
-    assert not collection.may_wait([bytes(HELD_BYTES), b"x"], 0)
-    assert not collection.may_wait([b"x"], HELD_NS)
-    collection.add([0], [bytes(HELD_BYTES - 3)], STORY)
-    assert collection.may_wait([b"x"], HELD_NS - 1) and not collection.may_wait([b"four"], 0)
-    assert collection.may_wait([b"x", b"y"], HELD_NS), "they are the last"
+    assert collection.may_wait(1, HELD_BYTES, 0)
+    assert not collection.may_wait(2, HELD_BYTES + 1, 0)
+    assert not collection.may_wait(1, 1, HELD_NS)
+    add(collection, [0], [bytes(HELD_BYTES - 3)])
+    assert collection.may_wait(1, 1, HELD_NS - 1) and not collection.may_wait(1, 4, 0)
+    assert collection.may_wait(2, 2, HELD_NS), "they are the last"
 
 
 def test_results_that_are_large_together_are_several_batches() -> None:
     collection = Collection(block([b"x"] * 3), [b"k"] * 3)
-    collection.add(range(3), [tail(at) for at in range(3)], STORY)
+    add(collection, range(3), [tail(at) for at in range(3)])
     results = collection.results(80, "none")
     assert [batch.count for batch in results.batches] == [2, 1]

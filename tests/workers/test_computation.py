@@ -7,7 +7,7 @@ import pytest
 from chimera.schemas.errors import ModelFailed, OutOfMemory, RequestError
 from chimera.schemas.tensors import Array
 from chimera.workers.backends.protocol import DeviceLost
-from chimera.workers.computation import Answer, Computation
+from chimera.workers.computation import Answer, Computation, one_by_one
 from chimera.workers.dispatching.dispatch import Dispatcher, Policy
 from chimera.workers.dispatching.tier_order import Measured
 from chimera.workers.dispatching.tiering import Tier, Tiers
@@ -35,7 +35,7 @@ class First:
         return [inputs[0][:1]]
 
 
-def kind(answer: Answer | bytes) -> str:
+def kind(answer: Answer) -> str:
     return answer.code if isinstance(answer, RequestError) else "ok"
 
 
@@ -49,7 +49,10 @@ def test_tasks_are_computed_together_and_answered_apart(board: Board) -> None:
     batch = Computation(board, 0).run([task(one, work(of(0, 0), 1)), task(one, work(of(0), 2))])
     assert sizes == [3]
     assert batch.rows == 3
-    assert [[kind(answer) for answer in part] for part in batch.answers] == [["ok", "ok"], ["ok"]]
+    assert [[kind(answer) for answer in one_by_one(part)] for part in batch.answers] == [
+        ["ok", "ok"],
+        ["ok"],
+    ]
     assert board.suspects() == {}
 
 
@@ -72,7 +75,7 @@ def test_culprits_alone_get_the_error(board: Board, bad: Iterator[int]) -> None:
     batch = Computation(board, 0).run(
         [task(one, work(of(*given[:5]), 1)), task(one, work(of(*given[5:]), 2))]
     )
-    answers = [answer for part in batch.answers for answer in part]
+    answers = [answer for part in batch.answers for answer in one_by_one(part)]
     assert {at for at, answer in enumerate(answers) if kind(answer) != "ok"} == culprits
     assert all(isinstance(answers[at], ModelFailed) for at in culprits)
 
@@ -98,7 +101,7 @@ def test_memory_that_is_short_halves_the_batch(board: Board) -> None:
         sizes.append(len(rows))
 
     batch = Computation(board, 0).run([task(served(fill), work(of(*[0] * 10)))])
-    assert all(kind(answer) == "ok" for answer in batch.answers[0])
+    assert all(kind(answer) == "ok" for answer in one_by_one(batch.answers[0]))
     assert sum(sizes) == 10
 
 
@@ -108,7 +111,11 @@ def test_memory_that_is_short_for_one_is_its_outcome(board: Board) -> None:
             raise MemoryError
 
     batch = Computation(board, 0).run([task(served(fill), work(of(0, BAD, 0)))])
-    assert [kind(answer) for answer in batch.answers[0]] == ["ok", "out_of_memory", "ok"]
+    assert [kind(answer) for answer in one_by_one(batch.answers[0])] == [
+        "ok",
+        "out_of_memory",
+        "ok",
+    ]
 
 
 def test_lost_device_leaves_its_mark(board: Board) -> None:
@@ -124,22 +131,22 @@ def test_large_result_is_the_outcome_of_its_request(board: Board) -> None:
     wide = request([(0, at) for at in range(100)])
     one = served()
     narrow = Computation(board, 400).run([task(one, work([request((0, 1))]))])
-    assert kind(narrow.answers[0][0]) == "ok"
+    assert kind(one_by_one(narrow.answers[0])[0]) == "ok"
     batch = Computation(board, 400).run([task(one, work([wide]))])
-    assert kind(batch.answers[0][0]) == "too_large"
+    assert kind(one_by_one(batch.answers[0])[0]) == "too_large"
 
 
 def test_unknown_output_is_the_outcome_of_its_request(board: Board) -> None:
     values = [request((0, 1), outputs=[{"name": "z"}]), request((0, 2))]
     batch = Computation(board, 0).run([task(served(), work(values))])
-    assert [kind(answer) for answer in batch.answers[0]] == ["schema_invalid", "ok"]
+    assert [kind(answer) for answer in one_by_one(batch.answers[0])] == ["schema_invalid", "ok"]
 
 
 def test_model_that_returns_other_rows_has_failed(board: Board) -> None:
     one = served()
     one = replace(one, tiers=Tiers([one.tiers.first._replace(backend=First())]))
     batch = Computation(board, 0).run([task(one, work(of(0, 0)))])
-    found = batch.answers[0][0]
+    found = one_by_one(batch.answers[0])[0]
     assert isinstance(found, RequestError)
     assert found.code == "model_error"
 
@@ -163,4 +170,4 @@ def test_batch_whose_deadlines_pass_while_a_tier_fails_is_asked_of_no_other(boar
     given = work(of(0, 0), deadlines=[until_ms, until_ms - 10])
     batch = Computation(board, 0).run([task(one, given)])
     assert set(called) == {"onnx-cpu"}
-    assert [kind(answer) for answer in batch.answers[0]] == ["deadline_exceeded"] * 2
+    assert [kind(answer) for answer in one_by_one(batch.answers[0])] == ["deadline_exceeded"] * 2

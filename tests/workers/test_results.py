@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chimera.schemas.responses import Response
+from chimera.schemas.responses import Plain, Response
 from chimera.workers.results import Coordinates, Lot, Tails, Told, coordinates
 from tests.workers.rig import read_tail
 
@@ -33,7 +33,7 @@ NAMES = {
 )
 def test_plain_tails_tell_value_and_coordinates(offsets: list[int], value: bytes) -> None:
     for offset, tail in zip(
-        offsets, Lot(SHARED).plain(WHERE, offsets, [value] * len(offsets)), strict=True
+        offsets, Lot(SHARED).plain(WHERE, offsets, Plain.of([value] * len(offsets))), strict=True
     ):
         found, headers = read_tail(tail)
         assert found == value
@@ -44,9 +44,23 @@ def test_plain_tails_tell_value_and_coordinates(offsets: list[int], value: bytes
         }
 
 
+def test_value_in_pieces_is_the_value_in_one() -> None:
+    pieces = Plain((b"{<", b">[", b"]}"), [b"a", b"", b"c" * 200], [b"1,2", b"3" * 9_000, b""])
+    assert pieces.values == [
+        b"{<a>[1,2]}",
+        b"{<>[" + b"3" * 9_000 + b"]}",
+        b"{<" + b"c" * 200 + b">[]}",
+    ]
+    assert max(map(len, pieces.values)) <= pieces.largest_bytes
+    offsets = [9, 10, 11]
+    together = Lot(SHARED).plain(WHERE, offsets, pieces)
+    assert together == Lot(SHARED).plain(WHERE, offsets, Plain.of(pieces.values))
+    assert together[1:] == Lot(SHARED).plain(WHERE, offsets[1:], pieces[1:])
+
+
 def test_one_tail_of_a_plain_response_is_the_plain_tail() -> None:
     lot = Lot(SHARED)
-    assert [lot.one(WHERE, 5, Response(b"{}"), None)] == lot.plain(WHERE, [5], [b"{}"])
+    assert [lot.one(WHERE, 5, Response(b"{}"), None)] == lot.plain(WHERE, [5], Plain.of([b"{}"]))
 
 
 def test_binary_result_tells_the_length_of_its_head() -> None:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chimera.schemas.errors import RequestError
+from chimera.schemas.responses import Plain
 from chimera.schemas.tensors import Array
-from chimera.workers.computation import Kept, Plain
+from chimera.workers.computation import Kept
 from chimera.workers.repertoire import Served
 from chimera.workers.results import coordinates
 from chimera.workers.splits import mirrored, source
