@@ -74,7 +74,7 @@ class Lot:
         found: list[bytes] = []
         start, before, after, constant, join = *responses.around, responses.constant_bytes, b"".join
         digits = 0
-        between = b""
+        rest = between = b""
         for offset, name, row in zip(offsets, responses.ids, responses.rows, strict=True):
             number = b"%d" % offset
             if len(number) != digits:
