@@ -1,8 +1,8 @@
 """The demo on a stack that has started: two runs, traffic, a promotion, and what is kept of all of it.
 
-    triggers ── first run ── promoted by its policy ── burst ─┬─ requests by the clock ─┬─ second promoted
-          └───── second run, on shifted data ─────────────────┴─ compiled ──────────────┘       │
-    audit log verified, altered ── SQL ── warehouse has all ── node stops ── taken back ────────┘
+    triggers ── first run ── promoted by its policy ── burst ── requests by the clock ─┬─ second promoted
+          └───── second run, on shifted data ── compiled ──────────────────────────────┘       │
+    audit log verified, altered ── SQL ── warehouse has all ── node stops ── taken back ───────┘
 
 `tests/cli/demoing/test_demo.py` runs it.
 """
@@ -89,11 +89,9 @@ class _Run:
             first, second = [Learning(one, seen, self._stages) for one in self._lessons]
             await self._order()
             await asyncio.gather(asyncio.to_thread(stack.await_node), first.until_trained())
-            sent, _ = await asyncio.gather(
+            sent, worse = await asyncio.gather(
                 self._serve(first, publisher, seen, plan), self._learn(second)
             )
-            pacing = self._pace(publisher, seen, plan, sent)
-            worse, _ = await asyncio.gather(self._compile(), pacing)
             known = learned(self._parts, self._lessons, settings.training.dir)
             promoted = await promotion.promote(
                 self._operator, publisher, seen, known, stages=self._stages
@@ -112,17 +110,22 @@ class _Run:
     async def _serve(
         self, first: Learning, publisher: Publisher, seen: Recording, plan: Plan
     ) -> Traffic:
-        """Once its policy has promoted it, and the node serves it, the burst."""
+        """Once its policy has promoted it, and the node serves it: a burst, then by the clock."""
         await first.until_registered()
         revision = await first.until_promoted()
         with self._stages.begin(f"{NTH[GOOD]} version served"):
             await asyncio.to_thread(self._stack.await_served, MODEL, revision)
         with self._stages.begin("burst answered", len(plan.burst)) as stage:
-            return await traffic.burst(publisher, seen, plan.burst, stage.update)
+            sent = await traffic.burst(publisher, seen, plan.burst, stage.update)
+        with self._stages.begin("requests by the clock answered", len(plan.paced)) as stage:
+            await traffic.pace(publisher, seen, plan.paced, sent, stage.update)
+        return sent
 
-    async def _learn(self, second: Learning) -> None:
+    async def _learn(self, second: Learning) -> CompileReport:
+        """Its compilation waits in the controller's queue for the first one's to end."""
         await second.until_trained()
         await second.until_registered()
+        return await self._compile()
 
     async def _compile(self) -> CompileReport:
         """The second version, by a person's command."""
@@ -133,10 +136,6 @@ class _Run:
                 stage.update(0, f"{step.variant}: {step.stage}")
 
             return await self._operator.compile(WORSE, tiers, tell)
-
-    async def _pace(self, publisher: Publisher, seen: Recording, plan: Plan, sent: Traffic) -> None:
-        with self._stages.begin("requests by the clock answered", len(plan.paced)) as stage:
-            await traffic.pace(publisher, seen, plan.paced, sent, stage.update)
 
 
 def _judge(seen: Seen) -> tuple[Verdict, Verdict]:
