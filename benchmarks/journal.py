@@ -27,6 +27,7 @@ from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.schemas.columns import constant
 from chimera.schemas.commitments import KEY_BYTES, Commitments
 from chimera.schemas.journal_rows import read_part
+from chimera.schemas.responses import Plain
 from chimera.schemas.work import BatchStory, Work
 from chimera.workers.ledger import Pages, group_of
 
@@ -71,7 +72,7 @@ def _pages(values: list[bytes], answers: list[bytes], keys: Commitments | None) 
     half = BLOCK // 2
     for part in (range(half), range(half, BLOCK)):
         mine = slice(part.start, part.stop)
-        pages.add(part, group_of(STORY, 1_000, 3_000), IDS[mine], answers[mine])
+        pages.add(part, group_of(STORY, 1_000, 3_000), IDS[mine], Plain.of(answers[mine]))
     return pages.parts([0] * half + [1] * half)
 
 

@@ -84,6 +84,14 @@ class Plain:
         return self.constant_bytes + max(map(len, self.ids)) + max(map(len, self.rows))
 
     @property
+    def sizes(self) -> list[int]:
+        """Of the values, which nobody has to join for it."""
+        constant = self.constant_bytes
+        return [
+            constant + len(name) + len(row) for name, row in zip(self.ids, self.rows, strict=True)
+        ]
+
+    @property
     def values(self) -> list[bytes]:
         (start, before, after), join = self.around, b"".join
         return [

@@ -122,7 +122,7 @@ def _of_lane(
                 held.collection.add(task.indexes, bodies, size, frame.story)
                 if held.collection.pages is not None:
                     group = group_of(story, told.queue_us, told.total_us)
-                    held.collection.pages.add(task.indexes, group, _ids(task), _values(answers))
+                    held.collection.pages.add(task.indexes, group, _ids(task), _plain(answers))
                 frame.story = replace(story, is_first=False)
                 if not held.collection.left:
                     complete(held)
@@ -214,6 +214,10 @@ def _ids(task: Task) -> Sequence[bytes]:
     if isinstance(requests, Uniform):
         return requests.ids
     return [name.encode() for name in task.names]
+
+
+def _plain(answers: Answers) -> Plain:
+    return answers if isinstance(answers, Plain) else Plain.of(_values(answers))
 
 
 def _values(answers: Answers) -> list[bytes]:

@@ -18,6 +18,7 @@ from chimera.schemas.journal import framed
 from chimera.schemas.journal_rows import NO_SLACK, OK, PART_ROWS, Group, Rows, write_part
 from chimera.schemas.model_names import DEFAULT_TENANT
 from chimera.schemas.notes import Note, write_note
+from chimera.schemas.responses import Plain
 from chimera.schemas.work import BatchStory, Work
 from chimera.workers.tenant_keys import TenantKeys
 
@@ -40,16 +41,16 @@ class Pages:
         self._output_commitments = [b""] * count
 
     def add(
-        self, indexes: Sequence[int], group: Group, ids: Sequence[bytes], values: Sequence[bytes]
+        self, indexes: Sequence[int], group: Group, ids: Sequence[bytes], results: Plain
     ) -> None:
         """Some of them have their results; `indexes` are places in the block."""
         if self._commitments is not None:
             group = structs.replace(group, commitment_key=self._commitments.key_id.hex())
         self._groups.append(group)
         put(self._ids, indexes, ids)
-        put(self._output_bytes, indexes, list(map(len, values)))
+        put(self._output_bytes, indexes, results.sizes)
         if self._commitments is not None:
-            put(self._output_commitments, indexes, list(map(self._commitments.of, values)))
+            put(self._output_commitments, indexes, list(map(self._commitments.of, results.values)))
 
     def note(self, index: int, number: int) -> bytes:
         """The note of one, of the `number`th group: the block is answered one by one after all."""

@@ -9,6 +9,7 @@ from chimera.schemas.commitments import Commitments
 from chimera.schemas.journal import SegmentHead, decode_segment, encode_segment
 from chimera.schemas.journal_rows import NO_SLACK, OK, PART_ROWS, Rows
 from chimera.schemas.notes import Note, read_note
+from chimera.schemas.responses import Plain
 from chimera.schemas.work import BatchStory
 from chimera.workers.ledger import Ledger, Pages, group_of, put
 from chimera.workers.tenant_keys import TenantKeys
@@ -25,7 +26,8 @@ def pages(count: int, key: bytes = b"", *, start: int = 40) -> Pages:
     found = Pages(given, constant(1_000, count), Commitments(key) if key else None)
     for group, places in ((FIRST, range(1, count, 2)), (SECOND, range(0, count, 2))):
         names = [b"id %d" % at for at in places]
-        found.add(list(places), group, names, [b"answer %d" % at for at in places])
+        results = Plain.of([b"answer %d" % at for at in places])
+        found.add(list(places), group, names, results)
     return found
 
 

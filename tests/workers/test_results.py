@@ -51,7 +51,8 @@ def test_value_in_pieces_is_the_value_in_one() -> None:
         b"{<>[" + b"3" * 9_000 + b"]}",
         b"{<" + b"c" * 200 + b">[]}",
     ]
-    assert max(map(len, pieces.values)) <= pieces.largest_bytes
+    assert pieces.sizes == list(map(len, pieces.values))
+    assert max(pieces.sizes) <= pieces.largest_bytes
     offsets = [9, 10, 11]
     together = Lot(SHARED).plain(WHERE, offsets, pieces)
     assert together == Lot(SHARED).plain(WHERE, offsets, Plain.of(pieces.values))
