@@ -11,6 +11,7 @@ the same: requests that were just written, an empty topic for results.
 import contextlib
 import re
 import time
+from collections.abc import Callable
 
 import psutil
 from confluent_kafka import KafkaException
@@ -43,20 +44,21 @@ class Broker:
         topics = [NewTopic(name, partitions, 1, config=CONFIG) for name in names]
         for future in self._admin.create_topics(topics, operation_timeout=WITHIN_S).values():
             future.result(WITHIN_S)
-        ends = time.monotonic() + WITHIN_S
-        while not set(names) <= set(self.names("")):
-            if time.monotonic() > ends:
-                raise TimeoutError(f"the broker does not show {names}")
-            time.sleep(0.1)
+        _wait(lambda: set(names) <= set(self.names("")), f"the broker does not show {names}")
 
     def delete(self, prefix: str) -> None:
-        """Delete every topic that begins with the prefix; a topic already gone is no error."""
+        """Delete every topic that begins with the prefix and wait until the broker shows none.
+
+        A topic already gone is no error. The controller answers before the broker that is asked
+        for names has heard of it.
+        """
         names = self.names(prefix)
         if not names:
             return
         for future in self._admin.delete_topics(names, operation_timeout=WITHIN_S).values():
             with contextlib.suppress(KafkaException):
                 future.result(WITHIN_S)
+        _wait(lambda: not self.names(prefix), f"the broker still shows topics of {prefix!r}")
 
     def settings(self) -> dict[str, str]:
         """The broker's own settings that bear on speed."""
@@ -90,3 +92,11 @@ class Broker:
             r"kafka_2\.\d+-([\d.]+)\.jar", " ".join(process.cmdline() if process else [])
         )
         return found.group(1) if found else "unknown"
+
+
+def _wait(true: Callable[[], bool], otherwise: str) -> None:
+    ends = time.monotonic() + WITHIN_S
+    while not true():
+        if time.monotonic() > ends:
+            raise TimeoutError(otherwise)
+        time.sleep(0.1)

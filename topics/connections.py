@@ -25,7 +25,6 @@ log = structlog.get_logger(__name__)
 SIZE_BYTES = 4  # an answer's length comes before it
 LEAST_BYTES = 64 << 10  # of the place where answers are put together
 MOST_BYTES = 16 << 20  # a larger place is given back when its answer was taken
-LARGE_BYTES = 16 << 10  # an answer from here on is not copied before it is read
 
 plain_connect: Any = AIOKafkaConnection.connect
 plain_send: Any = AIOKafkaConnection.send
@@ -61,16 +60,16 @@ class Answers(asyncio.BufferedProtocol):
             stop = start + int.from_bytes(self._place[at:start], "big")
             if stop > self._held:
                 break
-            if not self._hand_on(self._place[start:stop]):
+            if not self._hand_on(bytes(self._place[start:stop])):
                 self._held = 0
                 return
             at = stop
         self._keep(at)
 
-    def _hand_on(self, answer: memoryview) -> bool:
-        """It is only there for now; False: nothing can be read on."""
+    def _hand_on(self, answer: bytes) -> bool:
+        """False: nothing can be read on."""
         try:
-            self._connection._handle_frame(answer if len(answer) >= LARGE_BYTES else bytes(answer))
+            self._connection._handle_frame(answer)
         except Exception as error:  # noqa: BLE001  # as aiokafka's own reader
             log.warning("connection_out_of_sync", error=repr(error))
             self._connection.close(reason=CloseReason.OUT_OF_SYNC, exc=error)

@@ -57,7 +57,11 @@ class Uuid(AbstractType[bytes]):
 
 
 class CompactView(AbstractType[memoryview | None]):
-    """Bytes of an answer as a view of it: records are megabytes, and nobody changes them."""
+    """Bytes of an answer as a view of it: records are megabytes, and nobody changes them.
+
+    The view is of the bytes that `data` was made of, not of `data`: where both are garbage at once,
+    Python 3.12 ends `data` first, and crashes.
+    """
 
     @classmethod
     def encode(cls, value: memoryview | None) -> bytes:
@@ -70,7 +74,7 @@ class CompactView(AbstractType[memoryview | None]):
         if length < 0:
             return None
         start = data.tell()
-        found = data.getbuffer().toreadonly()[start : start + length]
+        found = memoryview(data.getvalue())[start : start + length]
         if len(found) != length:
             raise ValueError("Buffer underrun decoding bytes")
         data.seek(start + length)

@@ -10,7 +10,6 @@ import gzip
 import http.client
 import ipaddress
 import json
-import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from chimera.cli.warehousing.http_answers import WAITING_EACH
 from chimera.cli.warehousing.http_bodies import MOST_BYTES
 from chimera.stores.clickhouse import ClickHouse
 from tests.cli.http_served import READERS, Served
+from tests.waiting import until
 
 LONG = "SELECT sum(sipHash64(number)) FROM numbers(1000000000000)"
 KINDS: list[tuple[str, Any]] = [
@@ -73,13 +73,6 @@ def client(served: Served) -> Iterator[Client]:
     found = clickhouse_connect.get_client(host="127.0.0.1", port=served.port)
     yield found
     found.close()
-
-
-def until(claim: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 60
-    while not claim():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 def test_values_of_all_kinds_come_back_through_the_real_client(

@@ -8,8 +8,6 @@ import asyncio
 import dataclasses
 import json
 import socket
-import time
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -30,6 +28,7 @@ from chimera.topics.producers import Committed
 from chimera.workers.models import write_model
 from tests.cli import letters
 from tests.cli.places import FAULT, MANIFEST, Place, digits_model, image
+from tests.waiting import until
 
 RETRY = "inference.requests.retry"
 
@@ -80,17 +79,10 @@ def results(place: Place, topic: str = "inference.results") -> int:
     return count
 
 
-def eventually(claim: Callable[[], bool], within_s: float = 30) -> None:
-    until = time.monotonic() + within_s
-    while not claim():
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
 def answered_by_a_node(place: Place, count: int) -> None:
     node = place.node()
     try:
-        eventually(lambda: results(place) >= count)
+        until(lambda: results(place) >= count)
     finally:
         assert node.stop(30) == 0
 
@@ -120,7 +112,7 @@ def move(place: Place, offset: int, *more: str, text: str | None = None) -> tupl
 
 def halted(place: Place) -> bool:
     """Waits by the node's log, and asks the command once."""
-    eventually(lambda: "lane_halted" in (place.folder / "node.log").read_text())
+    until(lambda: "lane_halted" in (place.folder / "node.log").read_text())
     return "halted: see `chimera offsets list`" in place.run("watch", "--once").stdout
 
 
@@ -168,7 +160,7 @@ def test_lanes_whose_offsets_were_lost_are_restored_after_their_last_outcomes(pl
     publish(place, 6)
     node = place.node()
     try:
-        eventually(lambda: results(place) == 6 and results(place, late) == 1)
+        until(lambda: results(place) == 6 and results(place, late) == 1)
     finally:
         assert node.stop(30) == 0
     assert lane(place, "committed", "answered", "trouble") == (7, 6, "")
@@ -180,7 +172,7 @@ def test_lanes_whose_offsets_were_lost_are_restored_after_their_last_outcomes(pl
     node = place.node()
     try:
         assert halted(place)
-        eventually(lambda: len(told(place)) == 2)
+        until(lambda: len(told(place)) == 2)
         restored = place.run("offsets", "restore", "--yes", "--reason", "lost")
         assert restored.returncode == 0, restored.stderr
         assert restored.stdout.splitlines() == [
@@ -188,8 +180,8 @@ def test_lanes_whose_offsets_were_lost_are_restored_after_their_last_outcomes(pl
             f"{place.prefix}{soon}-0: nothing -> 1",
             "committed; nodes go on from there",
         ]
-        eventually(lambda: results(place) == 7)
-        eventually(lambda: lane(place, "committed", topic=soon) == (1,))
+        until(lambda: results(place) == 7)
+        until(lambda: lane(place, "committed", topic=soon) == (1,))
     finally:
         assert node.stop(30) == 0
     assert results(place, late) == 1  # it was not tried again
@@ -210,8 +202,8 @@ def test_lane_that_retention_overtook_goes_on_where_it_is_told_beside_its_neighb
         code, said = move(place, 4, "--yes", "--reason", "it is only one")
         assert code == 0, said
         publish(place, 1)
-        eventually(lambda: results(place) == 1)
-        eventually(lambda: lane(place, "committed", "trouble") == (5, ""))
+        until(lambda: results(place) == 1)
+        until(lambda: lane(place, "committed", "trouble") == (5, ""))
         assert lane(place, "committed", partition=1) == (2,)
         assert "halted" not in place.run("watch", "--once").stdout
     finally:

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,6 +33,7 @@ from chimera.schemas.server_settings import (
 from chimera.schemas.settings import Settings, load
 from chimera.stores import schema
 from chimera.stores.postgres import Database
+from tests.waiting import until
 
 SLEEPER = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(120)"
 
@@ -61,13 +61,6 @@ async def answers(dsn: str) -> None:
     """As the application role, on this release's tables; or it raises."""
     async with Database(dsn):
         pass
-
-
-def eventually(claim: Callable[[], bool], within_s: float = 60) -> None:
-    until = time.monotonic() + within_s
-    while not claim():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def chimera(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -175,7 +168,7 @@ def test_stack_starts_a_killed_broker_again_and_keeps_its_nodes(tmp_path: Path) 
         stack.watch(until=lambda: stack.state.ready)
         before = stack.state
         os.kill(before.kafka_pid or 0, signal.SIGKILL)
-        eventually(lambda: not stack.state.ready)
+        until(lambda: not stack.state.ready)
         stack.watch(until=lambda: stack.state.ready)
         assert stack.state.bootstrap == before.bootstrap
         assert stack.state.kafka_pid != before.kafka_pid
@@ -222,7 +215,7 @@ def test_stack_starts_a_killed_postgres_and_a_killed_trainer_again_and_keeps_its
         assert before.trainer is not None
         os.kill(before.trainer.pid, signal.SIGKILL)
         os.kill(before.postgres_pid or 0, signal.SIGKILL)
-        eventually(lambda: not stack.state.ready)
+        until(lambda: not stack.state.ready)
         stack.watch(until=lambda: stack.state.ready and trains(stack_state.read(tmp_path), again=1))
         after = stack.state
         assert after.trainer is not None
@@ -357,12 +350,12 @@ def test_stack_with_a_journal_has_a_sequencer_and_makes_its_key(
 def test_kill_of_the_keeper_leaves_no_process(tmp_path: Path) -> None:
     command = [sys.executable, str(Path(__file__)), str(tmp_path)]
     with subprocess.Popen(command) as keeper:
-        eventually(lambda: (state := stack_state.read(tmp_path)) is not None and state.ready)
+        until(lambda: (state := stack_state.read(tmp_path)) is not None and state.ready)
         children = psutil.Process(keeper.pid).children(recursive=True)
         assert sum(child.name() == "java" for child in children) == 1
         assert any(child.name().startswith("postgres") for child in children)
         keeper.kill()
-    eventually(lambda: all(ended(child) for child in children))
+    until(lambda: all(ended(child) for child in children))
     assert stack_state.read(tmp_path) is None
 
 

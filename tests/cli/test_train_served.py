@@ -50,8 +50,9 @@ def trained(
     agent = Child(command, log_file=log_file, environment=place.environment)
     node = place.node()
     yield place
-    assert node.stop(30) == 0, (place.folder / "node.log").read_text()[-3000:]
-    assert agent.stop(30) == 0, log_file.read_text()[-3000:]
+    codes = node.stop(30), agent.stop(30)  # both, or whoever comes next has an agent that leads
+    assert codes[0] == 0, (place.folder / "node.log").read_text()[-3000:]
+    assert codes[1] == 0, log_file.read_text()[-3000:]
 
 
 def submitted(place: Place, *options: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from chimera.stores.sink import Limits, Sink
 from tests.integration.clickhouse_at import COUNTS, Server
 from tests.integration.topics import new_topic, produce, topic_of
 from tests.stores.sink_records import SIZE
+from tests.waiting import until
 
 WITHIN_S = 60.0
 ANOTHER = (
@@ -58,6 +59,7 @@ def _committed(group: Consumer, topic: str) -> int:
 def make_anew(kafka: str, topic: str) -> None:
     admin = AdminClient({"bootstrap.servers": kafka})
     admin.delete_topics([topic])[topic].result(WITHIN_S)  # pyright: ignore[reportUnknownMemberType]  # of any
+    until(lambda: topic not in admin.list_topics(timeout=WITHIN_S).topics)
     asyncio.run(new_topic(kafka, topic))
 
 

@@ -13,8 +13,9 @@ import pytest
 from chimera.schemas.transparency.leaves import OffsetsReconciled, RequestServed, decode_leaf
 from tests.agents.sequencing.places import WITHIN_S, Place, play, sequencing, settings_of
 from tests.integration import journals, test_journal
-from tests.integration.test_journal import PARTITIONS, fill, until
+from tests.integration.test_journal import PARTITIONS, fill
 from tests.integration.test_node import started_node
+from tests.waiting import until
 from tests.workers.rig import request
 
 pytestmark = pytest.mark.timeout(240)  # a node for each life

@@ -15,7 +15,7 @@ from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaConnectionError
 
 from chimera.topics import connections, protocol
-from chimera.topics.connections import LARGE_BYTES, LEAST_BYTES, MOST_BYTES, Answers
+from chimera.topics.connections import LEAST_BYTES, MOST_BYTES, Answers
 from chimera.topics.protocol import Exact
 
 ASK = Exact(protocol.ApiVersionsStruct, "chimera", "0")
@@ -100,7 +100,7 @@ def receive(answers: Answers, data: bytes) -> None:
 
 
 SMALL = [b"", b"a", b"second answer", bytes(40), b"", b"last"]
-LARGE = [b"first", random.Random(1).randbytes(5 * LEAST_BYTES), b"", bytes(LARGE_BYTES), b"last"]
+LARGE = [b"first", random.Random(1).randbytes(5 * LEAST_BYTES), b"", bytes(16 << 10), b"last"]
 HUGE = [random.Random(2).randbytes(MOST_BYTES + 1), b"small", bytes(LEAST_BYTES - 4), b"last"]
 
 

@@ -17,7 +17,8 @@ from chimera.topics.catalogue import catalogue
 from tests.agents.controlling.stage import events, settings_of
 from tests.cli.places import Place
 from tests.integration.registry import Registry
-from tests.integration.traffic import PARTITIONS, Traffic, page, until
+from tests.integration.traffic import PARTITIONS, Traffic, page
+from tests.waiting import until
 
 AGAIN = {"CHIMERA_SERVING__REFUSED_AGAIN_MS": "500"}
 

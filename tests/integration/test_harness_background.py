@@ -9,10 +9,10 @@ import pytest
 
 from tests.integration.chaos.background import Background
 from tests.integration.chaos.ledger import Ledger
-from tests.integration.chaos.nemeses import wait
 from tests.integration.chaos.nodes import Supervisor
 from tests.integration.chaos.offsets import Offsets, Sampler
 from tests.integration.chaos.proxy import Proxy
+from tests.waiting import wait
 
 
 class Counting(Background):

@@ -14,6 +14,7 @@ from tests.integration.chaos.campaigns.deployments import all_answered
 from tests.integration.chaos.campaigns.nodes import FROZEN_S
 from tests.integration.chaos.judge import Verdict
 from tests.integration.chaos.nodes import EX_SOFTWARE, NODE
+from tests.waiting import wait
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(300)]
 SABOTAGE = (sys.executable, str(Path(__file__).parent / "chaos" / "sabotage.py"))
@@ -76,7 +77,7 @@ def test_harness_finds_nodes_that_answer_with_what_is_no_longer_deployed(broker:
         assert found.releases is not None
         found.wait_until_serving()
         found.operator().give("settle", "2")
-        assert nemeses.wait(lambda: all_answered(found), ANSWERED_WITHIN_S)
+        assert wait(lambda: all_answered(found), ANSWERED_WITHIN_S)
         found.ledger.add("settled", [(time.time_ns() // 1_000_000, found.releases.digests["2"])])
         found.seconds_until_all_advance()
         found.settle()
@@ -87,7 +88,7 @@ def test_node_that_went_deaf_ends_and_its_requests_are_answered_by_the_next(
     broker: Broker,
 ) -> None:
     with arena(broker, 4, *SABOTAGE, "deaf") as found:
-        ended = nemeses.wait(lambda: found.supervisor.exits()[EX_SOFTWARE] >= 2, 60)
+        ended = wait(lambda: found.supervisor.exits()[EX_SOFTWARE] >= 2, 60)
         found.settle()
         verdict = found.verdict("deaf")
     assert ended and not verdict.violations, verdict.as_json()

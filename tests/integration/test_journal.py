@@ -12,6 +12,7 @@ from chimera.schemas.journal_rows import NO_COMMITMENT
 from chimera.workers.models import write_model
 from tests.integration import journals
 from tests.integration.test_node import started_node
+from tests.waiting import until
 from tests.workers.rig import manifest, request, sums
 
 PARTITIONS = 2
@@ -40,13 +41,6 @@ def fill(bootstrap: str, topic: str, values: Mapping[str, tuple[bytes, Headers]]
     for at, (key, (value, headers)) in enumerate(values.items()):
         producer.produce(topic, value, key, partition=at % PARTITIONS, headers=headers)
     producer.flush(30)
-
-
-def until(is_so: Callable[[], bool], within_s: float = 60) -> None:
-    ends = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < ends
-        time.sleep(0.2)
 
 
 def answered(bootstrap: str, prefix: str, count: int) -> Callable[[], bool]:

@@ -9,7 +9,8 @@ from chimera.topics.catalogue import catalogue
 from tests.agents.controlling.stage import events, settings_of
 from tests.cli.places import FAULT, Place
 from tests.integration.registry import Registry
-from tests.integration.traffic import PARTITIONS, Traffic, page, until
+from tests.integration.traffic import PARTITIONS, Traffic, page
+from tests.waiting import until
 
 COUNT = 6_000  # more batches than it takes to open a breaker
 

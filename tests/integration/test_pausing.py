@@ -8,7 +8,8 @@ import pytest
 
 from tests.cli.places import Place
 from tests.integration.registry import Registry
-from tests.integration.traffic import PARTITIONS, Traffic, page, until
+from tests.integration.traffic import PARTITIONS, Traffic, page
+from tests.waiting import until
 
 PAUSED, OTHER = PARTITIONS
 POLL_INTERVAL_MS = 1_500

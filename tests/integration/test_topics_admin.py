@@ -6,7 +6,6 @@
 
 import asyncio
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ from chimera.topics import admin, clients
 from chimera.topics.catalogue import Catalogue, catalogue
 from chimera.topics.dead_letters import Copy, Failure, Origin, dead_letter
 from chimera.topics.differences import Difference
+from tests.waiting import until
 
 T = TypeVar("T")
 
@@ -60,14 +60,6 @@ def inspect(kafka: str, method: str, *arguments: Any) -> Any:
     return found.result(10)
 
 
-def wait_until(shown: Callable[[], bool]) -> None:
-    """A broker shows a change a little after it was acknowledged."""
-    until = time.monotonic() + 10
-    while not shown():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 def partitions(kafka: str) -> dict[str, int]:
     found = confluent.AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).topics
     return {name: len(topic.partitions) for name, topic in found.items()}
@@ -87,7 +79,7 @@ def configure(kafka: str, topic: str, name: str, value: str) -> None:
         confluent.ResourceType.TOPIC, topic, incremental_configs=[entry]
     )
     inspect(kafka, "incremental_alter_configs", [resource])
-    wait_until(lambda: config(kafka, topic)[name] == value)
+    until(lambda: config(kafka, topic)[name] == value)
 
 
 def test_plan_of_a_broker_without_our_topics_creates_none(kafka: str, prefix: str) -> None:
@@ -151,7 +143,7 @@ def test_apply_makes_partner_topics_equal_when_an_operator_added_partitions(
     wanted = topics(prefix, partitions=2)
     sync(kafka, wanted)
     inspect(kafka, "create_partitions", [confluent.NewPartitions(wanted.requests.name, 4)])
-    wait_until(lambda: partitions(kafka)[wanted.requests.name] == 4)
+    until(lambda: partitions(kafka)[wanted.requests.name] == 4)
     left = sync(kafka, wanted)
     assert left and all("CHIMERA_KAFKA__PARTITIONS=4" in one.advice for one in left)
     there = partitions(kafka)
@@ -170,7 +162,7 @@ def test_topic_ids_change_when_a_topic_is_made_again(kafka: str, prefix: str) ->
     before = with_client(kafka, lambda client: admin.topic_ids(client, names))
     assert set(before) == set(names[:2])
     inspect(kafka, "delete_topics", names[:1])
-    wait_until(lambda: wanted.requests.name not in partitions(kafka))
+    until(lambda: wanted.requests.name not in partitions(kafka))
     sync(kafka, wanted)
     after = with_client(kafka, lambda client: admin.topic_ids(client, names))
     assert after[names[0]] != before[names[0]]

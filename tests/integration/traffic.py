@@ -5,13 +5,12 @@
 
 import itertools
 import json
-import time
-from collections.abc import Callable
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from chimera.cli.watching import scrape
 from tests.cli.places import Place, image
+from tests.waiting import until
 
 WITHIN_S = 90.0
 PARTITIONS = (0, 1)
@@ -98,10 +97,3 @@ def page(place: Place) -> scrape.Page:
     found, failures = scrape.pages([f"http://127.0.0.1:{port}/metrics"])
     assert not failures
     return found
-
-
-def until(condition: Callable[[], bool]) -> None:
-    given_up_s = time.monotonic() + WITHIN_S
-    while not condition():
-        assert time.monotonic() < given_up_s
-        time.sleep(0.05)

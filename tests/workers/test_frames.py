@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -192,7 +193,7 @@ FORMS: list[tuple[Read, Write]] = [
     (frames.read_shadows, frames.frame_shadow),
     (frames.read_paused, frames.frame_pause),
     (frames.read_deferred, lambda found: frames.frame_deferred(found.serial, found.deferred)),
-    (frames.read_withdrawn, lambda found: frames.frame_withdraw(found.lane, found.offsets)),
+    (frames.read_withdrawn, lambda found: frames.frame(Kind.WITHDRAW, msgspec.json.encode(found))),
     (read_block, lambda found: frame_block(*found)),
     (block_frames.read_results, lambda found: block_frames.frame_results(*found)),
     (block_frames.read_unread, block_frames.frame_unread),

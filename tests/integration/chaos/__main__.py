@@ -104,4 +104,5 @@ def _write(
     path.write_text(json.dumps(machine | told, indent=2) + "\n", "utf-8")
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -21,6 +21,7 @@ from chimera.schemas.settings import Settings
 from chimera.topics import admin
 from chimera.topics.catalogue import Catalogue, catalogue
 from tests.integration.chaos.offsets import CALL_S, Offsets
+from tests.waiting import wait
 
 RETRY_DELAYS_MS = (500, 1_000, 2_000)
 
@@ -112,4 +113,7 @@ class Cluster:
         self._admin.alter_consumer_group_offsets(asked)[self.group].result(CALL_S)
 
     def delete_topic(self, topic: str) -> None:
+        """The broker does not show it any more when this returns, so `create` makes it anew."""
         self._admin.delete_topics([topic])[topic].result(CALL_S)
+        if not wait(lambda: topic not in self._admin.list_topics(timeout=CALL_S).topics, CALL_S):
+            raise TimeoutError(f"the broker still shows {topic}")

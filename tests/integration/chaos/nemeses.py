@@ -6,12 +6,12 @@ They act on whole processes from outside, or by fail-points that a node takes fr
 import contextlib
 import signal
 import time
-from collections.abc import Callable
 
 import psutil
 
 from tests.integration.chaos.arena import Arena
 from tests.integration.chaos.nodes import Node
+from tests.waiting import wait
 
 REACHED_WITHIN_S = 40.0  # a fail-point: the node starts, joins, opens lanes, and gets there
 POLL_S = 0.05
@@ -86,12 +86,3 @@ def storm(arena: Arena, seconds: float, every_s: float, least: int, most: int) -
             arena.fault("join", f"node{len(nodes)}")
             arena.supervisor.add()
         time.sleep(every_s)
-
-
-def wait(done: Callable[[], bool], within_s: float) -> bool:
-    until = time.monotonic() + within_s
-    while not done():
-        if time.monotonic() > until:
-            return False
-        time.sleep(POLL_S)
-    return True

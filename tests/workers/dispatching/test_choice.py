@@ -138,7 +138,7 @@ def test_at_one_size_nobody_follows_a_slower_one(tiers: list[TierReport], size: 
 def test_order_is_the_same_on_a_machine_that_is_slower_throughout(
     exponents: list[int], size: int
 ) -> None:
-    names_of = [tier.name for tier in TIERS]
+    names_of = [one.name for one in TIERS]
     plain = [tier(name, {size: 2.0**e}) for name, e in zip(names_of, exponents, strict=False)]
     slow = [
         tier(name, {size: 2.0 ** (e + 3)}) for name, e in zip(names_of, exponents, strict=False)

@@ -15,14 +15,14 @@ from tests.integration.chaos.arena import Arena
 from tests.integration.chaos.broker import Broker
 from tests.integration.chaos.campaigns.deployments import deployments
 from tests.integration.chaos.campaigns.network import CALL_S, network, outages
-from tests.integration.chaos.campaigns.nodes import crashes, growth, membership, zombies
+from tests.integration.chaos.campaigns.nodes import crashes, growth, kills, membership, zombies
 from tests.integration.chaos.campaigns.offsets import forgotten, recreation, retention
 from tests.integration.chaos.campaigns.requests import PRESSED, hostile, pressure
 from tests.integration.chaos.campaigns.size import FULL, SMOKE, Size
 from tests.integration.chaos.campaigns.training import TrainingCampaign
 from tests.integration.chaos.cases import Mix
 from tests.integration.chaos.judge import Verdict
-from tests.integration.chaos.nemeses import wait
+from tests.waiting import wait
 
 __all__ = [
     "CAMPAIGNS",
@@ -107,6 +107,7 @@ _HOSTILITY = Campaign("hostile", (hostile,), share=0.5, poison=0.1, environment=
 _DEPLOYMENTS = Campaign("deployments", (deployments,), share=0.3, registered=True)
 
 CAMPAIGNS = (
+    Campaign("kills", (kills,)),
     Campaign("crashes", (crashes,)),
     Campaign("zombies", (zombies,)),
     Campaign("membership", (membership,)),
@@ -122,7 +123,7 @@ CAMPAIGNS = (
 )
 
 SMOKE_CAMPAIGNS = (
-    Campaign("nodes", (crashes, zombies, membership, growth), environment=_AGING),
+    Campaign("nodes", (kills, crashes, zombies, membership, growth), environment=_AGING),
     Campaign("broker", (network, outages), proxied=True, share=0.5, environment=_HASTY),
     _HOSTILITY,
     _PRESSURE,

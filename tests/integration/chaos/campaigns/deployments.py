@@ -12,7 +12,7 @@ from tests.integration.chaos.arena import Arena
 from tests.integration.chaos.campaigns.size import Size
 from tests.integration.chaos.commands import plan
 from tests.integration.chaos.judge import percentiles
-from tests.integration.chaos.nemeses import wait
+from tests.waiting import wait
 
 WITHIN_S = 90.0
 LOOK_EVERY_S = 0.5

@@ -8,6 +8,7 @@ from tests.integration.chaos import nemeses
 from tests.integration.chaos.arena import Arena
 from tests.integration.chaos.campaigns.size import Size
 from tests.integration.chaos.nodes import Node
+from tests.waiting import wait
 
 TRIES = 5  # of a fault that meets what it should only with luck
 FENCED_WITHIN_S = 2.0
@@ -18,8 +19,15 @@ MORE_PARTITIONS = 2
 SERVED_WITHIN_S = 40.0
 
 
+def kills(arena: Arena, size: Size) -> None:
+    """kill -9 of nodes at random moments."""
+    for _ in range(size.kills):
+        time.sleep(arena.rng.uniform(*size.kill_every_s))
+        nemeses.kill(arena, arena.rng.choice(arena.supervisor.nodes))
+
+
 def crashes(arena: Arena, size: Size) -> None:
-    """kill -9 of nodes at random moments, and at each named step."""
+    """Nodes die at each named step, again and again: the next one as soon as it is back."""
     steps = [(step, arena.rng.randint(1, VISITS)) for step in STEPS * size.crashes]
     arena.rng.shuffle(steps)
     nodes = arena.supervisor.nodes
@@ -30,9 +38,6 @@ def crashes(arena: Arena, size: Size) -> None:
         ]
     for one in crashed:
         one.result()
-    for _ in range(size.kills - len(steps)):
-        time.sleep(arena.rng.uniform(*size.kill_every_s))
-        nemeses.kill(arena, arena.rng.choice(nodes))
 
 
 def _crash_node(arena: Arena, node: Node, steps: list[tuple[str, int]]) -> None:
@@ -58,7 +63,7 @@ def _freeze_node(arena: Arena, node: Node) -> bool:
     arena.seconds_until_all_advance()
     before = node.count("lane_fenced")
     nemeses.freeze(arena, node, FROZEN_S)
-    return nemeses.wait(lambda: node.count("lane_fenced") > before, FENCED_WITHIN_S)
+    return wait(lambda: node.count("lane_fenced") > before, FENCED_WITHIN_S)
 
 
 def membership(arena: Arena, size: Size) -> None:
@@ -73,7 +78,7 @@ def growth(arena: Arena, size: Size) -> None:
     arena.fault("partitions added", f"{before} to {after}")
     arena.cluster.add_partitions(after)
     arena.load.partitions = after
-    served = nemeses.wait(lambda: _serves(arena, range(before, after)), SERVED_WITHIN_S)
+    served = wait(lambda: _serves(arena, range(before, after)), SERVED_WITHIN_S)
     arena.expect(served, "the new partitions are served")
 
 

@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from tests.integration.chaos.arena import Arena
 from tests.integration.chaos.campaigns.size import Size
 from tests.integration.chaos.cases import division, good
-from tests.integration.chaos.nemeses import wait
+from tests.waiting import wait
 
 HALTS_WITHIN_S = 40.0
 STAYS_S = 2.0

@@ -8,7 +8,7 @@ class Size:
     """Counts are of faults; rates are requests a second, times are seconds."""
 
     rate: float
-    kills: int  # kill -9 at random moments, those before a fail-point included
+    kills: int  # kill -9 at random moments
     crashes: int  # at each of the eight steps
     kill_every_s: tuple[float, float]
     freezes: int

@@ -27,10 +27,10 @@ from tests.integration.chaos.broker import Broker
 from tests.integration.chaos.campaigns.size import Size
 from tests.integration.chaos.judge import Verdict, judge
 from tests.integration.chaos.ledger import Ledger
-from tests.integration.chaos.nemeses import wait
 from tests.integration.chaos.nodes import Supervisor, marked
 from tests.integration.chaos.training import observe
 from tests.integration.chaos.training.school import AGENT, School
+from tests.waiting import wait
 
 SETTLE_WITHIN_S = 600.0
 GONE_WITHIN_S = 5.0
