@@ -348,8 +348,8 @@ def test_stack_with_a_journal_has_a_sequencer_and_makes_its_key(
 
 
 def test_kill_of_the_keeper_leaves_no_process(tmp_path: Path) -> None:
-    command = [sys.executable, str(Path(__file__)), str(tmp_path)]
-    with subprocess.Popen(command) as keeper:
+    command = [sys.executable, "-m", __name__, str(tmp_path)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as keeper:
         until(lambda: (state := stack_state.read(tmp_path)) is not None and state.ready)
         children = psutil.Process(keeper.pid).children(recursive=True)
         assert sum(child.name() == "java" for child in children) == 1
