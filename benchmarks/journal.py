@@ -8,6 +8,7 @@ repetitions; of the spine, compare requests/s and CPU of one sitting only.
 """
 
 import argparse
+import json
 import secrets
 import tempfile
 from collections.abc import Callable, Sequence
@@ -44,9 +45,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=300_000)
     parser.add_argument("--executors", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="where the sitting's report goes")
     given = parser.parse_args()
     if given.spine:
-        spine(given.rounds, given.requests, given.executors)
+        spine(given.rounds, given.requests, given.executors, given.json)
     else:
         Console().print(rows())
 
@@ -68,7 +70,7 @@ def rows() -> Table:
 def _pages(values: list[bytes], answers: list[bytes], keys: Commitments | None) -> bytes:
     offsets: Sequence[int] = range(BLOCK)
     work = Work(1, "t", 0, offsets, values, [-1] * BLOCK, [0] * BLOCK, {}, 0)
-    pages = Pages(work, constant(APPENDED_MS, BLOCK), keys)
+    pages = Pages(work, list(map(len, values)), constant(APPENDED_MS, BLOCK), keys)
     half = BLOCK // 2
     for part in (range(half), range(half, BLOCK)):
         mine = slice(part.start, part.stop)
@@ -80,7 +82,7 @@ def _cost_us(work: Callable[[], object]) -> float:
     return cost_us(work, repeats=REPEATS, number=NUMBER) / BLOCK
 
 
-def spine(rounds: int, requests: int, executors: int) -> None:
+def spine(rounds: int, requests: int, executors: int, out: Path | None) -> None:
     """The node as it is, with a journal, and with a journal that commits."""
     console = Console()
     with (
@@ -111,7 +113,10 @@ def spine(rounds: int, requests: int, executors: int) -> None:
             )
             for name, more in ways.items()
         ]
-        tables.show(throughput.run(sitting, contenders, requests), console)
+        report = throughput.run(sitting, contenders, requests)
+        tables.show(report, console)
+        if out is not None:
+            out.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

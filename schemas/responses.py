@@ -54,13 +54,24 @@ class Response(NamedTuple):
 class Plain:
     """Responses of one row each, all JSON, in pieces: they differ in their ids and rows alone."""
 
-    __slots__ = ("around", "ids", "rows")
+    __slots__ = ("around", "ids", "rows", "sizes")
 
     def __init__(
-        self, around: tuple[bytes, bytes, bytes], ids: Sequence[bytes], rows: Sequence[bytes]
+        self,
+        around: tuple[bytes, bytes, bytes],
+        ids: Sequence[bytes],
+        rows: Sequence[bytes],
+        sizes: Sequence[int] | None = None,
     ) -> None:
-        """`around`: what stands before the ids, between them and the rows, and behind those."""
+        """`around`: what stands before the ids, between them and the rows, and behind those.
+
+        `sizes`: of the values, where somebody knows them; nobody has to join them for it.
+        """
         self.around, self.ids, self.rows = around, ids, rows
+        if sizes is None:
+            common = sum(map(len, around))
+            sizes = [common + len(name) + len(row) for name, row in zip(ids, rows, strict=True)]
+        self.sizes = sizes
 
     @classmethod
     def of(cls, values: Sequence[bytes]) -> "Plain":
@@ -71,25 +82,7 @@ class Plain:
         return len(self.ids)
 
     def __getitem__(self, part: slice) -> "Plain":
-        return Plain(self.around, self.ids[part], self.rows[part])
-
-    @property
-    def constant_bytes(self) -> int:
-        """That each of them has."""
-        return sum(map(len, self.around))
-
-    @property
-    def largest_bytes(self) -> int:
-        """No value is larger."""
-        return self.constant_bytes + max(map(len, self.ids)) + max(map(len, self.rows))
-
-    @property
-    def sizes(self) -> list[int]:
-        """Of the values, which nobody has to join for it."""
-        constant = self.constant_bytes
-        return [
-            constant + len(name) + len(row) for name, row in zip(self.ids, self.rows, strict=True)
-        ]
+        return Plain(self.around, self.ids[part], self.rows[part], self.sizes[part])
 
     @property
     def values(self) -> list[bytes]:
@@ -274,7 +267,7 @@ class _Writer:
             return None
         before, after = plan.pieces
         found = Plain((self._start + b'"', b'"' + before, after), ids, plan.simple)
-        return found if found.largest_bytes <= self._limit_bytes else None
+        return found if max(found.sizes, default=0) <= self._limit_bytes else None
 
     def _plan(self, choices: tuple[OutputChoice, ...], binary: bool, count: int) -> _Plan:
         wanted = choices or [OutputChoice(name, binary) for name in self._outputs]

@@ -32,6 +32,7 @@ from chimera.schemas.batches import AFTER_LENGTH, CHECKED_FROM, HEADER, TRANSACT
 from chimera.schemas.errors import ChimeraError
 
 CONTROL = 0x20
+BY_APPEND = 0x08
 _CODEC = 0x07
 _MAGIC_AT = 16
 _LENGTH_AT = 8
@@ -67,7 +68,8 @@ class Head:
     first: int  # its first offset
     next: int  # the offset after its last
     count: int  # records
-    first_ms: int  # epoch, of the first record
+    first_ms: int  # when its producer made the first record, epoch
+    last_ms: int  # the last, or when the broker appended them, where their topic keeps that
     attributes: int
     producer_id: int
 
@@ -78,6 +80,15 @@ class Head:
     @property
     def is_transactional(self) -> bool:
         return bool(self.attributes & TRANSACTIONAL)
+
+    @property
+    def is_by_append(self) -> bool:
+        return bool(self.attributes & BY_APPEND)
+
+    @property
+    def appended_ms(self) -> int:
+        """Of the first record: what the record itself says."""
+        return self.last_ms if self.is_by_append else self.first_ms
 
     @property
     def is_compressed(self) -> bool:
@@ -92,15 +103,29 @@ def heads(raw: bytes | memoryview) -> Iterator[Head]:
     """
     start, end = 0, len(raw)
     while start + HEADER.size <= end:
-        first, length, _, magic, _, attributes, last, first_ms, _, producer_id, _, _, count = (
-            HEADER.unpack_from(raw, start)
-        )
+        (
+            first,
+            length,
+            _,
+            magic,
+            _,
+            attributes,
+            last,
+            first_ms,
+            last_ms,
+            producer_id,
+            _,
+            _,
+            count,
+        ) = HEADER.unpack_from(raw, start)
         stop = start + AFTER_LENGTH + length
         if stop > end:
             return
         if magic != 2 or stop < start + HEADER.size:
             raise Damaged(f"no record batch of format 2 at offset {first} (magic {magic})")
-        yield Head(start, stop, first, first + last + 1, count, first_ms, attributes, producer_id)
+        yield Head(
+            start, stop, first, first + last + 1, count, first_ms, last_ms, attributes, producer_id
+        )
         start = stop
 
 

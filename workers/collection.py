@@ -10,9 +10,11 @@ lane has decisions to make: the block is answered request by request then, like 
 from collections.abc import Sequence
 from operator import attrgetter
 
+import numpy as np
+
 from chimera.schemas.batches import ENVELOPE_BYTES, Compression, encode_all
 from chimera.schemas.columns import Numbers, constant, numbers
-from chimera.schemas.stored import Damaged, Stored, parse
+from chimera.schemas.stored import Damaged, Stored, heads, parse
 from chimera.schemas.work import BatchStory, Block, Results, Work
 from chimera.workers.ledger import Ledger, Pages, put
 
@@ -100,12 +102,13 @@ def read(
     except Damaged:
         return None  # whoever has it knows what to do
     values = [record.value or b"" for record in records]
+    sizes = list(map(len, values))
     keys = [record.key for record in records]
     if (
         not records
         or any(map(_headers_of, records))
-        or max(map(len, values)) > max_request_bytes
-        or not all(values)  # none, or empty: which is not the same, and the lane's to tell
+        or max(sizes) > max_request_bytes
+        or not all(sizes)  # none, or empty: which is not the same, and the lane's to tell
         or max(map(len, filter(None, keys)), default=0) > ENVELOPE_BYTES
     ):
         return None
@@ -126,12 +129,18 @@ def read(
     )
     pages = None
     if ledger is not None:
-        pages = ledger.pages(work, _appended_ms(records))
+        pages = ledger.pages(work, sizes, _appended_ms(block.raw, records))
     return work, Collection(block, keys, pages)
 
 
-def _appended_ms(records: Sequence[Stored]) -> Numbers:
-    """Of neighbours: a broker's clock does not go back, so one batch has the same."""
-    if records[0].timestamp == records[-1].timestamp:
-        return constant(records[0].timestamp, len(records))
-    return numbers(list(map(_timestamp_of, records)))
+def _appended_ms(raw: bytes | memoryview, records: Sequence[Stored]) -> Numbers:
+    """When each was appended; made, where its topic keeps that instead."""
+    batches = list(heads(raw))
+    if not all(batch.is_by_append for batch in batches):
+        return numbers(list(map(_timestamp_of, records)))
+    if batches[0].last_ms == batches[-1].last_ms:  # a broker's clock does not go back
+        return constant(batches[0].last_ms, len(records))
+    times: Numbers = np.repeat(
+        numbers([batch.last_ms for batch in batches]), [batch.count for batch in batches]
+    )
+    return times

@@ -30,9 +30,13 @@ _NO_EXTRA: dict[str, str] = {}
 class Pages:
     """Rows of one block, whose requests have no headers, so all are of the default tenant."""
 
-    def __init__(self, work: Work, appended_ms: Numbers, keys: Commitments | None) -> None:
+    def __init__(
+        self, work: Work, sizes: Sequence[int], appended_ms: Numbers, keys: Commitments | None
+    ) -> None:
+        """`sizes`: of the requests, in bytes."""
         count = len(work.offsets)
         self._work = work
+        self._sizes = sizes
         self._appended_ms = appended_ms
         self._commitments = keys
         self._groups: list[Group] = []
@@ -65,7 +69,7 @@ class Pages:
     def parts(self, group_of: Sequence[int]) -> bytes:
         """All rows, framed, when all have their results; `group_of` each: its group's number."""
         count = len(self._ids)
-        input_bytes = numbers(list(map(len, self._work.values)))
+        input_bytes = numbers(self._sizes)
         output_bytes = numbers(self._output_bytes)
         group = constant(0, count) if len(self._groups) == 1 else numbers(group_of)
         offsets = numbers(self._work.offsets)
@@ -110,9 +114,9 @@ class Ledger:
         self.slot = slot
         self._keys = keys
 
-    def pages(self, work: Work, appended_ms: Numbers) -> Pages:
-        """For a block that was just read."""
-        return Pages(work, appended_ms, self._keys.of(DEFAULT_TENANT))
+    def pages(self, work: Work, sizes: Sequence[int], appended_ms: Numbers) -> Pages:
+        """For a block that was just read, and the sizes of its requests."""
+        return Pages(work, sizes, appended_ms, self._keys.of(DEFAULT_TENANT))
 
     def notes(
         self,

@@ -72,16 +72,17 @@ class Lot:
     def plain(self, where: Coordinates, offsets: Sequence[int], responses: Plain) -> list[bytes]:
         """Tails of neighbours in one partition; their values are joined here, not before."""
         found: list[bytes] = []
-        start, before, after, constant, join = *responses.around, responses.constant_bytes, b"".join
+        start, before, after, join = *responses.around, b"".join
         digits = 0
         rest = between = b""
-        for offset, name, row in zip(offsets, responses.ids, responses.rows, strict=True):
+        for offset, name, row, length in zip(
+            offsets, responses.ids, responses.rows, responses.sizes, strict=True
+        ):
             number = b"%d" % offset
             if len(number) != digits:
                 digits = len(number)
                 rest, between = self._pieces((where, digits, 0, False))
                 rest = after + rest
-            length = constant + len(name) + len(row)
             size = VARINTS[length] if length < SMALL else varint(length)
             found.append(join((size, start, name, before, row, rest, number, between, number)))
         return found

@@ -207,7 +207,7 @@ class Fetched:
             offset=first.first,
             next=last.next,
             count=count,
-            first_ms=first.first_ms,
+            first_ms=first.appended_ms,
             is_compressed=is_compressed,
         )
         self.position = self.continues = last.next

@@ -43,6 +43,14 @@ def sealed(raw: bytes | bytearray) -> bytes:
     return bytes(raw[: CHECKED_FROM - 4] + crc + raw[CHECKED_FROM:])
 
 
+def by_append(raw: bytes, at_ms: int) -> bytes:
+    """A batch of a topic that keeps when it was appended, as its broker stores it."""
+    found = bytearray(raw)
+    found[22] |= stored.BY_APPEND
+    found[35:43] = at_ms.to_bytes(8, "big")
+    return sealed(found)
+
+
 def odd_tail() -> bytes:
     """A value and a header whose name is not UTF-8."""
     name = b"\xffname"
@@ -63,6 +71,17 @@ def test_batches_are_walked_and_read(compression: Compression) -> None:
         (6, None),
         (9, b"c"),
     ]
+
+
+def test_topic_that_keeps_when_records_were_appended_says_that() -> None:
+    raw = batch(5, plain(b"a", b"b"))
+    kept = by_append(raw, 1_000)
+    (made,), (appended,) = stored.heads(raw), stored.heads(kept)
+    assert (made.is_by_append, appended.is_by_append) == (False, True)
+    assert [one.timestamp for one in stored.parse(raw)] == [made.appended_ms] * 2
+    assert (
+        [one.timestamp for one in stored.parse(kept)] == [appended.appended_ms] * 2 == [1_000] * 2
+    )
 
 
 def test_end_of_a_fetch_that_is_a_part_of_a_batch_is_left_out() -> None:

@@ -4,14 +4,22 @@
 # (aiokafka ships no type information)
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
 
 from chimera.schemas import headers
 from chimera.schemas.batches import ENVELOPE_BYTES, Compression
+from chimera.schemas.journal_rows import read_part
+from chimera.schemas.responses import Plain
+from chimera.schemas.stored import parse
 from chimera.schemas.work import BatchStory
 from chimera.workers.collection import HELD_BYTES, HELD_NS, Collection, read
+from chimera.workers.ledger import Ledger, group_of
+from chimera.workers.tenant_keys import TenantKeys
+from tests.schemas.test_stored import by_append
 from tests.workers.rig import block, request
 
 STORY = BatchStory("m", "1", "ab", "onnx-cpu", 3, 1)
@@ -58,6 +66,25 @@ def test_damaged_block_goes_back() -> None:
     given = block([request((0, 1))])
     given.raw = bytes(given.raw[:-1]) + bytes([given.raw[-1] ^ 1])
     assert read(given, LIMIT) is None
+
+
+@pytest.mark.parametrize("times", [(), (1_000, 1_000), (1_000, 1_002)])
+def test_rows_of_the_journal_have_their_records_times(
+    times: tuple[int, ...], tmp_path: Path
+) -> None:
+    given = block([request((0, 1))] * 5)
+    if times:  # of a topic that keeps when its batches were appended
+        batches = (block([request((0, 1))] * 2), block([request((0, 1))] * 3, start=2))
+        raws = [by_append(bytes(one.raw), at) for one, at in zip(batches, times, strict=True)]
+        given = replace(given, raw=b"".join(raws))
+    found = read(given, LIMIT, Ledger("cpu:0", TenantKeys(tmp_path)))
+    assert found is not None and found[1].pages is not None
+    pages = found[1].pages
+    pages.add(range(5), group_of(STORY, 1, 2), [b""] * 5, Plain.of([b"result"] * 5))
+    rows = read_part(pages.parts([0] * 5)[4:])
+    assert rows.appended_ms.tolist() == [one.timestamp for one in parse(given.raw)]
+    if times:
+        assert rows.appended_ms.tolist() == [times[0]] * 2 + [times[1]] * 3
 
 
 @pytest.mark.parametrize("order", [[[0, 1, 2]], [[2], [0, 1]], [[0, 2], [1]]])

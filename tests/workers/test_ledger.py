@@ -23,7 +23,8 @@ FIRST, SECOND = group_of(STORY, 5, 9), group_of(STORY, 6, 8)
 def pages(count: int, key: bytes = b"", *, start: int = 40) -> Pages:
     """Of a block whose requests are answered in two batches: the odd ones, and the even ones."""
     given = work([b"value %d" % at for at in range(count)], start=start)
-    found = Pages(given, constant(1_000, count), Commitments(key) if key else None)
+    keys = Commitments(key) if key else None
+    found = Pages(given, list(map(len, given.values)), constant(1_000, count), keys)
     for group, places in ((FIRST, range(1, count, 2)), (SECOND, range(0, count, 2))):
         names = [b"id %d" % at for at in places]
         results = Plain.of([b"answer %d" % at for at in places])
