@@ -21,14 +21,16 @@ import msgspec
 from chimera.schemas.compile_report import Step
 from chimera.schemas.errors import ChimeraError
 from chimera.schemas.settings import load
+from chimera.workers import once
 from chimera.workers.aside import BESIDE, give_way
-from chimera.workers.compiling.pipeline import Targets, compile
 
 _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
     _die_with_parent()
+    from chimera.workers.compiling.pipeline import Targets, compile  # torch, once it gives way
+
     native = arguments[:1] != ["--without-native"]
     folder, out, *tiers = arguments if native else arguments[1:]
     try:
@@ -60,4 +62,5 @@ def _tell(step: Step) -> None:
 
 if __name__ == "__main__":
     give_way(BESIDE)
-    raise SystemExit(main(sys.argv[1:]))
+    once.load_much()
+    once.leave(main(sys.argv[1:]))

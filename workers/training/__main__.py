@@ -10,6 +10,7 @@ says how it ended; where there is none, it was ended. `tests/agents/training/tes
 import sys
 
 from chimera.schemas.errors import TrainingRefused
+from chimera.workers import once
 from chimera.workers.training import limits, lines
 
 
@@ -20,10 +21,11 @@ def main() -> int:
     except TrainingRefused:
         return 1
     limits.take_little(order.nice, order.memory_bytes)
+    once.load_much()
     from chimera.workers.training.trainer import Trainer  # torch, within the limits
 
     return Trainer(order).run()
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    once.leave(main())
