@@ -61,7 +61,10 @@ class AuditSettings(Section):
         default=50_000, ge=1, description="leaves of one transaction, about; they wait in memory"
     )
     poll_ms: int = Field(
-        default=200, ge=1, description="how long it waits for news before it looks at the clock"
+        default=200,
+        ge=1,
+        description="how long it waits for more than a little before it makes leaves of what came,"
+        " or looks at the clock",
     )
     witnesses: tuple[str, ...] = Field(
         default=(),

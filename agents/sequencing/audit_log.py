@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 CLIENT = "chimera-sequencer"
 FETCH_BYTES = 8 << 20  # of a partition; 1 MiB would be 12,000 leaves
+WORTH_BYTES = 64 << 10  # less is waited for, or a transaction of ours would follow each of a lane's
 POLL_RECORDS = 512  # segments that wait in memory; each is a window of a lane
 
 
@@ -83,7 +84,10 @@ class AuditLog:
             )
             self._producer = self._new_producer(client)
             self._consumer = AIOKafkaConsumer(
-                **self.arguments, max_partition_fetch_bytes=FETCH_BYTES
+                **self.arguments,
+                max_partition_fetch_bytes=FETCH_BYTES,
+                fetch_min_bytes=WORTH_BYTES,
+                fetch_max_wait_ms=self._settings.audit.poll_ms,
             )
             try:
                 await self._open()
