@@ -65,7 +65,7 @@ class Chunk:
     state: State
     batches: Sequence[Encoded]
     positions: Mapping[Where, int]
-    leaves: int
+    leaf_hashes: Sequence[bytes]
 
 
 class Draft:
@@ -104,13 +104,13 @@ class Draft:
 
     def finish(self) -> Chunk:
         """What was taken, hashed; a chunk may have no leaves, if segments had no rows."""
-        first, count = self._tree.size, len(self._bodies)
         sha256 = hashlib.sha256
-        tree = self._tree.extend([sha256(b"\0" + body).digest() for body in self._bodies])
+        hashes = [sha256(b"\0" + body).digest() for body in self._bodies]
+        tree = self._tree.extend(hashes)
         batches: Sequence[Encoded] = ()
         if self._bodies:
-            batches = encode_records(first, self._bodies, tree, encode_lanes(self._lanes))
-        return Chunk(State(tree, self._lanes), batches, self._positions, count)
+            batches = encode_records(self._tree.size, self._bodies, tree, encode_lanes(self._lanes))
+        return Chunk(State(tree, self._lanes), batches, self._positions, hashes)
 
     def _segment(self, record: Read) -> None:
         head, parts = decode_segment(record.value)

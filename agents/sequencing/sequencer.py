@@ -151,11 +151,13 @@ class Sequencer:
 
     async def _commit(self, records: AuditLog, chunk: Chunk | None) -> None:
         unpublished, self._unpublished = self._unpublished, []
+        before = records.state.tree
         if unpublished or chunk is not None:
             with self.metrics.transaction_seconds.time():
                 await records.commit(chunk, unpublished)
         if chunk is not None:
-            self.metrics.leaves.inc(chunk.leaves)
+            self.metrics.leaves.inc(len(chunk.leaf_hashes))
+            self._witnesses.grown(before, chunk.leaf_hashes)
         self.metrics.log_leaves.set(records.state.tree.size)
         self._show_lag(await records.lag())
 

@@ -1,8 +1,9 @@
 """Witnesses, asked: each checkpoint goes to them with a proof that the log only grew; C2SP
 tlog-witness, add-checkpoint.
 
-What a witness has seen last is remembered, or told by its refusal. The proof is made from the log
-itself: the tree as it was stands in a record's header, and the leaves since then are read.
+What a witness has seen last is remembered, or told by its refusal. The proof is made of what the log
+grew by lately, or from the log itself: the tree as it was stands in a record's header, and the leaves
+since then are read.
 
     cosigned       its line goes under the checkpoint
     silent         it does not answer, or not in time           costs its cosignature and no more:
@@ -19,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 import aiohttp
 import structlog
 
+from chimera.agents.sequencing.growth import Growth
 from chimera.schemas.errors import (
     ConfigurationError,
     EvidenceMalformed,
@@ -84,6 +86,12 @@ class Witnesses:
         self._count = count
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._seen: dict[VerifierKey, int] = {}
+        self._growth = Growth()
+
+    def grown(self, before: CompactRange, leaf_hashes: Sequence[bytes]) -> None:
+        """These leaves were committed behind those of `before`."""
+        if self._witnesses:
+            self._growth.add(before, leaf_hashes)
 
     def lacking(self, note: Note) -> list[Witness]:
         """Those that have not cosigned it."""
@@ -94,14 +102,11 @@ class Witnesses:
         found, lacking = note, self.lacking(note)
         if not lacking:
             return note
-        async with (
-            aiohttp.ClientSession(timeout=self._timeout) as session,
-            log_reader.reading(self._arguments, self._topic) as reader,
-        ):
+        async with aiohttp.ClientSession(timeout=self._timeout) as session:
             for witness in lacking:
                 result: Result = "cosigned"
                 try:
-                    answer = await self._ask(session, reader, witness, note)
+                    answer = await self._ask(session, witness, note)
                     found = gathered(found, answer, [witness.key])
                 except (aiohttp.ClientError, TimeoutError) as error:
                     result, reason = "silent", str(error) or repr(error)
@@ -113,16 +118,16 @@ class Witnesses:
                     result = "contradicts"
                     log.error("witness_contradicts", witness=witness.key.name, reason=str(error))
                 self._count(witness.key.name, result)
+        if found != note:
+            self._growth.forget(checkpoints.decode(note.text).size)
         return found
 
-    async def _ask(
-        self, session: aiohttp.ClientSession, reader: LogReader, witness: Witness, note: Note
-    ) -> bytes:
+    async def _ask(self, session: aiohttp.ClientSession, witness: Witness, note: Note) -> bytes:
         """Raises EvidenceMalformed: it refuses. HistoryConflict: for it has seen another history."""
         head = checkpoints.decode(note.text)
         for _ in range(2):
             old = self._seen.get(witness.key, 0)
-            proof = await _proof(reader, old, head.size)
+            proof = await self._proof(old, head.size)
             body = Submission(old, proof, note, head).encode()
             async with session.post(f"{witness.url}/add-checkpoint", data=body) as response:
                 answer = await response.content.read(MAX_ANSWER_BYTES)
@@ -137,16 +142,23 @@ class Witnesses:
                 self._seen[witness.key] = decode_size(told, "a witness's size")
         raise EvidenceMalformed("it has seen another checkpoint each time")
 
+    async def _proof(self, old: int, new: int) -> tuple[bytes, ...]:
+        """That the tree of `new` leaves extends that of `old`. Raises as `_read_proof`."""
+        if old in (0, new):
+            return ()
+        if (make := self._growth.proof(old, new)) is not None:
+            return tuple(await asyncio.to_thread(make))
+        async with log_reader.reading(self._arguments, self._topic) as reader:
+            return await _read_proof(reader, old, new)
 
-async def _proof(reader: LogReader, old: int, new: int) -> tuple[bytes, ...]:
+
+async def _read_proof(reader: LogReader, old: int, new: int) -> tuple[bytes, ...]:
     """That the tree of `new` leaves extends that of `old`.
 
     Raises:
         EvidenceMalformed: `old` is of a later checkpoint of this log.
         HistoryConflict: no checkpoint of `old` leaves was made here.
     """
-    if old in (0, new):
-        return ()
     if old > new:
         await _require_later(reader, old)
         raise EvidenceMalformed(f"it has cosigned {old} leaves already, and is asked about {new}")

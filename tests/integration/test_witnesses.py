@@ -101,3 +101,37 @@ def test_witnesses_that_do_not_cosign_are_told_apart_and_asked_again(
         assert verify(rows(await place.leaves()), cosigned, policy).is_good
 
     play(settings, work)
+
+
+async def believed(place: Place, leaves: int, policy: Policy) -> None:
+    """Once so many leaves are in a checkpoint that its witness has cosigned."""
+    async with asyncio.timeout(WITHIN_S):
+        while (verdict := await place.verdict(policy)).leaves < leaves or not verdict.is_good:  # noqa: ASYNC110  # nothing announces it
+            await asyncio.sleep(0.05)
+
+
+def test_witness_that_keeps_up_cosigns_each_checkpoint_and_one_that_was_away_the_next(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    """The first is proved what was remembered since it was asked last, the second what the log holds."""
+    ports = {name: free_port() for name in ("strange", "away")}
+    settings = asking(settings_of(kafka, prefix, tmp_path), ports)
+    log = (LogKey(log_key(ORIGIN, KEY)),)
+    strange, away = [
+        Policy(log, {name: witness_key(name, KEYS[name])}, quorum=name) for name in ports
+    ]
+
+    async def work(place: Place) -> None:
+        sequencer = Sequencer(settings, kafka, KEY)
+        async with listening("strange", tmp_path, ports["strange"]), running_of(sequencer):
+            async with listening("away", tmp_path, ports["away"]):
+                await place.journal(0, (0, LEAVES))
+                for policy in (strange, away):
+                    await believed(place, LEAVES, policy)
+            for start in range(LEAVES, 5 * LEAVES, LEAVES):
+                await place.journal(0, (start, start + LEAVES))
+                await believed(place, start + LEAVES, strange)
+            async with listening("away", tmp_path, ports["away"]):
+                await believed(place, 5 * LEAVES, away)
+
+    play(settings, work)

@@ -58,10 +58,11 @@ def test_segments_and_events_become_leaves_in_their_order() -> None:
         State(), segment(0), event(json.dumps(json.loads(encode_leaf(ACTION))).encode()), segment(1)
     )
     bodies = [one.value or b"" for one in read(chunk)]
-    assert len(bodies) == chunk.leaves == 2 * SIZE + 1
+    assert len(bodies) == len(chunk.leaf_hashes) == 2 * SIZE + 1
     assert bodies[SIZE] == encode_leaf(ACTION)  # canonical, however it was written
     assert [one.get("offset") for one in said(chunk)[:SIZE]] == [str(at) for at in range(SIZE)]
-    assert chunk.state.tree.root() == root([leaf_hash(body) for body in bodies])
+    assert chunk.leaf_hashes == [leaf_hash(body) for body in bodies]
+    assert chunk.state.tree.root() == root(chunk.leaf_hashes)
     assert chunk.positions == {("journal", 0): 3, ("events", 0): 1}
     assert chunk.state.lanes == {"inference.requests:0": Covered(0, 2 * SIZE, 2 * SIZE)}
 
