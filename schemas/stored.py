@@ -103,21 +103,9 @@ def heads(raw: bytes | memoryview) -> Iterator[Head]:
     """
     start, end = 0, len(raw)
     while start + HEADER.size <= end:
-        (
-            first,
-            length,
-            _,
-            magic,
-            _,
-            attributes,
-            last,
-            first_ms,
-            last_ms,
-            producer_id,
-            _,
-            _,
-            count,
-        ) = HEADER.unpack_from(raw, start)
+        first, length, _, magic, _, attributes, last, first_ms, last_ms, producer_id, *_, count = (
+            HEADER.unpack_from(raw, start)
+        )
         stop = start + AFTER_LENGTH + length
         if stop > end:
             return

@@ -138,9 +138,8 @@ def _appended_ms(raw: bytes | memoryview, records: Sequence[Stored]) -> Numbers:
     batches = list(heads(raw))
     if not all(batch.is_by_append for batch in batches):
         return numbers(list(map(_timestamp_of, records)))
-    if batches[0].last_ms == batches[-1].last_ms:  # a broker's clock does not go back
-        return constant(batches[0].last_ms, len(records))
-    times: Numbers = np.repeat(
-        numbers([batch.last_ms for batch in batches]), [batch.count for batch in batches]
-    )
-    return times
+    times = [batch.last_ms for batch in batches]
+    if len(set(times)) == 1:
+        return constant(times[0], len(records))
+    each: Numbers = np.repeat(numbers(times), [batch.count for batch in batches])
+    return each

@@ -1,7 +1,7 @@
 """Processes that load much, do one thing, and end: a compiler, a trainer.
 
 Python looks through what is alive again and again while libraries are loaded, and takes all of it
-apart when it ends, though the kernel takes the memory anyway. With torch and its exporters that is 0.7
+apart when it ends, though the kernel takes the memory anyway. With torch and its exporters that is 0.6
 of the 2.9 s of loading, and 1.1 s at the end. `tests/workers/test_once.py`.
 """
 
