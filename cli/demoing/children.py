@@ -56,9 +56,13 @@ class Children:
         within_s: float,
         more: Mapping[str, str] | None = None,
     ) -> None:
+        """As `start`, then `finish`."""
+        self.start(name, command, more)
+        self.finish(name, within_s)
+
+    def finish(self, name: str, within_s: float) -> None:
         """Until it has ended. Raises DemoFailed: not well, or it takes too long."""
-        child = self.start(name, command, more)
-        status = child.wait(within_s)
+        status = self._running[name].wait(within_s)
         if status != 0:
             how = "takes too long" if status is None else f"ended with exit status {status}"
             raise DemoFailed(f"the {name} {how}{self._said(name)}")

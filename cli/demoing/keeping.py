@@ -24,12 +24,13 @@ def keep(stack: DemoStack, stages: Stages, requests: int) -> Kept:
     Raises:
         ChimeraError: they do not get there, or what is asked is not answered.
     """
+    folder = stack.folder / evidence.EXPORT
+    stack.trail.prepare_export(folder)
     with stages.begin("every request a row and a signed leaf"):
         address = stack.trail.settle(requests)
     with stages.begin("SQL answered over HTTP"):
         found = answers.ask_all(address)
     with stages.begin("audit log exported and verified, a copy altered and verified"):
-        folder = stack.folder / evidence.EXPORT
-        stack.trail.export(folder)
+        stack.trail.export()
         examined = evidence.examine(folder, stack.folder / evidence.COPY)
     return Kept(found, examined)

@@ -28,7 +28,7 @@ from chimera.schemas.errors import (
 CAMERAS = 16  # ordering keys
 BAD_SHARE = 200  # one request of each bad kind in so many
 OVERSIZE_AT_MOST = 3  # a megabyte each
-PACED_SHARE, PACED_AT_MOST = 4, 900  # one in four, at most, is sent by the clock
+PACED_SHARE, PACED_AT_MOST = 4, 600  # one in four, at most, is sent by the clock
 
 Headers = list[tuple[str, bytes]]
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from chimera.cli.demoing import answers, trust
 from chimera.cli.demoing.children import LOW, Children, command_line
+from chimera.cli.demoing.early import early, open_gate
 from chimera.cli.demoing.failure import DemoFailed
 from chimera.cli.warehousing import engine
 from chimera.schemas.settings import Settings
@@ -22,7 +23,8 @@ from chimera.schemas.settings import Settings
 WITHIN_S = 90.0
 STOP_WITHIN_S = 30.0
 POLL_S = 0.05
-SEQUENCER, WITNESS, WAREHOUSE = "sequencer", "witness", "warehouse"
+SEQUENCER, WITNESS, WAREHOUSE, EXPORT = "sequencer", "witness", "warehouse", "export"
+EXPORT_LIBRARIES = ("chimera.cli.audit.sources", "chimera.stores.audit_export")
 _COUNTS = """
 SELECT (SELECT count() FROM inference_log WHERE outcome != 'retry') AS rows,
     (SELECT count() FROM audit_log WHERE leaf = 'request') AS requests,
@@ -40,7 +42,7 @@ class Counts(NamedTuple):
 
 
 class Trail:
-    """`start`, `settle`, then ask and verify."""
+    """`start`, `prepare_export`, `settle`, `export`; then ask and verify."""
 
     def __init__(self, settings: Settings, children: Children) -> None:
         self._settings, self._children = settings, children
@@ -73,14 +75,21 @@ class Trail:
         self._children.stop(SEQUENCER, within_s=STOP_WITHIN_S)  # it signs what it has
         return self._until(lambda seen: seen.leaves == seen.signed)
 
-    def export(self, folder: Path) -> None:
-        """As an auditor takes the log away: `chimera audit export`. Raises DemoFailed."""
+    def prepare_export(self, folder: Path) -> None:
+        """Its libraries are loaded while rows and leaves come."""
         policy = folder.with_suffix(".policy")
         policy.write_bytes(self._policy)
-        command = command_line(
-            "audit", "export", str(folder), "--policy", str(policy), "--bootstrap", self._bootstrap
-        )
-        self._children.run("export", command, WITHIN_S)
+        command = ("audit", "export", str(folder), "--policy", str(policy))
+        self._children.start(EXPORT, early(self._gate, EXPORT_LIBRARIES, *command))
+
+    def export(self) -> None:
+        """As an auditor takes the log away: `chimera audit export`. Raises DemoFailed."""
+        open_gate(self._gate, self._bootstrap)
+        self._children.finish(EXPORT, WITHIN_S)
+
+    @property
+    def _gate(self) -> Path:
+        return self._children.ready_file(EXPORT)
 
     def _until(self, is_settled: Callable[[Counts], bool]) -> str:
         until_s, seen = time.monotonic() + WITHIN_S, Counts(0, 0, 0, 0)
