@@ -2,8 +2,9 @@
 
 aiokafka decides what is fetched when, and from whom; what is asked and what comes of the answer is
 here. A topic is named by its id (KIP-516), so that one that was deleted and made anew is never read
-by positions that mean other records: the broker refuses, and `recreated` is told. What was fetched
-stays as it came (`fetched.py`). `tests/integration/test_transport.py`.
+by positions that mean other records: the broker refuses, and `recreated` is told. A log that ends
+before what was read of it was cut, and is not read again from its start. What was fetched stays as it
+came (`fetched.py`). `tests/integration/test_transport.py`, `test_cut_log.py`.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportPrivateUsage=false
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 OFFSET_OUT_OF_RANGE = 1
 MOVED = (3, 5, 6, 9, 74, 75)  # unknown here, no leader, not the leader, no replica, another epoch
 OTHER_TOPIC = (100, 103)  # no topic has that id; it is not the id of that topic
+ENDS_WITHIN_MS = 10_000
 SESSION_NONE = (0, -1)  # a fetch that is complete in itself
 
 
@@ -56,16 +58,19 @@ class Fetching:
         ids: dict[str, str],
         continues: Callable[[TopicPartition, int], int],
         recreated: Callable[[str], None],
+        cut: Callable[[str, int, int], None],
     ) -> None:
         """`ids`: of topics by name, kept up to date by the caller; others are not fetched.
 
         `continues`: after which record reading goes on at a position. `recreated`: gets the name of
-        a topic that has another id now.
+        a topic that has another id now; `cut`: a partition that ends before what was read of it, and
+        its end.
         """
         self._fetcher = fetcher
         self._ids = ids
         self._continues = continues
         self._recreated = recreated
+        self._cut = cut
 
     async def fetch(self, assignment: Any, node: int, request: Any, max_wait_ms: int) -> bool:
         """Ask `node` for what an aiokafka request names; whether anything came."""
@@ -165,8 +170,7 @@ class Fetching:
     async def _take_error(self, tp: TopicPartition, state: Any, code: int) -> bool:
         fetcher = self._fetcher
         if code == OFFSET_OUT_OF_RANGE:
-            log.warning("offset_out_of_range", topic=tp.topic, partition=tp.partition)
-            state.await_reset(fetcher._default_reset_strategy)
+            await self._reset(tp, state)
         elif code in MOVED:
             fetcher._client.force_metadata_update()
             await self._look_at(tp.topic)
@@ -178,6 +182,22 @@ class Fetching:
         else:
             log.warning("fetch_refused", topic=tp.topic, partition=tp.partition, code=code)
         return False
+
+    async def _reset(self, tp: TopicPartition, state: Any) -> None:
+        """Read on from the log's start, if that has passed us; a log that ends before us was cut."""
+        fetcher, position = self._fetcher, state.position
+        try:
+            end = (await fetcher.end_offsets([tp], ENDS_WITHIN_MS))[tp]
+        except kafka.KafkaError as error:  # asked again with the next fetch
+            log.warning("offset_out_of_range", topic=tp.topic, reason=str(error))
+            return
+        if not state.has_valid_position or state.position != position:
+            return
+        log.warning("offset_out_of_range", topic=tp.topic, partition=tp.partition, end=end)
+        if end < position:
+            self._cut(tp.topic, tp.partition, end)
+        else:
+            state.await_reset(fetcher._default_reset_strategy)
 
     async def _look_at(self, topic: str) -> None:
         """Whether the topic still has the id that it is read by; a broker may not know it yet."""

@@ -21,7 +21,7 @@ class AsItIs(Codec):
 
 
 def listen(app: faust.App, topics: Sequence[str], take: Callable[[Run], None]) -> None:
-    """Register the agent; it hands each run to `take` and never raises."""
+    """Register the agent; it hands each run to `take`, which never raises."""
     register("run", AsItIs())
     channel = app.topic(*topics, value_serializer="run", key_serializer="run", acks=False)
 

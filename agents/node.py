@@ -31,7 +31,7 @@ from chimera.agents.following.refusals import Refusals
 from chimera.agents.journaling.journals import Journals
 from chimera.agents.lanes import failpoints
 from chimera.agents.lanes.attempts import Attempts
-from chimera.agents.lanes.commit_loop import MADE_ANEW, CommitLoop, Halted
+from chimera.agents.lanes.commit_loop import CUT, MADE_ANEW, CommitLoop, Halted
 from chimera.agents.lanes.committers import Partition
 from chimera.agents.lanes.committing import Committing
 from chimera.agents.lanes.fetched import Run
@@ -133,6 +133,7 @@ class Node:
             self._spawn(self._following.run(self.pool, self._news.take_refusal))
         self._spawn(self._news.run())
         self._consumer.on_recreated(self._halt)
+        self._consumer.on_cut(self._halt_cut)
         self._spawn(self._tick())
         await self.app.start()
         self._spawn(self._watch_app())
@@ -252,6 +253,12 @@ class Node:
             if tp.topic == topic and not lane.condemned:
                 lane.condemn(f"{topic}: {MADE_ANEW}")
 
+    def _halt_cut(self, topic: str, partition: int, end: int) -> None:
+        """What a lane has read is not there any more, and what comes will have the same offsets."""
+        lane = self._lanes.get(TP(topic, partition))
+        if lane is not None and not lane.condemned:
+            lane.condemn(f"{topic}-{partition} ends at {end}, before what was read of it: {CUT}")
+
     async def _on_assigned(self, _app: Any, *assigned: Any, **_: Any) -> None:
         """Faust passes the set of partitions."""
         await self._learn_topics({tp.topic for tp in assigned[0]})
@@ -306,8 +313,9 @@ class Node:
             self.metrics.requests.labels(run.topic).inc(run.count)
             try:
                 lane.put(run)
-            except Damaged as error:
-                self.fatal(f"{run.topic}-{run.partition}: {error}")
+            except Exception as error:  # the boundary: Faust would go on with the run after it
+                log.exception("run_refused", topic=run.topic, partition=run.partition)
+                self.fatal(f"{run.topic}-{run.partition}: {error!r}")
 
     # What executors say.
 

@@ -67,6 +67,7 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
         self._fetched_records = 0
         self.topic_ids: dict[str, str] = {}  # whoever uses this keeps them up to date
         self.on_recreated: Callable[[str], None] = _ignore
+        self.on_cut: Callable[[str, int, int], None] = _ignore
         self._passed: dict[TP, tuple[int, int]] = {}  # how far was read, and after which record
 
     async def maybe_start(self) -> bool:
@@ -107,7 +108,11 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
         fetcher: Any = self._ensure_consumer()._fetcher
         fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
         self._fetching = Fetching(
-            fetcher, self.topic_ids, self._continues, lambda topic: self.on_recreated(topic)
+            fetcher,
+            self.topic_ids,
+            self._continues,
+            lambda topic: self.on_recreated(topic),
+            lambda topic, partition, end: self.on_cut(topic, partition, end),
         )
         fetcher._proc_fetch_request = self._paced_fetch
         self.add_future(self._know_topics())
@@ -263,7 +268,7 @@ class LoopConsumer(driver.AIOKafkaConsumerThread):
         return run
 
 
-def _ignore(_topic: str) -> None:
+def _ignore(*_: object) -> None:
     """Nobody wants to know."""
 
 
@@ -336,6 +341,10 @@ class Consumer(driver.Consumer):
     def on_recreated(self, tell: Callable[[str], None]) -> None:
         """`tell` gets the name of each topic that turns out to have another id."""
         self._thread.on_recreated = tell
+
+    def on_cut(self, tell: Callable[[str, int, int], None]) -> None:
+        """`tell` gets each topic's partition that ends before what was read of it, and its end."""
+        self._thread.on_cut = tell
 
     @property
     def member_id(self) -> str:

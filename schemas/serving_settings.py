@@ -54,7 +54,8 @@ class ServingSettings(Section):
         " them than they answer in a quarter of decide_within_ms",
     )
     window_bytes: int = Field(
-        default=16_777_216, description="their bytes; past either, the lane pauses"
+        default=16_777_216,
+        description="their bytes, and those of their results; past either, the lane pauses",
     )
     decide_within_ms: int = Field(
         default=30_000,
@@ -181,6 +182,11 @@ class CommitSettings(Section):
         "larger transactions save more than they delay",
     )
     max_records: int = Field(default=16_384, ge=1, description="records in one transaction")
+    max_bytes: int = Field(
+        default=33_554_432,
+        ge=1,
+        description="results in one transaction, past which nothing is added",
+    )
     compression: Literal["none", "snappy", "zstd"] = Field(
         default="snappy",
         description="of what a node writes; its headers repeat, so batches become five times "

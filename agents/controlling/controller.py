@@ -99,6 +99,7 @@ class Controller:
             finally:
                 self.leads.clear()
                 self._metrics.held.clear()
+                self._metrics.unread.set(0)
 
     async def _lead(self) -> None:
         commands_log = self._new_log()
@@ -113,7 +114,9 @@ class Controller:
             judging = Judging(self._database, observed, self._source, self._step, self._metrics)
             await judging.start()
             outbox = Outbox(self._database)
-            reign = Reign(still, commands, self._commands, outbox, judging, self._step)
+            reign = Reign(
+                still, commands, self._commands, outbox, judging, self._step, self._metrics
+            )
             self.leads.set()
             log.info("controller_leads", transactional_id=self._source)
             await reign.run(self._stopping, self._judge_s)

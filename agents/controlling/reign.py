@@ -5,7 +5,8 @@
     clock ── what is watched ── judged there ──────────────────────────┘
 
 What may be done when is `order`'s to say. A command is done in the registry; then its answer, the
-outbox's pending rows and the position become visible in one transaction; then the rows are deleted.
+outbox's pending rows and the position become visible in one transaction; then the rows are deleted,
+but for those that another release wrote and this one cannot read.
 Killed anywhere, the next one finds nothing visible and does the command again, which changes nothing,
 or all of it. One that takes long is told when it is begun: whoever leads next counts how often it
 was, and gives it up at last, lest it end one controller after the other.
@@ -23,6 +24,7 @@ import structlog
 from chimera.agents.controlling import replies
 from chimera.agents.controlling.command_log import CommandLog, CommandRecord
 from chimera.agents.controlling.commands import Commands
+from chimera.agents.controlling.controller_metrics import ControllerMetrics
 from chimera.agents.controlling.judging import Judging
 from chimera.agents.controlling.order import MOST, Long, Order
 from chimera.agents.controlling.replies import Reply
@@ -47,10 +49,13 @@ class Reign:
         outbox: Outbox,
         judging: Judging,
         step: Callable[[str], None],
+        metrics: ControllerMetrics,
     ) -> None:
         """`still`: raises if somebody else leads, and tells the time."""
         self._still, self._records, self._commands = still, records, commands
         self._outbox, self._judging, self._step = outbox, judging, step
+        self._metrics = metrics
+        self._unread: set[int] = set()  # of the outbox
         self._order = Order(records.position)
         self._turn = asyncio.Lock()
         self._long: dict[type[Command], asyncio.Task[None]] = {}  # one of each kind at a time
@@ -178,8 +183,10 @@ class Reign:
     async def _tell(self, events: Sequence[Event], *answered: int) -> None:
         """Make all of it visible, with what waits in the outbox, then delete that."""
         said = self._records.said
-        rows = await self._outbox.pending()
+        rows = await self._outbox.pending(but=self._unread)
         news = sift(rows, said)
+        self._unread.update(news.unread)
+        self._metrics.unread.set(len(self._unread))
         position = self._order.position_without(answered)
         if events or news.rows or position != self._records.position:
             await self._records.commit(events, news.rows, position)
@@ -193,8 +200,8 @@ class Reign:
         for state in news.states:
             said.tell(state)
             await self._judging.look_at(state.tenant, state.model)
-        if rows:
-            await self._outbox.forget([row.id for row in rows])
+        if told := [row.id for row in rows if row.id not in self._unread]:
+            await self._outbox.forget(told)
             self._step("after_forget")
 
 

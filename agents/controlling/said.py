@@ -94,10 +94,11 @@ class News:
     states: list[ModelState] = field(default_factory=list[ModelState])
     events: list[Event] = field(default_factory=list[Event])
     actions: list[ActionTaken] = field(default_factory=list[ActionTaken])
+    unread: list[int] = field(default_factory=list[int])  # ids; a later release may read them
 
 
 def sift(rows: Iterable[OutboxRecord], said: Said) -> News:
-    """What is new of these rows; one that is nothing of these never is."""
+    """What is new of these rows; one that is nothing of these is for another release to tell."""
     news = News()
     for row in rows:
         try:
@@ -114,10 +115,10 @@ def sift(rows: Iterable[OutboxRecord], said: Said) -> News:
                 is_new = not said.is_recorded(action)
                 news.actions += [action] if is_new else []
             else:
-                log.error("outbox_row_refused", id=row.id, topic=row.topic, reason="nobody's topic")
-                continue
+                raise SchemaInvalid("nobody's topic")
         except RequestError as error:
-            log.error("outbox_row_refused", id=row.id, topic=row.topic, reason=str(error))
+            log.error("outbox_row_unread", id=row.id, topic=row.topic, reason=str(error))
+            news.unread.append(row.id)
             continue
         if is_new:
             news.rows.append(row)

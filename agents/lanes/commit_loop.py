@@ -43,6 +43,7 @@ NO_ERRORS = frozenset(("ok", "retry"))
 
 
 ADVICE = "see `chimera offsets list`, resume with `chimera offsets restore` or `set`"
+CUT = "its log was cut: only a new start of its node goes on"
 MADE_ANEW = "it was deleted and made anew: only while no node runs may it be resumed"
 
 
@@ -171,7 +172,8 @@ class CommitLoop:
             raise Halted(self._lane.condemned)
         started = time.monotonic()
         behind = self._lane.behind
-        prefix = self._lane.prefix(self._settings.commit.max_records)
+        commit = self._settings.commit
+        prefix = self._lane.prefix(commit.max_records, commit.max_bytes)
         if not prefix:
             await self._look_at_the_log()
             return
@@ -187,7 +189,6 @@ class CommitLoop:
             max(0.0, time.time() - appended_ms(prefix[0][0]) / 1000)
         )
         self._count(prefix)
-        commit = self._settings.commit
         pause = (commit.busy_linger_ms if behind else commit.linger_ms) / 1000
         finished = self._lane.committed(prefix, started + took)
         if finished:

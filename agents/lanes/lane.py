@@ -11,6 +11,7 @@ All clocks are passed in, except where work enters.
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Collection, Iterable, Sequence
 
@@ -20,7 +21,7 @@ import structlog
 from chimera.agents.lanes.cases import Cases
 from chimera.agents.lanes.fetched import Run
 from chimera.agents.lanes.intake import Rules, take_in
-from chimera.agents.lanes.outcomes import Entry, Outcome, end_of
+from chimera.agents.lanes.outcomes import Entry, Outcome, end_of, size_of
 from chimera.agents.lanes.reading import Reading
 from chimera.agents.lanes.submitting import Submitting
 from chimera.agents.lanes.timers import Timers
@@ -93,7 +94,7 @@ class Lane:
         """Start at `position`, or go on there; `deaths` counts whom offsets have killed so far."""
         self._cases.deaths = deaths
         if self._window is None:
-            self._window = Window(position)
+            self._window = Window(position, size_of)
         else:
             self.rewind(position)
         if self.lost is not None:  # overtaken by runs that were on their way, or passed over
@@ -186,10 +187,10 @@ class Lane:
             self._reading.deadlines_were_seen()
         for offset, error in taken.refused:
             self._end(offset, error)
-        if self._cases.deaths or accused:
-            self._try(set(taken.work.offsets).difference(accused))
-        elif taken.due_ms:
+        if taken.due_ms:  # nobody is accused of what was read this moment from a retry topic
             self._timers.wait_until(taken.due_ms, taken.work.offsets)
+        elif self._cases.deaths or accused:
+            self._try(set(taken.work.offsets).difference(accused))
         else:
             self._submitting.work(taken.work)
         if taken.refused:
@@ -335,8 +336,8 @@ class Lane:
 
     # The decided prefix goes out.
 
-    def prefix(self, limit: int) -> list[tuple[Entry, Outcome]]:
-        return self._window.prefix(limit) if self._window else []
+    def prefix(self, limit: int, size: int = sys.maxsize) -> list[tuple[Entry, Outcome]]:
+        return self._window.prefix(limit, size) if self._window else []
 
     def committed(self, prefix: Sequence[tuple[Entry, Outcome]], now_s: float) -> list[int]:
         """Forget what is committed; returns the offsets whose deaths may be forgotten too."""

@@ -97,6 +97,15 @@ def code_of(outcome: Outcome) -> str:
     return "retry" if isinstance(outcome, Later) else "ok"
 
 
+def size_of(outcome: Outcome) -> int:
+    """Bytes that it keeps until it is committed; an error's dead letter is its request."""
+    if isinstance(outcome, bytes):
+        return len(outcome)
+    if isinstance(outcome, Results):
+        return sum(len(batch.body) for batch in outcome.batches) + len(outcome.rows)
+    return 0
+
+
 class Pages(Protocol):
     """Of the journal: what a window's entries are told to, in order."""
 

@@ -8,12 +8,14 @@
 Its entries are records, each with an outcome of its own, and blocks of records that nobody here has
 read, with one outcome together. A block can be opened while it is undecided: its records take its
 place. A run that does not continue where the last one ended is a `Hole`: something was skipped, and
-accepting it would commit past requests that nobody answered. Offsets need not be dense.
+accepting it would commit past requests that nobody answered. Offsets need not be dense. Its bytes are
+those of requests and of outcomes: a few requests may have large results that wait for one before them.
 `tests/agents/test_window.py` drives it as a state machine.
 """
 
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 
@@ -55,9 +57,13 @@ O = TypeVar("O")  # an outcome
 class Window(Generic[R, B, O]):
     """Records `R` and blocks `B` of one partition, and their outcomes `O`."""
 
-    def __init__(self, position: int) -> None:
-        """`position` is the committed offset: the first one that is not decided yet."""
+    def __init__(self, position: int, size_of: Callable[[O], int]) -> None:
+        """`position` is the committed offset: the first one that is not decided yet.
+
+        `size_of`: an outcome, in bytes.
+        """
         self.next = position
+        self._size_of = size_of
         self.bytes = 0
         self.undecided = 0  # records, those in blocks included
         self._count = 0
@@ -168,8 +174,7 @@ class Window(Generic[R, B, O]):
         """Put a block's records into its place; each is to be decided by itself."""
         del self._blocks[block.first]
         self._count -= block.count
-        if self._outcomes.pop(block.first, None) is None:
-            self.undecided -= block.count
+        self._forget_outcome(block.first, block.count)
         self.bytes -= len(block.raw)
         offsets = [record.offset for record in records]
         self._keep(offsets, records)
@@ -180,11 +185,11 @@ class Window(Generic[R, B, O]):
         order.extendleft(reversed(offsets))
         order.rotate(place)
 
-    def decide(self, offsets: Iterable[int], outcomes: Iterable[O]) -> None:
+    def decide(self, offsets: Iterable[int], outcomes: Sequence[O]) -> None:
         """Give undecided offsets their outcomes; the caller knows that they are undecided."""
-        before = len(self._outcomes)
         self._outcomes.update(zip(offsets, outcomes, strict=True))
-        self.undecided -= len(self._outcomes) - before
+        self.undecided -= len(outcomes)
+        self.bytes += sum(map(self._size_of, outcomes))
 
     def decide_block(self, first: int, outcome: O) -> bool:
         """Decide a block as a whole; False: it is not there any more, or was opened."""
@@ -193,7 +198,8 @@ class Window(Generic[R, B, O]):
             return False
         if first not in self._outcomes:
             self.undecided -= block.count
-        self._outcomes[first] = outcome
+            self.bytes += self._size_of(outcome)
+            self._outcomes[first] = outcome
         return True
 
     def is_undecided(self, offset: int) -> bool:
@@ -215,18 +221,19 @@ class Window(Generic[R, B, O]):
             if candidate not in self._outcomes and candidate in self._records:
                 yield candidate
 
-    def prefix(self, limit: int) -> list[tuple[R | B, O]]:
+    def prefix(self, limit: int, size: int = sys.maxsize) -> list[tuple[R | B, O]]:
         """The oldest decided entries with their outcomes, without a gap: at least one, and no
-        further one that begins past `limit` records."""
+        further one that begins past `limit` records, or `size` bytes of outcomes."""
         outcomes = self._outcomes
         found: list[tuple[R | B, O]] = []
-        count = 0
+        count = taken = 0
         for offset in self._order:
-            if offset not in outcomes or count >= limit:
+            if offset not in outcomes or count >= limit or taken >= size:
                 break
             entry, records = self._entry(offset)
             found.append((entry, outcomes[offset]))
             count += records
+            taken += self._size_of(outcomes[offset])
         return found
 
     def _entry(self, offset: int) -> tuple[R | B, int]:
@@ -244,8 +251,14 @@ class Window(Generic[R, B, O]):
                 count, size = block.count, len(block.raw)
             self._count -= count
             self.bytes -= size
-            if self._outcomes.pop(first, None) is None:
-                self.undecided -= count
+            self._forget_outcome(first, count)
+
+    def _forget_outcome(self, first: int, count: int) -> None:
+        outcome = self._outcomes.pop(first, None)
+        if outcome is None:
+            self.undecided -= count
+        else:
+            self.bytes -= self._size_of(outcome)
 
     def rewind(self, position: int) -> None:
         """After a fence: `position` is committed, whoever did it; what lies below is done.

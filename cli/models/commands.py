@@ -147,7 +147,7 @@ def _give(
 
     from chimera.cli import refusals
     from chimera.cli.models.actor import actor
-    from chimera.cli.models.commanding import give
+    from chimera.cli.models.commanding import give, unanswered
     from chimera.cli.progress import waiting
     from chimera.cli.stack.stack import find_bootstrap
     from chimera.schemas import model_commands
@@ -166,18 +166,15 @@ def _give(
         where = bootstrap or find_bootstrap(settings)
         with waiting("waiting for the answer"):
             answer = asyncio.run(give(settings, where, command, timeout_s))
-    _show(answer, command, timeout_s)
+        if answer is None:
+            told = asyncio.run(unanswered(settings, command.command_id))
+            behind = "; a deploy or promote waits for what registers or compiles its version"
+            typer.echo(f"chimera models: {told}{behind}", err=True)
+            raise typer.Exit(NO_ANSWER)
+    _show(answer)
 
 
-def _show(answer: "CommandAnswered | None", command: "Command", timeout_s: float) -> None:
-    if answer is None:
-        typer.echo(
-            f"chimera models: no answer to {command.command_id} within {timeout_s:g} s; it is done "
-            "when a controller runs (does a node, with a registry?), and a deploy or promote when "
-            "what registers or compiles its version is done",
-            err=True,
-        )
-        raise typer.Exit(NO_ANSWER)
+def _show(answer: "CommandAnswered") -> None:
     what = " ".join(filter(None, (answer.action, answer.model, answer.version)))
     if answer.outcome != "done":
         typer.echo(f"chimera models: {what}: {answer.outcome}: {answer.error}", err=True)

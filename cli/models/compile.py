@@ -75,6 +75,7 @@ def _by_command(
     import msgspec
 
     from chimera.cli.models.actor import actor
+    from chimera.cli.models.commanding import unanswered
     from chimera.cli.models.compiling import compile_registered
     from chimera.cli.stack.stack import find_bootstrap
     from chimera.schemas.errors import ModelRefused
@@ -91,8 +92,8 @@ def _by_command(
     if report is not None:
         _show(report)
     if answer is None:
-        told = f"chimera models: no answer to {command.command_id} within {timeout_s:g} s"
-        typer.echo(f"{told}; it is done when a controller runs", err=True)
+        told = asyncio.run(unanswered(settings, command.command_id))
+        typer.echo(f"chimera models: {told}", err=True)
         raise typer.Exit(NO_ANSWER)
     if answer.revision:
         typer.echo(f"it is deployed: nodes follow revision {answer.revision}")

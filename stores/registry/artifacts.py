@@ -25,7 +25,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING made_at
 """
 _NEWEST = f"""
 SELECT DISTINCT ON (tier, precision, target) {_COLUMNS}, made_at FROM artifacts
-WHERE version_id = $1 ORDER BY tier, precision, target, made_at DESC
+WHERE version_id = $1 AND (verdict = 'verified' OR NOT $2)
+ORDER BY tier, precision, target, made_at DESC
 """
 
 
@@ -45,10 +46,12 @@ async def add(
     return msgspec.structs.replace(artifact, made_at=made_at)
 
 
-async def newest(connection: "Connection", model: str, version: str) -> list[Artifact]:
-    """One for each tier, precision and target. Raises as `add`."""
+async def newest(
+    connection: "Connection", model: str, version: str, *, verified: bool = False
+) -> list[Artifact]:
+    """One for each tier, precision and target; `verified`: the newest that was. Raises as `add`."""
     found = await versions.version(connection, model, version)
-    rows = await connection.fetch(_NEWEST, found.id)
+    rows = await connection.fetch(_NEWEST, found.id, verified)
     return [_artifact(row) for row in rows]
 
 

@@ -134,15 +134,16 @@ async def recompile(
 ) -> Live | None:
     """Tell nodes what a version runs with now; a part of the transaction that has added its artifacts.
 
-    None: the state does not name it, so there is nothing to tell; or what serves has no verified
-    tier left, and nodes go on with what they have, lest nobody answers. Raises as `record`.
+    None: the state does not name it, or it serves, and has no verified tier left but those that nodes
+    have: nothing to tell. Raises as `record`.
     """
     await _lock(connection, tenant_id, model)
     now = await live(connection, tenant_id, model)
     named = {one.version for one in (now.serving, now.candidate, now.previous) if one}
     if change.version not in named:
         return None
-    if now.serving and not (await _tiers(connection, now))[now.serving.version]:
+    serves = now.serving is not None and now.serving.version == change.version
+    if serves and not await _verified(connection, model, change.version):
         return None
     return await record(connection, tenant_id, model, change)
 
@@ -154,12 +155,23 @@ async def _lock(connection: "Connection", tenant_id: "UUID", model: str) -> None
 
 
 async def _tiers(connection: "Connection", live: Live) -> dict[str, states.Tiers]:
-    """Of each version that the state names."""
+    """Of each version that the state names.
+
+    What serves keeps the tiers that it was deployed with where newer reports reject them all: nobody
+    would answer otherwise, whatever the change was about.
+    """
     placed = {one.version for one in (live.serving, live.candidate, live.previous) if one}
-    return {
-        version: states.tiers_of(await artifacts.newest(connection, live.model, version))
-        for version in sorted(placed)
+    tiers = {
+        version: await _verified(connection, live.model, version) for version in sorted(placed)
     }
+    if live.serving and not tiers[live.serving.version]:
+        was = await artifacts.newest(connection, live.model, live.serving.version, verified=True)
+        tiers[live.serving.version] = states.tiers_of(was)
+    return tiers
+
+
+async def _verified(connection: "Connection", model: str, version: str) -> states.Tiers:
+    return states.tiers_of(await artifacts.newest(connection, model, version))
 
 
 # What a change is judged by comes one by one.
@@ -176,8 +188,7 @@ async def _add(
     if version is not None and change.action == "rollback":
         require_served(past, change, now.model, version.version)
     if version is not None and change.action not in _OF_WHAT_IS_THERE:
-        found = await artifacts.newest(connection, now.model, version.version)
-        if not states.tiers_of(found):
+        if not await _verified(connection, now.model, version.version):
             raise DeploymentRefused(
                 f"{change.action} {now.model} {version.version}: no tier of it is verified; "
                 "compile it first"

@@ -1,8 +1,9 @@
 """What the registry refers to in the store of artifacts: all else there is garbage.
 
     versions   each that is registered, by its digest: its manifest names the files
-    files      of the newest artifact of each tier, precision and target, where it is verified, and of
-               what it replaced a while ago: nodes may not have followed yet
+    files      of the newest verified artifact of each tier, precision and target, which may serve still
+               though a later report rejects it, and of what it replaced a while ago: nodes may not
+               have followed yet
     reports    all of them: they are history
 
 Functions over a tenant's transaction, as in `versions`. `tests/stores/registry/test_kept.py`.
@@ -20,7 +21,7 @@ WITH used AS (
         SELECT 1 FROM artifacts b
         WHERE (b.version_id, b.tier, b.precision, b.target)
             = (a.version_id, a.tier, a.precision, a.target)
-            AND b.made_at > a.made_at
+            AND b.verdict = 'verified' AND b.made_at > a.made_at
             AND b.made_at < clock_timestamp() - make_interval(secs => $1)))
 SELECT encode(sha256(manifest_bytes), 'hex') FROM versions
 UNION SELECT sha256 FROM used

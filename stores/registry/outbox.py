@@ -5,7 +5,7 @@ kill at any step a record is sent again rather than lost, and rows of one key ar
 which they happened. `tests/stores/registry/test_outbox.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PENDING = """
 SELECT id, topic, key, value, headers, created_at FROM outbox
-WHERE topic = ANY($2) ORDER BY id LIMIT $1
+WHERE topic = ANY($2) AND NOT id = ANY($3::bigint[]) ORDER BY id LIMIT $1
 """
 _HEADERS = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 
@@ -38,10 +38,10 @@ class Outbox:
     def __init__(self, database: Database, topics: Sequence[str] = OF_CONTROL) -> None:
         self._database, self._topics = database, list(topics)
 
-    async def pending(self, limit: int = 256) -> list[OutboxRecord]:
-        """The oldest records that are still to be sent."""
+    async def pending(self, limit: int = 256, but: Collection[int] = ()) -> list[OutboxRecord]:
+        """The oldest records that are still to be sent; `but`: without these ids."""
         async with self._database.platform() as connection:
-            rows = await connection.fetch(_PENDING, limit, self._topics)
+            rows = await connection.fetch(_PENDING, limit, self._topics, list(but))
         return [_record(row) for row in rows]
 
     async def forget(self, ids: Sequence[int]) -> None:

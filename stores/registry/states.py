@@ -5,10 +5,11 @@
     previous     before: what a rollback makes live again; while a watch compares it with what
                  serves now, a shadow too
 
-A version's tiers are its newest artifacts, where they are verified: of each variant one for each kind
+A version's tiers are its newest artifacts, where they are verified and no experiment: of each variant one for each kind
 of machine that it was made for, of the newest `MAX_TARGETS` of these. One without a file of its own
 runs anywhere, so the newest counts. A version without any cannot be deployed, and one that has lost
-them all since is left out. `tests/stores/registry/test_states.py`.
+them all since is left out; but for what serves, which keeps those that were verified last
+(`deployments`). `tests/stores/registry/test_states.py`.
 """
 
 from collections import Counter
@@ -41,7 +42,7 @@ def tiers_of(artifacts: Iterable[Artifact]) -> Tiers:
     return tuple(
         TierArtifact(name, one.sha256, *_measured(one), target)
         for (name, target), one in sorted(found.items())
-        if one.verdict == "verified" and one.sha256 is not None
+        if one.verdict == "verified" and one.sha256 is not None and not _is_experimental(one)
     )
 
 
@@ -111,6 +112,11 @@ def _target(artifact: Artifact) -> str:
     """What its files are made for; without any, it runs wherever its library does."""
     tier = BY_NAME.get(artifact.tier)
     return "" if tier is not None and tier.file is None else artifact.target
+
+
+def _is_experimental(artifact: Artifact) -> bool:
+    tier = BY_NAME.get(artifact.tier)
+    return tier is not None and tier.experimental
 
 
 def _made(artifact: Artifact) -> float:

@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from chimera.agents.lanes.outcomes import Error, Later
 from chimera.schemas.errors import ModelFailed, SchemaInvalid
 from tests.agents.lanes import Bench, Kafka
@@ -78,6 +80,18 @@ def test_lane_pauses_when_its_bytes_are_many() -> None:
     bench = Bench(window_bytes=1_000).open()
     bench.put(Kafka(0, value=b"v" * 1_001))
     assert bench.flow.paused
+
+
+def test_lane_pauses_when_results_that_wait_for_one_before_them_are_many_bytes() -> None:
+    bench = Bench(window_bytes=1_000).open()
+    bench.put(*(Kafka(offset) for offset in range(4)))
+    bench.answer(1, 2, 3, tail=b"t" * 400)
+    assert not bench.flow.paused
+    bench.put(Kafka(4))
+    assert bench.flow.paused
+    bench.answer(0)
+    bench.commit()
+    assert not bench.flow.paused
 
 
 def test_lane_refuses_what_is_too_large_or_has_no_value() -> None:
@@ -227,8 +241,10 @@ def test_lane_that_is_closed_takes_nothing_and_tells_the_executors() -> None:
     assert bench.executors.forgotten == [7]
 
 
-def test_lane_of_a_retry_topic_waits_until_its_records_are_due() -> None:
-    bench = Bench(topic="inference.requests.retry.5s").open()
+@pytest.mark.parametrize("deaths", [{}, {7: 1}])
+def test_lane_of_a_retry_topic_waits_until_its_records_are_due(deaths: dict[int, int]) -> None:
+    """Also where another request has ended an executor."""
+    bench = Bench(topic="inference.requests.retry.5s").open(deaths=deaths)
     seconds, ms = now()
     story: list[tuple[str, bytes | None]] = [
         ("chimera-orig-topic", b"inference.requests"),

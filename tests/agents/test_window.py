@@ -36,6 +36,10 @@ class Chunk:
         return b"value" * len(self.offsets)
 
 
+def weight(outcome: int) -> int:
+    return outcome % 7
+
+
 def run(*offsets: int) -> list[Plain]:
     return [Plain(offset) for offset in offsets]
 
@@ -45,7 +49,7 @@ def offsets_in(entry: Plain | Chunk) -> list[int]:
 
 
 def test_window_prefix_stops_at_the_first_undecided() -> None:
-    window: Window[Plain, Chunk, str] = Window(0)
+    window: Window[Plain, Chunk, str] = Window(0, len)
     window.accept(0, run(0, 1, 2, 3))
     window.decide((0, 2, 3), ("a", "c", "d"))
     assert window.prefix(10) == [(Plain(0), "a")]
@@ -54,21 +58,33 @@ def test_window_prefix_stops_at_the_first_undecided() -> None:
     assert len(window.prefix(3)) == 3
 
 
+def test_window_prefix_stops_where_outcomes_are_many_bytes() -> None:
+    window: Window[Plain, Chunk, str] = Window(0, len)
+    window.accept(0, run(0, 1, 2, 3))
+    window.decide((0, 1, 2, 3), ("a" * 9, "b", "c", "d"))
+    assert [[o[0] for _, o in window.prefix(9, size)] for size in (1, 9, 10, 11)] == [
+        ["a"],
+        ["a"],
+        ["a", "b"],
+        ["a", "b", "c"],
+    ]
+
+
 def test_window_accepts_offsets_with_gaps_where_markers_are() -> None:
-    window: Window[Plain, Chunk, str] = Window(5)
+    window: Window[Plain, Chunk, str] = Window(5, len)
     assert window.accept(5, run(5, 7)) == run(5, 7)
     assert window.accept(8, run(11)) == run(11)
     assert window.next == 12
 
 
 def test_window_goes_on_after_a_batch_whose_last_records_were_compacted_away() -> None:
-    window: Window[Plain, Chunk, str] = Window(5)
+    window: Window[Plain, Chunk, str] = Window(5, len)
     assert window.accept(5, run(5, 7), 10) == run(5, 7)
     assert window.accept(10, run(10)) == run(10)
 
 
 def test_window_refuses_a_run_that_skips_requests() -> None:
-    window: Window[Plain, Chunk, str] = Window(5)
+    window: Window[Plain, Chunk, str] = Window(5, len)
     window.accept(5, run(5, 6))
     with pytest.raises(Hole) as hole:
         window.accept(9, run(9))
@@ -79,7 +95,7 @@ def test_window_refuses_a_run_that_skips_requests() -> None:
 
 
 def test_window_drops_what_it_has_already() -> None:
-    window: Window[Plain, Chunk, str] = Window(5)
+    window: Window[Plain, Chunk, str] = Window(5, len)
     assert window.accept(0, run(3, 4, 5, 6)) == run(5, 6)
     assert not window.accept(0, run(3, 4, 5, 6))
     assert not window.accept_block(0, Chunk((6, 7), 8))
@@ -87,7 +103,7 @@ def test_window_drops_what_it_has_already() -> None:
 
 
 def test_window_rewinds_to_what_somebody_else_committed() -> None:
-    window: Window[Plain, Chunk, str] = Window(0)
+    window: Window[Plain, Chunk, str] = Window(0, len)
     window.accept(0, run(0, 1, 2))
     window.decide((0, 1), ("a", "b"))
     window.rewind(1)
@@ -97,7 +113,7 @@ def test_window_rewinds_to_what_somebody_else_committed() -> None:
 
 
 def test_window_decides_a_block_as_one_unless_it_was_opened() -> None:
-    window: Window[Plain, Chunk, str] = Window(0)
+    window: Window[Plain, Chunk, str] = Window(0, len)
     first, second = Chunk((0, 1), 2), Chunk((2, 3, 5), 6)
     window.accept_block(0, first)
     window.accept_block(2, second)
@@ -118,8 +134,9 @@ class WindowMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.window: Window[Plain, Chunk, int] = Window(0)
+        self.window: Window[Plain, Chunk, int] = Window(0, weight)
         self.log: list[int] = []
+        self.decided: set[int] = set()  # outcomes that are not committed: an entry's first offset
         self.read = 0  # how much of the log the window has accepted
         self.committed: list[int] = []
         self.blocks: list[Chunk] = []
@@ -157,6 +174,7 @@ class WindowMachine(RuleBasedStateMachine):
         if undecided:
             offset = data.draw(st.sampled_from(undecided))
             self.window.decide((offset,), (offset,))
+            self.decided.add(offset)
 
     @precondition(lambda self: self.blocks)
     @rule(data=st.data(), whole=st.booleans())
@@ -166,6 +184,7 @@ class WindowMachine(RuleBasedStateMachine):
         assert self.window.block(block.offsets[-1]) is block
         if whole:
             assert self.window.decide_block(block.first, block.first)
+            self.decided.add(block.first)
         else:
             self.window.open(block, run(*block.offsets))
 
@@ -175,13 +194,14 @@ class WindowMachine(RuleBasedStateMachine):
         offsets = [offsets_in(entry) for entry, _ in prefix]
         assert [found[0] for found in offsets] == [outcome for _, outcome in prefix]
         self.committed += [offset for found in offsets for offset in found]
+        self.decided -= {outcome for _, outcome in prefix}
         self.window.drop(len(prefix))
 
     @invariant()
     def committed_is_what_the_log_holds(self) -> None:
         assert self.committed == self.log[: len(self.committed)]
         assert len(self.committed) + len(self.window) == self.read
-        assert self.window.bytes == 5 * len(self.window)
+        assert self.window.bytes == 5 * len(self.window) + sum(map(weight, self.decided))
         single = list(self.window.undecided_before(1 << 60))
         blocks = self.window.blocks_before(1 << 60)
         assert self.window.undecided == len(single) + sum(block.count for block in blocks)

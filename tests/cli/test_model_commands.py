@@ -10,6 +10,7 @@ import typer
 from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
+from chimera.cli.models import commanding
 from chimera.cli.models import commands as model_commands
 from chimera.cli.models.registering import register
 from chimera.cli.postgres.server import EmbeddedPostgres
@@ -134,6 +135,26 @@ def test_a_command_without_a_controller_has_no_answer_in_time(
         async with staged(server, kafka, prefix, tmp_path) as stage:
             result = await say(stage, "pause", "digits", "--timeout", "0.2")
             assert (result.exit_code, "no answer" in result.output) == (2, True)
+
+    asyncio.run(run())
+
+
+def test_a_command_is_not_waited_for_where_nobody_leads(
+    server: EmbeddedPostgres,
+    kafka: str,
+    prefix: str,
+    tmp_path: Path,
+    say: Say,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHIMERA_POSTGRES__DSN", server.dsn)
+    monkeypatch.setattr(commanding, "LED_WITHIN_S", 0.2)
+
+    async def run() -> None:
+        async with staged(server, kafka, prefix, tmp_path) as stage:
+            result = await say(stage, "pause", "digits", "--timeout", "3600")
+            assert result.exit_code == 2
+            assert "CHIMERA_SERVING__FOLLOW=true" in result.output
 
     asyncio.run(run())
 

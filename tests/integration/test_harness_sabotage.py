@@ -84,13 +84,14 @@ def test_harness_finds_nodes_that_answer_with_what_is_no_longer_deployed(broker:
         assert found.verdict("sabotage").violations.keys() >= {"strayed"}
 
 
-def test_node_that_went_deaf_ends_and_its_requests_are_answered_by_the_next(
-    broker: Broker,
+@pytest.mark.parametrize("how", ["deaf", "clumsy"])
+def test_node_that_fails_inside_ends_and_its_requests_are_answered_by_the_next(
+    broker: Broker, how: str
 ) -> None:
-    with arena(broker, 4, *SABOTAGE, "deaf") as found:
+    with arena(broker, 4, *SABOTAGE, how) as found:
         ended = wait(lambda: found.supervisor.exits()[EX_SOFTWARE] >= 2, 60)
         found.settle()
-        verdict = found.verdict("deaf")
+        verdict = found.verdict(how)
     assert ended and not verdict.violations, verdict.as_json()
 
 

@@ -70,6 +70,11 @@ class Stage(Scene):
         (shown,) = self.metrics.held.collect()
         return next((one.value for one in shown.samples if one.labels == labels), None)
 
+    def unread(self) -> float:
+        """Rows of everybody's outbox that this release cannot read."""
+        (shown,) = self.metrics.unread.collect()
+        return shown.samples[0].value
+
     def command(self, kind: type[C], **fields: Any) -> C:
         """One of this tenant's, with an id of its own."""
         common = {"tenant": self.tenant, "model": "digits", "actor": "ada"}

@@ -22,6 +22,7 @@ from chimera.schemas.model_commands import (
 from chimera.schemas.model_events import CommandAnswered, ModelRolledBack
 from chimera.schemas.model_names import key
 from chimera.stores.artifacts import Artifacts
+from chimera.stores.registry import outbox
 from chimera.stores.versions import Versions
 from tests.agents.controlling.stage import (
     WITHIN_S,
@@ -116,6 +117,23 @@ def test_controller_registers_what_a_trusted_key_has_signed(play: Play, tmp_path
         found = await stage.place.registry.version("digits", "1")
         assert (found.digest, found.registered_by) == (digest, "ada")
         assert [one.live[0].sha256 for one in await stage.states()] == [digest]
+
+    play(work)
+
+
+def test_what_another_release_left_in_the_outbox_waits_for_it(play: Play) -> None:
+    async def work(stage: Stage) -> None:
+        await compiled(stage.place.registry, version="1")
+        async with stage.place.database.tenant(stage.place.tenant.id) as connection:
+            await outbox.add(connection, stage.place.tenant.id, outbox.AUDIT, b"later", b'{"v":99}')
+        async with steered(stage):
+            await stage.send(stage.command(DeployModel, version="1"))
+            await stage.answers(1)
+            await until(lambda: stage.unread() >= 1)
+        mine = {key(stage.tenant, "digits"), b"later"}
+        left = await outbox.Outbox(stage.place.database).pending(10_000)
+        assert [one.value for one in left if one.key in mine] == [b'{"v":99}']
+        assert len(await stage.states()) == 1
 
     play(work)
 

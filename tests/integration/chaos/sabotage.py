@@ -5,6 +5,7 @@ Run as a script, `sabotage.py HOW`, in place of `chimera node`:
     early-commit  each transaction commits an offset that lies past what it has decided
     stale         what is deployed after its start never reaches it
     deaf          fetching fails after a while, as it does when a client library has a fault
+    clumsy        a lane fails over a run after a while, as it does when it has a fault itself
 """
 
 # pyright: reportPrivateUsage=false
@@ -18,6 +19,8 @@ from typing import Any
 
 from chimera.agents.following.following import Executors, Following
 from chimera.agents.lanes.committers import ExactlyOnce
+from chimera.agents.lanes.fetched import Run
+from chimera.agents.lanes.lane import Lane
 from chimera.agents.transport import LoopConsumer
 from chimera.cli.main import main
 from chimera.topics.producers import Produced
@@ -69,11 +72,24 @@ def deaf() -> None:
     LoopConsumer._paced_fetch = fetch_for_a_while  # type: ignore[method-assign]  # that is it
 
 
+def clumsy() -> None:
+    honest = Lane.put
+    calls = itertools.count()
+
+    def put_for_a_while(self: Lane, run: Run) -> None:
+        if next(calls) > HEARD:
+            raise RuntimeError("clumsy")
+        honest(self, run)
+
+    Lane.put = put_for_a_while  # type: ignore[method-assign]  # that is the sabotage
+
+
 SABOTAGE: dict[str, Callable[[], None]] = {
     "no-fence": no_fence,
     "early-commit": early_commit,
     "stale": stale,
     "deaf": deaf,
+    "clumsy": clumsy,
 }
 
 if __name__ == "__main__":

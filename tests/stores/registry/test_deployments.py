@@ -14,7 +14,7 @@ from chimera.schemas.deployments import Change, Live
 from chimera.schemas.errors import DeploymentRefused, UnknownModel
 from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.model_events import CommandAnswered, Event, encode_event
-from chimera.schemas.model_state import decode_state
+from chimera.schemas.model_state import ModelState, decode_state
 from chimera.stores.registry import artifacts, deployments
 from chimera.stores.registry.outbox import Outbox
 from chimera.stores.registry.records import Artifact, OutboxRecord
@@ -195,33 +195,64 @@ def test_a_version_that_was_not_compiled_is_not_deployed(server: EmbeddedPostgre
     play(server, work)
 
 
-def test_recompile_of_what_the_state_names_is_a_state_of_its_own(server: EmbeddedPostgres) -> None:
-    """Not of another version, and not where nothing would be left that serves."""
+async def recompiled(place: Place, version: str, *made: Artifact) -> Live | None:
+    told = change(version, action="recompile", command_id=f"compile-{version}-{len(made)}")
+    async with place.database.tenant(place.tenant.id) as connection:
+        for one in made:
+            await artifacts.add(connection, place.tenant.id, "digits", version, one)
+        return await deployments.recompile(connection, place.tenant.id, "digits", told)
 
-    async def again(place: Place, version: str, *made: Artifact) -> Live | None:
-        told = change(version, action="recompile", command_id=f"compile-{version}-{len(made)}")
-        async with place.database.tenant(place.tenant.id) as connection:
-            for one in made:
-                await artifacts.add(connection, place.tenant.id, "digits", version, one)
-            return await deployments.recompile(connection, place.tenant.id, "digits", told)
+
+async def last_told(place: Place) -> ModelState:
+    return decode_state((await published(place))[-1].value)
+
+
+def test_recompile_of_what_the_state_names_is_a_state_of_its_own(server: EmbeddedPostgres) -> None:
+    """Not of another version, and not where what serves would have nothing left."""
 
     async def work(place: Place) -> None:
         fast = verified("f" * 64, tier="torch-cpu")
         await compiled(place.registry, version="3")
         for version in ("1", "2"):
             await place.registry.record_deployment("digits", change(version))
-        assert await again(place, "3", fast) is None
-        live = await again(place, "2", NO_LONGER, fast)
+        assert await recompiled(place, "3", fast) is None
+        live = await recompiled(place, "2", NO_LONGER, fast)
         assert live is not None and live.serving is not None
         assert (live.sequence, live.serving.version) == (3, "2")
-        state = decode_state((await published(place))[-1].value)
-        assert [one.tier for one in state.live[0].tiers] == ["torch-cpu"]
+        assert [one.tier for one in (await last_told(place)).live[0].tiers] == ["torch-cpu"]
         lost = msgspec.structs.replace(NO_LONGER, tier="torch-cpu")
-        assert await again(place, "2", lost) is None
-        before = await again(place, "1", NO_LONGER)
-        assert before is None, "it would tell that nothing serves"
+        assert await recompiled(place, "2", lost) is None
         last = (await place.registry.history("digits"))[-1]
         assert (last.action, last.sequence, last.command_id) == ("recompile", 3, "compile-2-2")
+
+    play(server, work)
+
+
+CHANGES_OF_ANYTHING_ELSE = {
+    "pause": change(None, action="pause"),
+    "a candidate with a weight": change("2", weight=10),
+    "a shadow": change("2", weight=0),
+    "recompile of the way back": change("1", action="recompile"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES_OF_ANYTHING_ELSE)
+def test_what_serves_keeps_the_tiers_it_has_whatever_else_is_changed(
+    server: EmbeddedPostgres, what: str
+) -> None:
+    """A report that rejects all of them leaves nodes with what they have, then and later."""
+
+    async def work(place: Place) -> None:
+        for version in ("1", "3"):
+            await compiled(place.registry, version=version)
+            await place.registry.record_deployment("digits", change(version))
+        had = (await last_told(place)).live
+        assert await recompiled(place, "3", NO_LONGER) is None
+        await place.registry.record_deployment("digits", CHANGES_OF_ANYTHING_ELSE[what])
+        state = await last_told(place)
+        assert state.live[0].version == "3" and state.live[0].tiers == had[0].tiers
+        kept = await place.registry.kept(0)
+        assert {one.sha256 for one in had[0].tiers} <= kept, "a node that starts needs them"
 
     play(server, work)
 

@@ -84,6 +84,7 @@ def test_tiers_are_the_newest_artifacts_that_are_verified() -> None:
             at(2, tier="torch-cpu", sha256="c" * 64, target="x86-64-v4", report={}),  # no file
             at(1, precision="int8", verdict="refused"),
             at(2, tier="torch-compiled-cpu"),
+            at(2, tier="tensorrt-fp16"),  # no device has reported it
             at(4, tier="torch-compiled-cpu", verdict="refused", target="x86-64-v4"),
         ]
     )

@@ -6,6 +6,7 @@ all of them, small, in few systems, since starting one costs more than most faul
 system of its own.
 """
 
+import shutil
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -65,7 +66,10 @@ class Campaign:
     )
 
     def run(self, broker: Broker, seed: int, size: Size) -> Verdict:
-        """Start everything, do the phases, wait until all is decided, judge."""
+        """Start everything, do the phases, wait until all is decided, judge.
+
+        Ledger and logs stay where something was wrong.
+        """
         compression = COMPRESSIONS[seed % len(COMPRESSIONS)]
         with Arena(
             broker,
@@ -86,6 +90,8 @@ class Campaign:
             verdict = arena.verdict(self.name, compression=compression)
         if not wait(lambda: not arena.leftovers(), GONE_WITHIN_S):
             raise AssertionError(f"still there: {arena.leftovers()}")
+        if not verdict.violations:
+            shutil.rmtree(arena.folder)
         return verdict
 
 
