@@ -1,8 +1,8 @@
 """Who may use the registry: a role that Row Level Security binds, on tables of this release.
 
 A superuser, a role with BYPASSRLS and the owner of a table can all step past the policies, and so
-can a role that may become one of them; none of these is let in. `tests/stores/test_roles.py` tries
-each.
+can a role that may become one of them; one with CREATEROLE may make itself a member of them, before
+Postgres 16. None of these is let in. `tests/stores/test_roles.py` tries each.
 """
 
 from typing import TYPE_CHECKING
@@ -23,6 +23,8 @@ SELECT current_user AS role,
     WHERE rolsuper AND pg_has_role(current_user, oid, 'MEMBER')) AS superuser,
   (SELECT min(rolname) FROM pg_roles
     WHERE rolbypassrls AND pg_has_role(current_user, oid, 'MEMBER')) AS bypassing,
+  (SELECT min(rolname) FROM pg_roles
+    WHERE rolcreaterole AND pg_has_role(current_user, oid, 'MEMBER')) AS creating,
   (SELECT min(c.oid::regclass::text) FROM pg_class c
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relnamespace::regnamespace::text
       NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
@@ -42,13 +44,14 @@ async def require_bound(connection: "Connection") -> None:
     reasons = {
         "superuser": "is, or can become, the superuser {}",
         "bypassing": "has, or can take from {}, the right BYPASSRLS",
+        "creating": "has, or can take from {}, the right CREATEROLE",
         "owned": "owns, or can become the owner of, {}",
     }
     for right, reason in reasons.items():
         if found[right] is not None:
             raise ConfigurationError(
                 f"{SETTING}: the role {found['role']} {reason.format(found[right])}: tenants would "
-                "not be kept apart; name a role that owns nothing (NOSUPERUSER NOBYPASSRLS)"
+                "not be kept apart; name a role that owns nothing (NOSUPERUSER NOBYPASSRLS NOCREATEROLE)"
             )
 
 

@@ -20,6 +20,7 @@ PASSWORD = "of-the-test"
 ROLES = {
     "a_superuser": "SUPERUSER",
     "a_bypasser": "BYPASSRLS",
+    "a_maker_of_roles": "CREATEROLE",
     "a_member_of_the_owner": f"IN ROLE {OWNER} NOINHERIT",
     "a_member_of_a_bypasser": "IN ROLE a_bypasser NOINHERIT",
 }
@@ -61,6 +62,7 @@ async def start(address: str) -> None:
     [
         ("a_superuser", "is, or can become, the superuser"),
         ("a_bypasser", "BYPASSRLS"),
+        ("a_maker_of_roles", "CREATEROLE"),
         ("a_member_of_the_owner", "owns, or can become the owner of"),
         ("a_member_of_a_bypasser", "can take from a_bypasser, the right BYPASSRLS"),
     ],

@@ -197,6 +197,10 @@ WRITES = {
         "INSERT INTO training_policies (tenant_id, name, trigger_id, trigger, model, actor, cause, "
         "interval_s) VALUES ($1, 'a', 'b', '{}', 'c', 'd', 'drift', 60)"
     ),
+    "training_runs": (
+        "INSERT INTO training_runs (tenant_id, run_id, trigger_id, trigger, model, actor, reason, "
+        "priority, config, until) VALUES ($1, 'a', 'b', '{}', 'c', 'd', '', 5, '{}', 'registered')"
+    ),
     "tenants": "INSERT INTO tenants (id, name) VALUES ($1, 'theirs')",
 }
 
