@@ -14,7 +14,7 @@ class JournalSettings(Section):
     enabled: bool = Field(
         default=False,
         description="write a row about each request to inference.journal, in the transaction of its"
-        " result; off until something reads it",
+        " result; warehouse and sequencer, which read it, are two processes more, so it is asked for",
     )
     keys_dir: Path = Field(
         default=Path(".chimera/keys/tenants"),
