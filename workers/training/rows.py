@@ -1,15 +1,13 @@
 """Rows as a schema wants them: checked, filled, and made into arrays; each bad one with its reason.
 
 A row is bad for its first fault: a value that is no number, out of range, missing, or a list of
-another length than the ones before. A missing column is a fault of the file; one that is only required
-to be there has no rule unless the schema gives one. Pure but for a transform, which is the operator's
-own code. `tests/workers/training/test_preparation.py`.
+another length than the others (`columns.py`). A missing column is a fault of the file; one that is only
+required to be there has no rule unless the schema gives one. Pure but for a transform, which is the
+operator's own code. `tests/workers/training/test_preparation.py`.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -20,13 +18,12 @@ from numpy.typing import NDArray
 from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.training_config import Column, DatasetSchema, Task
 from chimera.workers.training.chunks import BadRow, Chunk
+from chimera.workers.training.columns import Columns, Faults
 
 CLASSES = ("multiclass", "embedding")
 ANY_NUMBER = Column()
 CLASS = Column(dtype="integer", minimum=0)
 TEXT = Column(dtype="text")
-NUMBERS = "fiub"  # kinds of numpy's dtypes
-LARGEST = float(np.finfo(np.float32).max)
 DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype(np.float32), "INT64": np.dtype(np.int64)}
 
 
@@ -39,29 +36,6 @@ class Good(NamedTuple):
     numbers: NDArray[np.int64]  # of the rows in their file
     nulls: Mapping[str, int]  # of each column, in all rows: filled, dropped or refused
     dropped: int  # rows, for a null that the schema lets go
-
-
-class Faults:
-    """Of the rows of one chunk: the first one of each."""
-
-    def __init__(self, rows: int) -> None:
-        self.is_good = np.ones(rows, np.bool_)
-        self.told: list[tuple[int, str, str]] = []  # row, column, reason
-        self.nulls: Counter[str] = Counter()
-
-    @property
-    def dropped(self) -> int:
-        return int((~self.is_good).sum()) - len(self.told)
-
-    def add(self, column: str, is_wrong: NDArray[np.bool_], reason: Callable[[int], str]) -> None:
-        """Of rows that were good so far; `reason` is asked for those alone."""
-        for at in np.flatnonzero(is_wrong & self.is_good).tolist():
-            self.told.append((at, column, reason(at)))
-        self.drop(is_wrong)
-
-    def drop(self, chosen: NDArray[np.bool_]) -> None:
-        """They go, and nothing is wrong with them."""
-        self.is_good &= ~chosen
 
 
 class RowReader:
@@ -81,7 +55,7 @@ class RowReader:
             if rule.dtype == "text" and self._is_learnt(name):
                 raise TrainingRefused(f"data.schema.columns.{name}: text cannot be learnt from")
         self._names: list[str] | None = None
-        self._lengths: dict[str, int] = {}
+        self._columns = Columns()
 
     @property
     def features(self) -> list[str]:
@@ -101,11 +75,11 @@ class RowReader:
             TrainingRefused: a column is missing, or the transform fails.
         """
         rows = self._transformed(chunk)
-        names = self._columns(chunk.url, rows)
+        names = self._resolved(chunk.url, rows)
         targets = _tuple(self._schema.target)
         faults = Faults(len(rows))
         arrays = {
-            name: self._column(rows[name], name, faults)
+            name: self._columns.read(rows[name], name, self._rule(name), faults)
             for name in dict.fromkeys((*names, *targets, *self._ruled()))
         }
         held = chunk.held([at for at, _, _ in faults.told])
@@ -153,7 +127,7 @@ class RowReader:
     def _others(self) -> Iterable[str]:
         return (*self._schema.required_columns, *((self._slice,) if self._slice else ()))
 
-    def _columns(self, url: str, rows: pd.DataFrame) -> list[str]:
+    def _resolved(self, url: str, rows: pd.DataFrame) -> list[str]:
         """The features' columns, patterns resolved by the first file's order."""
         has = [str(name) for name in rows.columns]
         if self._names is None:
@@ -167,72 +141,6 @@ class RowReader:
         if missing:
             raise TrainingRefused(f"{url}: there is no column {missing[0]!r}, only {has[:20]}")
         return self._names
-
-    def _column(self, found: "pd.Series[Any]", name: str, faults: Faults) -> NDArray[Any]:
-        """Its values; of rows that have no good one, anything."""
-        rule = self._rule(name)
-        nulls = found.isna().to_numpy(np.bool_)
-        faults.nulls[name] = int(nulls.sum())
-        if nulls.any():
-            if rule.nulls == "fill" and rule.fill is not None:
-                found = found.fillna(rule.fill)
-            elif rule.nulls == "drop":
-                faults.drop(nulls)
-            else:
-                faults.add(name, nulls, lambda _: "no value")
-        if rule.dtype == "text":
-            return found.map(str).to_numpy(np.object_)
-        if len(found) and isinstance(found.iloc[0], list | tuple | np.ndarray):
-            numbers = self._lists(found, name, faults)
-        else:
-            numbers = pd.to_numeric(found, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-            if found.dtype.kind not in NUMBERS:
-                is_none = np.isnan(numbers)
-                faults.add(name, is_none, lambda at: f"{_short(found.iloc[at])} is no number")
-        self._check(numbers, name, rule, faults)
-        return numbers
-
-    def _lists(self, found: "pd.Series[Any]", name: str, faults: Faults) -> NDArray[np.float64]:
-        """A column whose values are lists: one row of numbers each, all of one length."""
-        length = self._lengths.setdefault(name, len(found.iloc[0]))
-        try:
-            numbers = np.array(found.tolist(), np.float64)
-        except (ValueError, TypeError):
-            numbers = np.zeros(0)
-        if numbers.shape == (len(found), length):
-            return numbers
-        numbers = np.zeros((len(found), length))
-        reasons: dict[int, str] = {}
-        for at in np.flatnonzero(faults.is_good).tolist():
-            try:
-                row = np.asarray(found.iloc[at], np.float64)
-            except (ValueError, TypeError):
-                reasons[at] = f"{_short(found.iloc[at])} is no list of numbers"
-                continue
-            if row.shape == (length,):
-                numbers[at] = row
-            else:
-                reasons[at] = f"a list of {row.shape}, not of {length}"
-        faults.add(name, np.isin(np.arange(len(found)), list(reasons)), reasons.__getitem__)
-        return numbers
-
-    def _check(self, numbers: NDArray[np.float64], name: str, rule: Column, faults: Faults) -> None:
-        """Range, finiteness, and being whole."""
-        per_row = numbers.reshape(len(numbers), -1)
-        checks: list[tuple[NDArray[np.bool_], str]] = [
-            (~(np.abs(per_row) <= LARGEST), "is not finite in 32 bits")
-        ]
-        if rule.minimum is not None:
-            checks.append((per_row < rule.minimum, f"is below {rule.minimum:g}"))
-        if rule.maximum is not None:
-            checks.append((per_row > rule.maximum, f"is above {rule.maximum:g}"))
-        if rule.dtype == "integer":
-            checks.append((per_row != np.floor(per_row), "is not whole"))
-        for is_wrong, what in checks:
-            if is_wrong.any():
-                faults.add(
-                    name, np.asarray(is_wrong.any(axis=1)), partial(_told, per_row, is_wrong, what)
-                )
 
     def _good(
         self,
@@ -265,17 +173,8 @@ def _beside(
     return np.concatenate(columns, axis=1, dtype=dtype, casting="unsafe")
 
 
-def _told(numbers: NDArray[np.float64], is_wrong: NDArray[np.bool_], what: str, at: int) -> str:
-    """The row's first number that is wrong, and what is wrong with it."""
-    return f"{numbers[at][is_wrong[at]][0]:g} {what}"
-
-
 def _label(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _short(value: Any) -> str:
-    return repr(str(value)[:60])
 
 
 def _tuple(names: str | tuple[str, ...]) -> tuple[str, ...]:
