@@ -71,14 +71,17 @@ class DatasetSchema(_Part, frozen=True, kw_only=True):
     ] = ()
     columns: Annotated[
         dict[str, Column],
-        about("rules by column; a feature or target that is not here: numbers, and no nulls"),
+        about(
+            "rules by column; a feature or target that is not here: numbers, and no nulls. Whatever they"
+            " say, classes are whole and not negative, and a binary target is 0 or 1"
+        ),
     ] = {}
     transform: Annotated[
         str | None,
         about("import path of a function, data frame in and out, from the operator's list"),
     ] = None
     feature_dtype: Annotated[
-        Literal["FP32", "INT64"], about("of the model's input; INT64: tokens")
+        Literal["FP32", "INT64"], about("of the model's input; INT64: tokens, which are whole")
     ] = "FP32"
 
 

@@ -17,8 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chimera.schemas.training_config import Column
+from chimera.workers.training.numeral import numeral
 
-NUMBERS = "fiub"  # kinds of numpy's dtypes
+NUMBERS, TIMES = "fiub", "mM"  # kinds of numpy's dtypes
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -97,6 +98,15 @@ class Columns:
         return numbers
 
 
+def has_times(found: "pd.Series[Any]") -> bool:
+    """Times or durations, or lists of them: numpy would make numbers of them, in whatever unit."""
+    if found.dtype.kind != "O":
+        return found.dtype.kind in TIMES
+    values: list[Any] = found.tolist()
+    dtype: Any = next((one.dtype for one in values if hasattr(one, "dtype")), None)
+    return dtype is not None and dtype.kind in TIMES
+
+
 def _filled(found: "pd.Series[Any]", name: str, rule: Column, faults: Faults) -> "pd.Series[Any]":
     """Its nulls are counted, and dealt with as the rule says."""
     nulls = found.isna().to_numpy(np.bool_)
@@ -149,9 +159,9 @@ def _check(numbers: NDArray[np.float64], name: str, rule: Column, faults: Faults
         (~(np.abs(per_row) <= LARGEST), "is not finite in 32 bits")
     ]
     if rule.minimum is not None:
-        checks.append((per_row < rule.minimum, f"is below {rule.minimum:g}"))
+        checks.append((per_row < rule.minimum, f"is below {numeral(rule.minimum)}"))
     if rule.maximum is not None:
-        checks.append((per_row > rule.maximum, f"is above {rule.maximum:g}"))
+        checks.append((per_row > rule.maximum, f"is above {numeral(rule.maximum)}"))
     if rule.dtype == "integer":
         checks.append((per_row != np.floor(per_row), "is not whole"))
     for is_wrong, what in checks:
@@ -163,7 +173,7 @@ def _check(numbers: NDArray[np.float64], name: str, rule: Column, faults: Faults
 
 def _told(numbers: NDArray[np.float64], is_wrong: NDArray[np.bool_], what: str, at: int) -> str:
     """The row's first number that is wrong, and what is wrong with it."""
-    return f"{numbers[at][is_wrong[at]][0]:g} {what}"
+    return f"{numeral(float(numbers[at][is_wrong[at]][0]))} {what}"
 
 
 def _short(value: Any) -> str:

@@ -1,9 +1,11 @@
 """Rows as a schema wants them: checked, filled, and made into arrays; each bad one with its reason.
 
 A row is bad for its first fault: a value that is no number, out of range, missing, or a list of
-another length than the others (`columns.py`). A missing column is a fault of the file; one that is only
-required to be there has no rule unless the schema gives one. Pure but for a transform, which is the
-operator's own code. `tests/workers/training/test_preparation.py`.
+another length than the others (`columns.py`). The schema's rules narrow those of the task, and cannot
+lift them: classes and tokens are whole, a binary target is 0 or 1. A column that is missing, or holds
+times, is a fault of the file; one that is only required to be there has no rule unless the schema
+gives one. Pure but for a transform, which is the operator's own code.
+`tests/workers/training/test_rows.py`, `test_preparation.py`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,17 +15,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.training_config import Column, DatasetSchema, Task
 from chimera.workers.training.chunks import BadRow, Chunk
-from chimera.workers.training.columns import Columns, Faults
+from chimera.workers.training.columns import Columns, Faults, has_times
+from chimera.workers.training.numeral import numeral
 
 CLASSES = ("multiclass", "embedding")
-ANY_NUMBER = Column()
-CLASS = Column(dtype="integer", minimum=0)
-TEXT = Column(dtype="text")
+WHOLE = 2.0**53 - 1  # from here on a double is several whole numbers
+ANY_NUMBER, TEXT = Column(), Column(dtype="text")
+TOKEN = Column(dtype="integer", minimum=-WHOLE, maximum=WHOLE)
+CLASS = Column(dtype="integer", minimum=0, maximum=WHOLE)
+FLAG = Column(dtype="integer", minimum=0, maximum=1)
+TARGETS: dict[str, Column] = {"binary": FLAG, "multiclass": CLASS, "embedding": CLASS}
 DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype(np.float32), "INT64": np.dtype(np.int64)}
 
 
@@ -72,15 +79,16 @@ class RowReader:
         """Its good rows, and its bad ones by number.
 
         Raises:
-            TrainingRefused: a column is missing, or the transform fails.
+            TrainingRefused: a column is missing or holds times, or the transform fails.
         """
         rows = self._transformed(chunk)
         names = self._resolved(chunk.url, rows)
         targets = _tuple(self._schema.target)
         faults = Faults(len(rows))
+        rules = {name: self._rule(name) for name in (*names, *targets, *self._ruled())}
+        _refuse_times(chunk.url, rows, rules)
         arrays = {
-            name: self._columns.read(rows[name], name, self._rule(name), faults)
-            for name in dict.fromkeys((*names, *targets, *self._ruled()))
+            name: self._columns.read(rows[name], name, rule, faults) for name, rule in rules.items()
         }
         held = chunk.held([at for at, _, _ in faults.told])
         bad = [
@@ -91,11 +99,14 @@ class RowReader:
         return self._good(arrays, names, faults, chunk.numbers), bad
 
     def _rule(self, name: str) -> Column:
-        if name in self._schema.columns:
-            return self._schema.columns[name]
-        if name in _tuple(self._schema.target) and self._task in CLASSES:
-            return CLASS
-        return TEXT if name == self._slice and not self._is_learnt(name) else ANY_NUMBER
+        """The schema's, and with it what the task and the model's input want."""
+        is_text = name == self._slice and not self._is_learnt(name)
+        rule = self._schema.columns.get(name, TEXT if is_text else ANY_NUMBER)
+        if name in _tuple(self._schema.target):
+            rule = _both(rule, TARGETS.get(self._task, ANY_NUMBER))
+        if self._schema.feature_dtype == "INT64" and name in (self._names or ()):
+            rule = _both(rule, TOKEN)
+        return rule
 
     def _is_learnt(self, name: str) -> bool:
         """As a feature or a target."""
@@ -161,6 +172,27 @@ class RowReader:
         return Good(features, target, slices, numbers[is_good], faults.nulls, faults.dropped)
 
 
+def _refuse_times(url: str, rows: pd.DataFrame, rules: Mapping[str, Column]) -> None:
+    for name, rule in rules.items():
+        if rule.dtype != "text" and has_times(rows[name]):
+            raise TrainingRefused(
+                f"{url}: column {name!r} holds times, which are no numbers: a transform can make"
+                " numbers of them"
+            )
+
+
+def _both(rule: Column, own: Column) -> Column:
+    """What is good for either."""
+    least = [one for one in (rule.minimum, own.minimum) if one is not None]
+    largest = [one for one in (rule.maximum, own.maximum) if one is not None]
+    return replace(
+        rule,
+        dtype=own.dtype if rule.dtype == "number" else rule.dtype,
+        minimum=max(least, default=None),
+        maximum=min(largest, default=None),
+    )
+
+
 def _beside(
     arrays: Mapping[str, NDArray[Any]],
     names: Sequence[str],
@@ -174,7 +206,7 @@ def _beside(
 
 
 def _label(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return numeral(value) if isinstance(value, float) else str(value)
 
 
 def _tuple(names: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chimera.schemas.dataset_statistics import QUANTILES, ColumnStatistics, DatasetStatistics
+from chimera.workers.training.numeral import numeral
 
 SAMPLE_ROWS = 4_096
 MAX_CATEGORIES = 100
@@ -88,7 +89,7 @@ class RunningStatistics:
             min=float(self._min[at]) if self.rows else 0.0,
             max=float(self._max[at]) if self.rows else 0.0,
             quantiles={f"{q:g}": one for q, one in zip(QUANTILES, quantiles, strict=False)},
-            categories={f"{value:g}": counts[value] for value in sorted(counts)},
+            categories={numeral(value): counts[value] for value in sorted(counts)},
         )
 
 
