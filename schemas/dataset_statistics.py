@@ -1,7 +1,7 @@
 """What one pass tells of a data set: each column's numbers, and a sample of its rows.
 
-The sample is what quantiles, and later the tests for drift, are made of: rows chosen by the smallest
-digests of their content, so that one data set always has the same. `tests/workers/training`.
+The sample is what quantiles, and later the tests for drift, are made of: rows drawn by their places, in
+every run alike, so that one data set always has the same. `tests/workers/training`.
 """
 
 from typing import Annotated

@@ -4,9 +4,10 @@
 
 Arrays are mapped, not read, so a data set may be larger than memory. A row goes where its key says
 (`row_keys.py`), so equal rows never stand on both sides, and a row that was held out stays held
-out when others come. The digest of the data set is over its arrays in the order that training sees:
-names, places and chunks make no difference, and neither does the format of a file that is alone. Of
-several the order is that of their bytes (`sources.py`), so writing one anew may move it.
+out when others come. Statistics do not know of it: equal rows have equal ones, whatever the seed. The
+digest of the data set is over its arrays in the order that training sees: names, places and chunks
+make no difference, and neither does the format of a file that is alone. Of several the order is that
+of their bytes (`sources.py`), so writing one anew may move it.
 `tests/workers/training/test_preparation.py`.
 """
 
@@ -186,7 +187,7 @@ class _Writer:
         self._digests[0].update(features.data)
         self._digests[1].update(target.data)
         keys = row_keys((features, target), self._config.seed)
-        self._tell(features, target, keys, names)
+        self._tell(features, target, names)
         ids = np.stack((np.full(count, file), good.numbers), axis=1).astype(np.int64)
         is_held_out = keys % SHARES < self._config.data.validation_share * SHARES
         for name, side in self._sides.items():
@@ -201,13 +202,7 @@ class _Writer:
             if good.slices is not None:
                 side.slices += [good.slices[at] for at in chosen.tolist()]
 
-    def _tell(
-        self,
-        features: NDArray[Any],
-        target: NDArray[Any],
-        keys: NDArray[np.uint64],
-        names: list[str],
-    ) -> None:
+    def _tell(self, features: NDArray[Any], target: NDArray[Any], names: list[str]) -> None:
         wide = features.reshape(len(features), -1)
         wanted = target.reshape(len(target), -1)
         if self._statistics is None:
@@ -224,7 +219,7 @@ class _Writer:
                     ),
                 ]
             )
-        self._statistics.add(np.concatenate((wide, wanted), axis=1), keys)
+        self._statistics.add(np.concatenate((wide, wanted), axis=1))
 
     def finish(self, files: tuple[str, ...]) -> Prepared:
         """Close what was written, and map it. Raises TrainingRefused: a side is empty."""

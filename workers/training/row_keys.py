@@ -1,8 +1,10 @@
-"""64 bits for each row, of its content and a seed: what parts a data set, and draws its sample.
+"""64 bits for each row: of its content and a seed, which part a data set; of its place, which draw its sample.
 
     key = mix(k_0 + sum of k_i * word_i)     mod 2^64; words: a row's bytes as 32-bit numbers
+    key of a place = mix(place * golden)     SplitMix64's numbers, which are all different
 
-Multilinear hashing (Lemire and Kaser 2014, "Strongly universal string hashing is fast"), multipliers
+By content equal rows stay together, which a sample must not: it would have all copies of some rows, and
+none of others. Multilinear hashing (Lemire and Kaser 2014, "Strongly universal string hashing is fast"), multipliers
 and `mix` of SplitMix64 (Steele, Lea and Flood 2014). Integers alone, so a row has its key on every
 machine and in chunks of any size. Manifests name the `RULE`: another rule holds out other rows.
 `tests/workers/training/test_row_keys.py` has known keys, and compares with plain Python.
@@ -34,6 +36,11 @@ def row_keys(arrays: Sequence[NDArray[Any]], seed: int) -> Keys:
             found[block] += one[block].astype(np.uint64) @ mine
         at += one.shape[1]
     return _mix(found)
+
+
+def place_keys(done: int, count: int) -> Keys:
+    """Of so many rows that follow the first `done` ones: chance, the same for all data sets."""
+    return _mix(np.arange(done + 1, done + count + 1, dtype=np.uint64) * np.uint64(GOLDEN))
 
 
 def _multipliers(seed: int, count: int) -> Keys:

@@ -1,8 +1,9 @@
 """Statistics of columns in one pass: moments, extremes, categories, and a sample of rows.
 
 Moments by Chan, Golub and LeVeque (1979), so that neither the order nor the size of chunks matters
-beyond rounding. The sample is bottom-k (Cohen and Kaplan 2007): the rows with the smallest keys,
-where a key is a row's digest. `tests/workers/training/test_preparation.py` compares with numpy.
+beyond rounding. The sample is bottom-k (Cohen and Kaplan 2007): the rows whose places have the smallest
+keys (`row_keys.py`), so that rows are drawn by chance, not by content, and a data set always has the same.
+`tests/workers/training/test_preparation.py` compares with numpy.
 """
 
 from collections.abc import Sequence
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 
 from chimera.schemas.dataset_statistics import QUANTILES, ColumnStatistics, DatasetStatistics
 from chimera.workers.training.numeral import numeral
+from chimera.workers.training.row_keys import Keys, place_keys
 
 SAMPLE_ROWS = 4_096
 MAX_CATEGORIES = 100
 MAX_SPAN = 1 << 16  # of whole numbers that are counted without sorting them
 
 Floats = NDArray[np.float64]
-Keys = NDArray[np.uint64]
 
 
 class RunningStatistics:
@@ -35,10 +36,11 @@ class RunningStatistics:
         self._limit = np.uint64(2**64 - 1)  # no key from here on is among the smallest
         self._categories: list[dict[float, int] | None] = [{} for _ in names]
 
-    def add(self, rows: NDArray[Any], keys: Keys) -> None:
-        """`rows` [rows, columns], one key each."""
+    def add(self, rows: NDArray[Any]) -> None:
+        """`rows` [rows, columns], which follow those before."""
         if not len(rows):
             return
+        keys = place_keys(self.rows, len(rows))
         numbers = rows.astype(np.float64)
         self._moments(numbers)
         self._min = np.minimum(self._min, numbers.min(axis=0))

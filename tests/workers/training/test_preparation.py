@@ -12,6 +12,7 @@ import pytest
 from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.training_config import TrainingConfig
 from chimera.workers.training.preparation import Prepared, Rows, opened, prepare
+from chimera.workers.training.row_keys import place_keys
 from chimera.workers.training.statistics import SAMPLE_ROWS, RunningStatistics
 from tests.workers.training import hooks
 from tests.workers.training.places import config, frame
@@ -286,14 +287,13 @@ def test_categories_are_counted(tmp_path: Path, apart: int) -> None:
 
 
 def test_sample_is_of_the_rows_and_not_of_chunks() -> None:
-    drawn = np.random.default_rng(0)
-    rows = drawn.random((3 * SAMPLE_ROWS, 1))
-    keys = drawn.integers(0, 2**64, len(rows), dtype=np.uint64)
+    rows = np.random.default_rng(0).random((3 * SAMPLE_ROWS, 1))
+    keys = place_keys(0, len(rows))
     samples: list[tuple[float, ...]] = []
     for size in (len(rows), 999):
         running = RunningStatistics(["a"])
         for at in range(0, len(rows), size):
-            running.add(rows[at : at + size], keys[at : at + size])
+            running.add(rows[at : at + size])
         samples.append(running.finish("", {}).sample["a"])
     assert samples[0] == samples[1] == tuple(rows[np.argsort(keys)[:SAMPLE_ROWS], 0])
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from chimera.workers.training.row_keys import BLOCK_ROWS, GOLDEN, row_keys
+from chimera.workers.training.row_keys import BLOCK_ROWS, GOLDEN, place_keys, row_keys
 
 ROUND = 2**64
 
@@ -69,6 +69,11 @@ def test_known_keys_stay() -> None:
         5556879463075166985,
         1431504009823185930,
     ]
+
+
+def test_keys_of_places_are_splitmix64s_and_do_not_depend_on_chunks() -> None:
+    found = np.concatenate([place_keys(0, 4), place_keys(4, 1), place_keys(5, 995)])
+    assert found.tolist() == [mixed((at + 1) * GOLDEN % ROUND) for at in range(1_000)]
 
 
 @pytest.mark.parametrize("kind", ["counting", "sparse", "constant but one"])
