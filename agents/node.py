@@ -39,6 +39,7 @@ from chimera.agents.lanes.halts import Halts
 from chimera.agents.lanes.lane import Lane
 from chimera.agents.lanes.opening import Opening
 from chimera.agents.lanes.outcomes import Composer
+from chimera.agents.lanes.partners import Partners, needed
 from chimera.agents.lanes.stages import Stages
 from chimera.agents.metrics import Metrics
 from chimera.agents.seat import Seat, leave_for
@@ -276,6 +277,7 @@ class Node:
             where.topic_id,
             self.catalogue,
             self._attempts,
+            Partners(self._client, needed(self.catalogue, self.settings), tp.partition),
             self._consumer_arguments,
         )
         commits = CommitLoop(

@@ -2,7 +2,8 @@
 
 The topic `inference.attempts` is compacted; a count is acknowledged there before its request is
 computed again, and forgotten once the request is committed. Key: `<topic>:<partition>:<offset>`.
-The campaign `hostile` (`tests/integration/chaos`) restarts nodes between two deaths.
+The campaign `hostile` (`tests/integration/chaos`) restarts nodes between two deaths;
+`tests/integration/test_added_partitions.py` writes some to a partition that is new.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -55,6 +56,9 @@ class Attempts:
 
     async def _send(self, partition: int, pairs: Iterable[tuple[bytes, bytes | None]]) -> None:
         assert self._producer is not None
+        client = self._producer.client
+        if partition not in (client.cluster.partitions_for_topic(self._topic) or ()):
+            await client.force_metadata_update()  # it was added since
         sent = [
             await self._producer.send(self._topic, value, key=key, partition=partition)
             for key, value in pairs

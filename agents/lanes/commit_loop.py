@@ -51,10 +51,14 @@ class Halted(ChimeraError):
     """The lane may not continue by itself; the message says why, and which command resumes it."""
 
     def __init__(
-        self, reason: str, committed: Committed | None = None, missing: range = range(0)
+        self,
+        reason: str,
+        committed: Committed | None = None,
+        missing: range = range(0),
+        advice: str = ADVICE,
     ) -> None:
         """`committed`: what the group had then; `missing`: offsets of requests that nobody answers."""
-        super().__init__(f"{reason}: {ADVICE}")
+        super().__init__(f"{reason}: {advice}")
         self.reason, self.committed, self.missing = reason, committed, missing
 
 

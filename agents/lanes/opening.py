@@ -5,6 +5,7 @@
     committed below the log's start       halt: retention removed requests that nobody answered
     committed past the log's end          halt: the log was cut, or the topic made anew
     committed for another topic id        halt: the topic was made anew
+    no such partition where it writes     halt, until there is one: `partners.py`
 
 A lane of a retry topic commits where it starts, at once: it may wait for days for its first record, and
 from then on, no offset is a lost one. So does a lane that answers before its offset is committed.
@@ -27,6 +28,7 @@ from chimera.agents.lanes.attempts import Attempts
 from chimera.agents.lanes.commit_loop import MADE_ANEW, Halted
 from chimera.agents.lanes.committers import Committer
 from chimera.agents.lanes.history import Bounds, History, bounds_of
+from chimera.agents.lanes.partners import Partners
 from chimera.topics.catalogue import Catalogue
 from chimera.topics.producers import Committed, Fenced
 
@@ -43,12 +45,14 @@ class Opening:
         topic_id: str,
         topics: Catalogue,
         attempts: Attempts,
+        partners: Partners,
         consumer_arguments: Mapping[str, Any],
     ) -> None:
         self._where = TopicPartition(topic, partition)
         self._topic_id = topic_id
         self._topics = topics
         self._attempts = attempts
+        self._partners = partners
         self._consumer_arguments = consumer_arguments
 
     async def __call__(self, committer: Committer) -> tuple[int, dict[int, int]]:
@@ -57,6 +61,7 @@ class Opening:
         Raises:
             Halted: one of the cases above.
         """
+        await self._partners.require()
         committed = await committer.open()
         consumer = AIOKafkaConsumer(**self._consumer_arguments)
         await consumer.start()

@@ -3,6 +3,7 @@
     committed < start     retention was faster            answered    the last request with a result
     committed > end       the log was cut                 moved       the last one on another retry topic
     another topic id      the topic was made anew         neither     nothing is known to be decided
+    lacking               nowhere to write to
 
 `tests/cli/test_offsets.py`.
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from chimera.agents.lanes.commit_loop import Halted
 from chimera.agents.lanes.history import Bounds, Decided
 from chimera.agents.lanes.opening import require_possible
+from chimera.agents.lanes.partners import halts_for
 from chimera.topics.producers import Committed
 
 
@@ -27,6 +29,7 @@ class Position:
     committed: Committed | None
     answered: int | None = None  # of requests: looked for in the latest results only
     moved: int | None = None
+    lacking: tuple[str, ...] = ()  # topics that should have the partition, too
 
     @property
     def lag(self) -> int:
@@ -52,6 +55,8 @@ class Position:
     @property
     def trouble(self) -> str:
         """Why a lane that opens here would halt; empty: it would not."""
+        if self.lacking:
+            return halts_for(self.lacking, self.partition)
         if self.committed is None:
             last = Decided(self.answered, self.moved).last
             how = "answered" if last == self.answered else "to be tried again"

@@ -22,6 +22,7 @@ from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from chimera.agents.lanes.history import History
+from chimera.agents.lanes.partners import needed
 from chimera.cli.offsets.position import Position
 from chimera.schemas.errors import ConfigurationError, KafkaUnavailable
 from chimera.schemas.settings import Settings
@@ -45,7 +46,8 @@ class Desk:
         self._group = group
         self._reader: AIOKafkaConsumer = reader
         self.catalogue: Catalogue = catalogue(settings)
-        self._topics: dict[str, tuple[str, int]] = {}  # name -> id, partitions
+        self._topics: dict[str, tuple[str, int]] = {}  # of inputs: name -> id, partitions
+        self._counts: dict[str, int] = {}  # partitions of all topics that lanes need
 
     async def members(self) -> int:
         """How many consumers are in the group: nodes that run."""
@@ -75,6 +77,9 @@ class Desk:
                 starts[where],
                 ends[where],
                 _committed(committed.get(where)),
+                lacking=tuple(
+                    name for name, count in self._counts.items() if count <= where.partition
+                ),
             )
             for where in partitions
         ]
@@ -83,17 +88,21 @@ class Desk:
         if self._topics:
             return
         inputs = [topic.name for topic in self.catalogue.inputs]
+        names = needed(self.catalogue, self._settings)
         async with admin.connected(self._settings.kafka, self._bootstrap) as client:
-            found = await admin.describe(client, inputs)
+            found = await admin.describe(client, names)
         missing = [name for name in inputs if name not in found]
         if missing:
             raise KafkaUnavailable(
                 f"there is no topic {', '.join(missing)}: `chimera topics sync --apply`"
             )
         self._topics = {name: (found[name].topic_id, found[name].partitions) for name in inputs}
+        self._counts = {name: found[name].partitions if name in found else 0 for name in names}
 
     async def look_back(self, position: Position) -> Position:
-        """The same with `answered` and `moved`."""
+        """The same with `answered` and `moved`, where they can be looked for."""
+        if position.lacking:
+            return position
         where = TopicPartition(position.topic, position.partition)
         decided = await History(self._reader, self.catalogue, where).decided()
         return replace(position, answered=decided.answered, moved=decided.moved)

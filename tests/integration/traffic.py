@@ -5,6 +5,7 @@
 
 import itertools
 import json
+from collections.abc import Sequence
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -19,7 +20,7 @@ PARTITIONS = (0, 1)
 class Traffic:
     """Requests to a place, and their results so far."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, partitions: Sequence[int] = PARTITIONS) -> None:
         self._prefix = place.prefix
         self._producer = Producer({"bootstrap.servers": place.bootstrap})
         self._consumer = Consumer(
@@ -34,7 +35,7 @@ class Traffic:
             f"{self._prefix}{name}" for name in ("inference.results", "inference.requests.dlq")
         ]
         self._consumer.assign(
-            [TopicPartition(topic, at, 0) for topic in topics for at in PARTITIONS]
+            [TopicPartition(topic, at, 0) for topic in topics for at in partitions]
         )
         self._names = itertools.count()
         self.answers: list[tuple[str, str]] = []  # id, and version or error code, as they came
