@@ -1,7 +1,7 @@
 """What a node counts, for Prometheus. Names end in their unit; labels are few and bounded.
 
 Of requests and executors it stands here; of lanes, `lanes/lane_metrics.py`; of models and shadows,
-`following/model_metrics.py` and `shadow_metrics.py`. `tests/integration/test_node.py` reads it.
+`following/model_metrics.py` and `shadow_metrics.py`. `tests/integration/test_node_metrics.py` reads it.
 """
 
 from functools import partial

@@ -308,6 +308,7 @@ class Node:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             del self._by_serial[self._lanes.pop(tp).serial]
+            self.metrics.lanes.forget(*tp)
 
     def _take(self, run: Run) -> None:
         lane = self._lanes.get(TP(run.topic, run.partition))

@@ -1,7 +1,8 @@
 """Committers of a node's lanes, each by the guarantee that is set, and the offsets that wait for them.
 
 At least once, offsets follow their acknowledged results: lanes note them, and the node commits all of
-them now and then as a member of its group. `tests/integration/test_node.py` runs both guarantees.
+them now and then as a member of its group. `tests/integration/test_node_metrics.py` sees nodes commit
+exactly once, `test_at_least_once.py` at least once.
 """
 
 # pyright: reportMissingTypeStubs=false

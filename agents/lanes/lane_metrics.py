@@ -1,6 +1,6 @@
 """What a node counts of its lanes, for Prometheus: what they hold, commit, and stop for.
 
-`tests/agents/test_commit_loop.py` and `tests/integration/test_node.py` read it.
+`tests/integration/test_node_metrics.py` reads all of it from real nodes.
 """
 
 from functools import partial
@@ -38,3 +38,8 @@ class LaneMetrics:
         self.halted = gauge("chimera_lane_halted", "1 while a lane waits for a command to resume")
         self.fences = counter("chimera_fences", "Lanes whose producer was fenced")
         self.holes = counter("chimera_holes", "Runs that did not continue their lane")
+
+    def forget(self, topic: str, partition: int) -> None:
+        """Its lane is somebody else's: what it was here would stand beside what it is there."""
+        for gauge in (self.window_records, self.deferred_records, self.lag_records, self.halted):
+            gauge.remove(topic, partition)

@@ -1,4 +1,4 @@
-"""A node as a process, on a real broker: it serves, and it ends when it is told to."""
+"""A node as a process, on a real broker: it starts, and it ends when it is told to."""
 
 import os
 import signal
