@@ -15,7 +15,9 @@ _END = r"(?![\s\S])"  # `$` would let a line break pass
 
 Name = Annotated[str, msgspec.Meta(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,127}}{_END}")]
 Sha256 = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{64}}{_END}")]
-Actor = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+Actor = Annotated[  # without control characters: Postgres takes no NUL, and a log no line break
+    str, msgspec.Meta(min_length=1, max_length=255, pattern=rf"^[^\x00-\x1f\x7f]+{_END}")
+]
 Reason = Annotated[str, msgspec.Meta(max_length=4_096)]
 Url = Annotated[str, msgspec.Meta(min_length=1, max_length=2_048)]
 Weight = Annotated[float, msgspec.Meta(gt=0, le=1e6)]  # against those of the other versions

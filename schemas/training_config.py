@@ -9,12 +9,14 @@
 Unknown names are refused. `hash_config` is SHA-256 over the canonical JSON (RFC 8785) of the
 configuration with all defaults filled in, so two files that order the same run have one hash; where
 data lie is not part of it (their digest is told apart), nor what becomes of the run.
-Fields' descriptions are their documentation. `tests/schemas/test_training_config.py`.
+An order that has no such hash, since a number in it is none of JSON's, is none. Fields' descriptions
+are their documentation. `tests/schemas/test_training_config.py`.
 """
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 import rfc8785
@@ -28,9 +30,18 @@ Task = Literal["regression", "binary", "multiclass", "embedding"]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
-Several = Annotated[int, msgspec.Meta(ge=1)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Several = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Arguments = dict[str, Any]
+
+_NO_YAML = (  # what PyYAML raises of 2024-13-45, of `!!int ""`, of brackets without end
+    yaml.YAMLError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+)
 
 
 def about(text: str) -> msgspec.Meta:
@@ -263,11 +274,11 @@ def parse(text: str, where: str = "the configuration") -> TrainingConfig:
         ConfigurationError: says which field, and what is wrong with it.
     """
     try:
-        return msgspec.convert(yaml.safe_load(text), TrainingConfig)
-    except yaml.YAMLError as error:
+        config = msgspec.convert(yaml.safe_load(text), TrainingConfig)
+        canonical(config)
+    except (msgspec.ValidationError, ConfigurationError, *_NO_YAML) as error:
         raise ConfigurationError(f"{where}: {error}") from None
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f"{where}: {error}") from None
+    return config
 
 
 def load(path: Path) -> TrainingConfig:
@@ -279,12 +290,40 @@ def load(path: Path) -> TrainingConfig:
 
 
 def canonical(config: TrainingConfig) -> bytes:
-    """The configuration as RFC 8785 writes it, without where its data lie and what becomes of it."""
-    found = msgspec.to_builtins(config)
-    del found["data"]["sources"], found["release"]
-    return rfc8785.dumps(found)
+    """The configuration as RFC 8785 writes it, without where its data lie and what becomes of it.
+
+    Raises:
+        ConfigurationError: it does not write this; says which field.
+    """
+    try:
+        found = msgspec.to_builtins(config)
+        del found["data"]["sources"], found["release"]
+        if against := list(_unwritable(found)):
+            raise ConfigurationError("; ".join(against))
+        return rfc8785.dumps(found)
+    except RecursionError:
+        raise ConfigurationError("it is nested too deeply") from None
 
 
 def hash_config(config: TrainingConfig) -> str:
-    """SHA-256 of `canonical`, in hexadecimal digits."""
+    """SHA-256 of `canonical`, in hexadecimal digits. Raises ConfigurationError, as that does."""
     return hashlib.sha256(canonical(config)).hexdigest()
+
+
+def _unwritable(found: Any, path: str = "") -> Iterator[str]:
+    """What RFC 8785 does not write, by its path."""
+    try:
+        rfc8785.dumps(found)
+    except rfc8785.CanonicalizationError as error:
+        inside = [
+            one
+            for name, value in _parts_of(found)
+            for one in _unwritable(value, f"{path}.{name}" if path else f"{name}")
+        ]
+        yield from inside or [f"{path}: {error}"]
+
+
+def _parts_of(found: Any) -> Iterable[tuple[object, object]]:
+    if isinstance(found, dict):
+        return cast("dict[object, object]", found).items()
+    return enumerate(cast("list[object]", found)) if isinstance(found, list) else ()

@@ -4,6 +4,7 @@
     data, reference     URLs below CHIMERA_TRAINING__SOURCES, or synthetic rows
     loss, metrics, optimizer, scheduler     by their names
     loop.threads        at most CHIMERA_TRAINER__THREADS
+    numbers             such as the configuration's hash can be made of
 
 Nothing is imported, and no data are read. `tests/agents/training/test_desk.py`.
 """
@@ -24,7 +25,7 @@ from chimera.schemas.errors import (
     TrainingRefused,
 )
 from chimera.schemas.settings import Settings
-from chimera.schemas.training_config import TrainingConfig, parse
+from chimera.schemas.training_config import TrainingConfig, hash_config, parse
 from chimera.schemas.training_triggers import ConfigReference, ServedRows, SetPolicy, TrainModel
 from chimera.stores.sources import opened
 from chimera.workers.training import names
@@ -66,6 +67,7 @@ class Orders:
             *self._paths(config),
             *self._urls(config),
             *names.against(config),
+            *self._numbers(config),
             *self._limits(config),
         ]
 
@@ -92,6 +94,12 @@ class Orders:
                 continue
             plain = source.replace("*", "x")  # a star leads nowhere but further down
             yield from self._refusals("data.sources", source, plain)
+
+    def _numbers(self, config: TrainingConfig) -> Iterator[str]:
+        try:
+            hash_config(config)
+        except ConfigurationError as error:
+            yield str(error)
 
     def _limits(self, config: TrainingConfig) -> Iterator[str]:
         wanted = config.loop.threads or 0

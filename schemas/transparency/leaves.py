@@ -16,7 +16,7 @@ import msgspec
 
 from chimera.schemas.errors import SchemaInvalid
 from chimera.schemas.guarantees import Guarantee
-from chimera.schemas.model_names import Actor, Name, Reason, Sha256
+from chimera.schemas.model_names import Name, Reason, Sha256
 from chimera.schemas.transparency.canonical import MAX_INTEGER
 from chimera.schemas.versioned import Form
 
@@ -29,6 +29,7 @@ Offset = Annotated[str, msgspec.Meta(pattern=rf"^(0|[1-9][0-9]{{0,18}}){_END}")]
 Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 Text = Annotated[str, msgspec.Meta(max_length=1_024)]
 Topic = Annotated[str, msgspec.Meta(pattern=rf"^[A-Za-z0-9._-]{{1,249}}{_END}")]
+Actor = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]  # a leaf is read for ever
 KeyId = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{32}}{_END}")]
 
 

@@ -56,6 +56,18 @@ def test_hash_is_the_known_one() -> None:
         ("task: dream", "task"),
         ("loop: [", "line"),
         ("data: {sources: []}", r"data"),
+        ("loop: {epochs: 10000000000000000}", r"<= 2147483647 - at `\$\.loop\.epochs"),
+        ("optimizer: {arguments: {lr: .nan}}", r"optimizer\.arguments\.lr: nan is not"),
+        ("optimizer: {arguments: {lr: [.inf]}}", r"optimizer\.arguments\.lr\.0: inf is not"),
+        ("scheduler: {arguments: {T_max: 9007199254740992}}", r"T_max: 9007199254740992 exceeds"),
+        ("scheduler: {arguments: {a: {1: 2}}}", r"scheduler\.arguments\.a: .*must be strings"),
+        ("loop: {grad_clip_norm: .inf}", r"loop\.grad_clip_norm: inf is not"),
+        ("seed: 2024-13-45", "month must be in"),
+        ("seed: !!int ''", "out of range"),
+        ("seed: !!bool maybe", "maybe"),
+        ("seed: !!timestamp soon", "NoneType"),
+        (f"seed: {'[' * 3_000}", "recursion"),
+        ("model: {definition: a, arguments: {a: &a [*a]}}", "nested too deeply"),
     ],
 )
 def test_what_is_no_order_is_refused_by_its_field(change: str, reason: str) -> None:

@@ -29,7 +29,7 @@ import torch
 from safetensors.torch import save_file
 
 from chimera.schemas.dataset_statistics import DatasetStatistics
-from chimera.schemas.errors import TrainingRefused
+from chimera.schemas.errors import ConfigurationError, TrainingRefused
 from chimera.schemas.signing import SigningKey
 from chimera.schemas.training_config import TrainingConfig, hash_config
 from chimera.schemas.training_manifest import Drift, TrainingManifest
@@ -155,6 +155,10 @@ def _go_on(parts: Parts, tracker: ExperimentTracker | None) -> None:
 
 
 def _begin(config: TrainingConfig, where: Where, *, resume: bool) -> None:
+    try:
+        hash_config(config)  # its manifest has it: whoever trains for hours knows that there is one
+    except ConfigurationError as error:
+        raise TrainingRefused(str(error)) from None
     path = where.folder / CONFIG
     if resume:
         if not path.exists():

@@ -64,6 +64,13 @@ def test_run_learns_and_says_what_it_did(tmp_path: Path) -> None:
     assert manifest.metrics["val_loss"] == pytest.approx(best["metrics"]["val_loss"])
 
 
+def test_order_that_has_no_hash_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    order = config(optimizer={"name": "SGD", "arguments": {"lr": 0.1, "momentum": float("nan")}})
+    with pytest.raises(TrainingRefused, match=r"optimizer\.arguments\.momentum: nan"):
+        train(order, where(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_manifest_names_the_code_that_is_the_users_own(tmp_path: Path) -> None:
     frame(200).to_csv(tmp_path / "rows.csv", index=False)
     transform = "tests.workers.training.hooks:doubled"
