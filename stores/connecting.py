@@ -2,7 +2,7 @@
 
 An error is LOST when the server is away, starting, stopping or full: the next attempt may succeed.
 It is REFUSED when it would be refused again: a wrong password, no such database, no right to log
-in. `tests/stores/test_connecting.py`; `test_outage.py` kills real servers.
+in. Of statements, those `OF_VALUES` are refused for what was in them. `tests/stores/test_connecting.py`; `test_outage.py` kills real servers.
 """
 
 import asyncio
@@ -33,6 +33,17 @@ REFUSED: tuple[type[Exception], ...] = (
     asyncpg.InsufficientPrivilegeError,
     asyncpg.ClientConfigurationError,
 )
+OF_VALUES: tuple[type[Exception], ...] = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
+
+
+def is_servers(error: Exception) -> bool:
+    """Whether a statement failed by the server's state, not by its values: it may be taken later."""
+    of_postgres = isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError)
+    return of_postgres and not isinstance(error, OF_VALUES)
 
 
 async def persist(

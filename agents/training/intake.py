@@ -3,7 +3,8 @@
     read ── tenant ── rights ── order ── one transaction {job, answer, queued}     accepted
       └───────┴────────┴─────────┴────── dead letter, answer with every reason     refused
 
-Taking a trigger again changes nothing and tells nothing. What sets or removes a policy is checked like
+Whatever goes wrong with one trigger is its refusal, so that the next one is taken; what is wrong with
+Postgres is nobody's. Taking a trigger again changes nothing and tells nothing. What sets or removes a policy is checked like
 any order, and done by `policies`. `tests/agents/training/test_desk.py`.
 """
 
@@ -14,7 +15,14 @@ from chimera.agents.training.orders import Orders
 from chimera.agents.training.policies import Policies
 from chimera.agents.training.telling import Telling, key_of, tell
 from chimera.agents.training.trigger_log import PARTITION, Record, Told
-from chimera.schemas.errors import RequestError, SchemaInvalid, TrainingRefused, Unauthorised
+from chimera.schemas.errors import (
+    ConfigurationError,
+    PostgresUnavailable,
+    RequestError,
+    SchemaInvalid,
+    TrainingRefused,
+    Unauthorised,
+)
 from chimera.schemas.manifest import is_name
 from chimera.schemas.model_names import DEFAULT_TENANT
 from chimera.schemas.settings import Settings
@@ -40,6 +48,7 @@ from chimera.schemas.training_triggers import (
     reasons,
     run_id_of,
 )
+from chimera.stores.connecting import is_servers
 from chimera.stores.postgres import Database
 from chimera.stores.registry import policies, training_runs
 from chimera.stores.registry.records import Tenant
@@ -50,13 +59,19 @@ from chimera.topics.dead_letters import Copy, Failure, Origin, dead_letter
 
 log = structlog.get_logger(__name__)
 
+MAX_REASONS = 32  # in an answer: with each at its longest, and escaped, it still fits its topic
+LATER = (PostgresUnavailable, ConfigurationError)  # the latter: Postgres refuses the agent's role
+
 
 class Declined(Exception):
     """A trigger that will not be done: a code of the closed set, and every reason."""
 
     def __init__(self, code: str, *why: str) -> None:
         super().__init__("; ".join(why))
-        self.code, self.reasons = code, tuple(one[:MAX_REASON] for one in why)
+        told = [*why[:MAX_REASONS]]
+        if len(why) > MAX_REASONS:
+            told[-1] = f"and {len(why) - MAX_REASONS + 1} reasons more"
+        self.code, self.reasons = code, tuple(map(_writable, told))
 
 
 class _Traces(msgspec.Struct):
@@ -89,7 +104,8 @@ class Intake:
         """What is to be told of it beside what stands in the outbox now.
 
         Raises:
-            PostgresUnavailable: whether it was taken is not known; take it again.
+            PostgresUnavailable, ConfigurationError, asyncpg's errors: of Postgres, not of this
+                trigger; whether it was taken is not known; take it again.
         """
         value = record.value or b""
         try:
@@ -97,6 +113,14 @@ class Intake:
         except Declined as declined:
             log.warning("trigger_refused", offset=record.offset, reasons=declined.reasons)
             return self._refused(record, value, declined)
+        except LATER:
+            raise
+        except Exception as error:  # the boundary: one trigger must not stop all others
+            if is_servers(error):
+                raise
+            log.exception("trigger_failed", offset=record.offset)
+            why = f"it cannot be taken: {error!r}"
+            return self._refused(record, value, Declined(SchemaInvalid.code, why))
         return Told()
 
     async def _do(self, trigger: Trigger) -> None:
@@ -225,6 +249,11 @@ class Intake:
         copy = Copy(record.key, record.value, list(record.headers))
         dead = dead_letter(copy, origin, failure, self._dead.max_message_bytes)
         return Told((dead,), ((key_of(answer), encode_event(answer)),))
+
+
+def _writable(reason: str) -> str:
+    """As an event holds it: cut, and UTF-8 (a path's name may be none)."""
+    return reason[:MAX_REASON].encode("utf-8", "replace").decode()
 
 
 def _read(value: bytes) -> Trigger:

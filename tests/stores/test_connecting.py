@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from chimera.schemas.errors import ConfigurationError, PostgresUnavailable
-from chimera.stores.connecting import persist, place, role
+from chimera.stores.connecting import is_servers, persist, place, role
 
 DSN = "postgresql://app:very-secret@db.example:5432/chimera"
 
@@ -63,3 +63,22 @@ def test_place_and_role_of_a_dsn() -> None:
     assert role("postgresql://a%40b:c@h/d", "SETTING") == "a@b"
     with pytest.raises(ConfigurationError, match="SETTING: it names no role"):
         role("postgresql://h/d", "SETTING")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (asyncpg.DeadlockDetectedError("later"), True),
+        (asyncpg.DiskFullError("later"), True),
+        (asyncpg.UndefinedColumnError("another release's tables"), True),
+        (asyncpg.InterfaceError("pool is closing"), True),
+        (asyncpg.CharacterNotInRepertoireError("NUL"), False),
+        (asyncpg.CheckViolationError("no name"), False),
+        (asyncpg.ProgramLimitExceededError("a key too long"), False),
+        (ValueError("no error of Postgres"), False),
+    ],
+)
+def test_statement_that_fails_for_its_values_is_not_for_later(
+    error: Exception, expected: bool
+) -> None:
+    assert is_servers(error) is expected

@@ -7,6 +7,8 @@ import msgspec
 
 from chimera.schemas.training_events import RunCancelled, RunQueued, TriggerAnswered
 from chimera.schemas.training_triggers import ConfigReference
+from chimera.stores.registry import training_runs
+from chimera.stores.registry.training_runs import NewRun
 from tests.agents.scene import TRANSACTION_STEPS
 from tests.agents.training.stage import Play, Stage, working
 from tests.stores.content import sha256
@@ -105,6 +107,29 @@ def unreadable(stage: Stage) -> dict[bytes | None, tuple[str, ...]]:
             "loop.threads 2: at most 1 (CHIMERA_TRAINER__THREADS)",
         ),
         encoded(stage.cancel("no-such-run")): ("schema_invalid", "there is no run"),
+        **unwritable(stage),
+    }
+
+
+def unwritable(stage: Stage) -> dict[bytes | None, tuple[str, ...]]:
+    """Orders that are JSON, of which a hash, a row or an answer cannot be made."""
+    good: dict[str, Any] = msgspec.to_builtins(stage.order())
+    endless = {**good["config"], "loop": {"epochs": 10**16}}
+    strange = {f"a{at}": 0 for at in range(60_000)}
+    seeded = {"arguments": {"in_features": 4, "out_features": 1, "seed": 2**53}}
+    deep = encoded(stage.order(config=config(model={"arguments": {"a": "deep"}})))
+    return {
+        msgspec.json.encode({**good, "config": endless}): ("schema_invalid", "$.config.loop.epoch"),
+        encoded(stage.order(config=config(model=seeded))): (
+            "schema_invalid",
+            "model.arguments.seed: 9007199254740992 exceeds",
+        ),
+        deep.replace(b'"deep"', b"[" * 9_999 + b"]" * 9_999): ("malformed", "recursion"),
+        encoded(stage.order(actor="ci-\0")): ("schema_invalid", "$.actor"),
+        msgspec.json.encode({**good, "config": {**good["config"], **strange}}): (
+            "schema_invalid",
+            "$.config.a0: is no field",
+        ),
     }
 
 
@@ -129,7 +154,17 @@ def misreferring(stage: Stage, folder: Path) -> dict[bytes | None, tuple[str, ..
     (folder / "data").mkdir()
     (folder / "data" / "order.yaml").write_text("name: [")
     there = f"file://{folder}/data/order.yaml"
+    order = msgspec.json.encode(config()).replace(b'"lr":0.1', b'"lr":0.1,"momentum":MOMENTUM')
+    wrong = {
+        b".nan": "optimizer.arguments.momentum: nan is not representable",
+        b"2024-13-45": "month must be in 1..12",
+        b"[" * 3_000 + b"]" * 3_000: "recursion",
+        b"!!int ''": "out of range",
+    }
     reasons = {
+        referred(folder / "data" / f"{at}.yaml", order.replace(b"MOMENTUM", value)): reason
+        for at, (value, reason) in enumerate(wrong.items())
+    } | {
         ConfigReference(url="file:///etc/passwd", sha256="0" * 64): "under no prefix",
         ConfigReference(url=there, sha256="0" * 64): "is not 000",
         ConfigReference(url=there, sha256=sha256(b"name: [")): "while parsing",
@@ -141,8 +176,34 @@ def misreferring(stage: Stage, folder: Path) -> dict[bytes | None, tuple[str, ..
     }
 
 
+def referred(path: Path, content: bytes) -> ConfigReference:
+    path.write_bytes(content)
+    return ConfigReference(url=f"file://{path}", sha256=sha256(content))
+
+
 def encoded(trigger: msgspec.Struct) -> bytes:
     return msgspec.json.encode(trigger)
+
+
+def test_trigger_that_meets_a_fault_is_refused_and_changes_nothing(play_untrained: Play) -> None:
+    async def work(stage: Stage) -> None:
+        unread = NewRun(  # as no release writes it
+            run_id="strange", trigger_id="t", trigger="", model="line", actor="ada", priority=5,
+            reason="manual", config="{}", until="registered",
+        )  # fmt: skip
+        async with stage.place.database.tenant(stage.place.tenant.id) as connection:
+            await training_runs.add(connection, stage.place.tenant.id, unread)
+        order = stage.order()
+        async with working(stage):
+            await stage.send(stage.cancel("strange"), stage.resume("strange"), order)
+            answers = await stage.answers(3)
+        refused = {one.action: one.reasons for one in answers if one.outcome == "refused"}
+        assert list(refused) == ["resume"]
+        assert "missing required field" in refused["resume"][0]
+        assert (await stage.run("strange")).state == "cancelled"
+        assert (await stage.run(stage.run_id(order))).state == "queued"
+
+    play_untrained(work)
 
 
 def test_run_that_waits_is_cancelled_and_resumed(play_untrained: Play) -> None:
