@@ -226,7 +226,11 @@ class Release(_Part, frozen=True, kw_only=True):
     until: Annotated[
         Literal["registered", "compiled", "promoted"], about("how far it goes by itself")
     ] = "registered"
-    tiers: Annotated[tuple[Name, ...], about("to compile; none: all that the machine can run")] = ()
+    tiers: Annotated[
+        tuple[Name, ...],
+        msgspec.Meta(max_length=64),
+        about("to compile; none: all that the machine can run"),
+    ] = ()
     watch: Annotated[
         WatchPolicy | None, about("over a promotion; `null`: it stays, whatever happens")
     ] = WatchPolicy()

@@ -9,8 +9,10 @@
     finished, failed, cancelled                       how it ended; one of them, once
     registered, compiled, replayed, promoted, withheld    what became of the version that it made
     policy_set, policy_removed, fired                 runs that are ordered again and again
+    omitted       stands for an event that its topic would not take
 
 Told through the registry's outbox, in the order of each run's transactions; each stands here once.
+What is too large is told shorter, and has `left_out`: the signature is then of the whole manifest.
 `tests/schemas/test_training_events.py`.
 """
 
@@ -120,6 +122,12 @@ class DriftFound(_RunEvent, frozen=True, kw_only=True, tag="drift"):
 
     previous_run_id: str
     columns: tuple[Drift, ...]
+    left_out: Count | msgspec.UnsetType = msgspec.UNSET  # others that differ less; unset: none
+
+    @property
+    def drifted(self) -> int:
+        """How many columns differ, whether they stand here or not."""
+        return len(self.columns) + (self.left_out or 0)
 
 
 class ServedDriftFound(_RunEvent, frozen=True, kw_only=True, tag="served_drift"):
@@ -130,12 +138,27 @@ class ServedDriftFound(_RunEvent, frozen=True, kw_only=True, tag="served_drift")
     since_ms: Milliseconds  # of their requests
     until_ms: Milliseconds
     columns: tuple[Drift, ...]  # that differ
+    left_out: Count | msgspec.UnsetType = msgspec.UNSET  # as in `drift`
+
+    @property
+    def drifted(self) -> int:
+        """As of `drift`."""
+        return len(self.columns) + (self.left_out or 0)
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """How much there is of what a shortened manifest has in part; all of it is the run's own."""
+
+    compared: Count  # columns; none that did not drift stands in the event
+    drifted: Count  # of them
+    slices: Count
 
 
 class RunFinished(_RunEvent, frozen=True, kw_only=True, tag="finished"):
     """It ended well."""
 
     manifest: TrainingManifest
+    left_out: LeftOut | msgspec.UnsetType = msgspec.UNSET  # unset: it is whole
 
 
 class RunFailed(_RunEvent, frozen=True, kw_only=True, tag="failed"):
@@ -219,6 +242,14 @@ class PolicyFired(_PolicyEvent, frozen=True, kw_only=True, tag="fired"):
     order: TrainModel
 
 
+class EventOmitted(_Event, frozen=True, kw_only=True, tag="omitted"):
+    """Something was told here that no record can hold."""
+
+    kind: Name
+    size_bytes: Count
+    run_id: Name | None = None
+
+
 Event = (
     TriggerAnswered
     | RunQueued
@@ -240,6 +271,7 @@ Event = (
     | PolicySet
     | PolicyRemoved
     | PolicyFired
+    | EventOmitted
 )
 EVENTS: tuple[type[Event], ...] = get_args(Event)
 ENDS = (RunFinished, RunFailed, RunCancelled)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from chimera.agents.training.fitting import fitting
 from chimera.schemas.training_events import (
     Event,
     PolicyFired,
@@ -64,9 +65,10 @@ class Telling:
 
 
 async def tell(connection: "Connection", tenant: Tenant, *events: Event) -> None:
-    """With the transaction, in this order."""
+    """With the transaction, in this order; what would not fit the topic is told shorter."""
     for event in events:
-        await outbox.add(connection, tenant.id, TRAINING, key_of(event), encode_event(event))
+        value = encode_event(fitting(event))
+        await outbox.add(connection, tenant.id, TRAINING, key_of(event), value)
 
 
 def key_of(event: Event) -> bytes:
@@ -75,4 +77,4 @@ def key_of(event: Event) -> bytes:
         return (event.run_id or event.trigger_id or NOBODY).encode()
     if isinstance(event, PolicySet | PolicyRemoved | PolicyFired):
         return event.policy.encode()
-    return event.run_id.encode()
+    return (event.run_id or NOBODY).encode()

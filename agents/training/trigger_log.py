@@ -18,9 +18,11 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import msgspec
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 
+from chimera.agents.training.fitting import fitted
 from chimera.schemas import headers
 from chimera.schemas.batches import BATCH_BYTES, encode_all
 from chimera.schemas.errors import KafkaUnavailable, RequestError
@@ -33,6 +35,8 @@ from chimera.topics.catalogue import Topic, catalogue
 from chimera.topics.dead_letters import Copy
 from chimera.topics.producers import Committed, Produced
 from chimera.topics.transactions import TransactionalProducer, require_features
+
+log = structlog.get_logger(__name__)
 
 PARTITION = 0  # of every topic here: the only one
 BATCH = 256  # rows of the outbox that one transaction tells
@@ -180,9 +184,11 @@ class TriggerLog:
         commands: list[tuple[bytes, bytes]] = []
         triggers: list[tuple[bytes, bytes]] = []
         for row in told.rows:
+            if (value := self._fitted(row)) is None:
+                continue
             into = events if row.topic == TRAINING else commands
-            into.append((row.key, headers.tail(row.value, 0, b"")))
-            if row.topic == TRAINING and (order := _order_in(row.value)):
+            into.append((row.key, headers.tail(value, 0, b"")))
+            if row.topic == TRAINING and (order := _order_in(value)):
                 triggers.append((row.key, headers.tail(order, 0, b"")))
         dead = [(one.key, _tail(one)) for one in told.dead_letters]
         produced = [
@@ -192,6 +198,15 @@ class TriggerLog:
             *_batches(self.topics.training_triggers.name, triggers),
         ]
         await self._producer.commit(produced, topic, PARTITION, self._next[topic])
+
+    def _fitted(self, row: OutboxRecord) -> bytes | None:
+        """None: it is given up, for what waits behind it."""
+        topics = self.topics
+        topic = topics.training_events if row.topic == TRAINING else topics.model_commands
+        value = fitted(row, topic.max_message_bytes)
+        if value is None:
+            log.error("record_left_out", topic=topic.name, key=row.key, size_bytes=len(row.value))
+        return value
 
 
 class _Fired(msgspec.Struct):

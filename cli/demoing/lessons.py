@@ -90,6 +90,6 @@ def alert(drift: DriftFound) -> str:
     """In a line, the surest column first."""
     surest = drift.columns[0]
     return (
-        f"drift alert: {len(drift.columns)} columns are not those of run {drift.previous_run_id};"
+        f"drift alert: {drift.drifted} columns are not those of run {drift.previous_run_id};"
         f" {surest.column}: its mean moved by {surest.mean_delta:+.1f} sigma, PSI {surest.psi:.1f}"
     )

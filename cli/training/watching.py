@@ -20,6 +20,7 @@ from chimera.schemas.training_events import (
     CheckpointSaved,
     DriftFound,
     Event,
+    EventOmitted,
     RunCancelled,
     RunEvaluated,
     RunFailed,
@@ -115,6 +116,13 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}"
 
 
+def columns(event: DriftFound | ServedDriftFound) -> str:
+    """Their names, and how many the event has not."""
+    names = ", ".join(one.column for one in event.columns)
+    more = event.drifted - len(event.columns)
+    return f"{names} and {more:,} more" if more else names
+
+
 def line(event: Event) -> str:
     """What a person reads of an event; empty: nothing."""
     match event:
@@ -130,10 +138,10 @@ def line(event: Event) -> str:
         case RunInterrupted():
             return f"interrupted: {event.error}"
         case DriftFound():
-            return f"its data have drifted in {', '.join(one.column for one in event.columns)}"
+            return f"its data have drifted in {columns(event)}"
         case ServedDriftFound():
-            names = ", ".join(one.column for one in event.columns)
-            return f"what is served has drifted from its data in {names}, by {event.rows:,} rows"
+            where = columns(event)
+            return f"what is served has drifted from its data in {where}, by {event.rows:,} rows"
         case RunFinished():
             found = event.manifest
             values = ", ".join(f"{name} {value:.4g}" for name, value in found.metrics.items())
@@ -152,5 +160,7 @@ def line(event: Event) -> str:
             return f"promoted {event.model} {event.version}, revision {event.revision}"
         case VersionWithheld():
             return f"withheld ({event.step}): {event.error}"
+        case EventOmitted():
+            return f"{event.kind}: not told, since it has {event.size_bytes:,} bytes"
         case _:
             return ""

@@ -40,6 +40,13 @@ def test_curve_has_a_bar_for_each_mean(values: list[float], shown: str) -> None:
     assert curve(values, width=2) == shown
 
 
+def test_drift_in_more_columns_than_are_told_names_some_and_counts_the_others() -> None:
+    for kind in ("DriftFound", "ServedDriftFound"):
+        shortened: Event = replace(EVENTS[kind], left_out=4_999)
+        assert " in x and 4,999 more" in line(shortened)
+        assert " more" not in line(EVENTS[kind])
+
+
 def test_curve_of_many_values_is_as_wide_as_it_may_be() -> None:
     drawn = curve([1 / (at + 1) for at in range(1_000)], width=40)
     assert len(drawn) == 40

@@ -11,6 +11,8 @@ from chimera.schemas.training_events import (
     CheckpointSaved,
     DriftFound,
     Event,
+    EventOmitted,
+    LeftOut,
     PolicyFired,
     PolicyRemoved,
     PolicySet,
@@ -64,11 +66,22 @@ WRITTEN: dict[int, list[Event]] = {
         RunInterrupted(attempt=1, code="died", error="signal 9", **RUN),
         DriftFound(
             previous_run_id="digits-0e", columns=(Drift("x", "ks", 0.0, 1.0, 2.0, 1.0, True),),
+            left_out=4_999, **RUN,
+        ),
+        DriftFound(
+            previous_run_id="digits-0e", columns=(Drift("x", "ks", 0.0, 1.0, 2.0, 1.0, True),),
             **RUN,
         ),
         ServedDriftFound(
             policy="on-drift", rows=512, since_ms=1_763_676_000_000, until_ms=1_763_762_400_000,
+            columns=(Drift("x", "ks", 0.0, 1.0, 2.0, 1.0, True),), left_out=4, **RUN,
+        ),
+        ServedDriftFound(
+            policy="on-drift", rows=512, since_ms=1_763_676_000_000, until_ms=1_763_762_400_000,
             columns=(Drift("x", "ks", 0.0, 1.0, 2.0, 1.0, True),), **RUN,
+        ),
+        RunFinished(
+            manifest=MANIFEST, left_out=LeftOut(compared=10_000, drifted=9, slices=0), **RUN
         ),
         RunFinished(manifest=MANIFEST, **RUN),
         RunFailed(code="hung", error="no step within 5 s", attempt=2, **RUN),
@@ -91,6 +104,7 @@ WRITTEN: dict[int, list[Event]] = {
             ),
             **POLICY,
         ),
+        EventOmitted(kind="evaluated", size_bytes=2**21, run_id="digits-0f", **WHO),
     ]
 }  # fmt: skip
 """What each version's golden file holds, a record a line, as this release understands it."""

@@ -4,13 +4,25 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from chimera.schemas.training_events import RunCancelled, RunQueued, TriggerAnswered
+from chimera.agents.training.telling import tell
+from chimera.schemas.training_events import (
+    LeftOut,
+    RunCancelled,
+    RunFinished,
+    RunQueued,
+    TriggerAnswered,
+    encode_event,
+)
 from chimera.schemas.training_triggers import ConfigReference
-from chimera.stores.registry import training_runs
+from chimera.stores.registry import outbox, training_runs
+from chimera.stores.registry.outbox import COMMANDS, TRAINING
 from chimera.stores.registry.training_runs import NewRun
 from tests.agents.scene import TRANSACTION_STEPS
 from tests.agents.training.stage import Play, Stage, working
+from tests.agents.training.test_fitting import FEATURES, wide
+from tests.schemas.test_training_events import RUN
 from tests.stores.content import sha256
 from tests.workers.training.places import config
 
@@ -202,6 +214,30 @@ def test_trigger_that_meets_a_fault_is_refused_and_changes_nothing(play_untraine
         assert "missing required field" in refused["resume"][0]
         assert (await stage.run("strange")).state == "cancelled"
         assert (await stage.run(stage.run_id(order))).state == "queued"
+
+    play_untrained(work)
+
+
+def test_row_that_its_topic_would_not_take_holds_up_no_other(play_untrained: Play) -> None:
+    async def work(stage: Stage) -> None:
+        database, tenant = stage.place.database, stage.place.tenant
+        finished = RunFinished(manifest=wide(), **RUN)
+        before = encode_event(replace(finished, event_id="by-the-release-before"))
+        strange = msgspec.json.encode({"event": "dream", "event_id": "e", "body": "x" * 2**20})
+        assert len(before) > stage.topics.training_events.max_message_bytes
+        async with database.tenant(tenant.id) as connection:
+            for topic, value in ((TRAINING, before), (TRAINING, strange), (COMMANDS, strange)):
+                await outbox.add(connection, tenant.id, topic, b"key", value)
+            await tell(connection, tenant, finished)
+        order = stage.order()
+        async with working(stage):
+            await stage.send(order)
+            await stage.until(RunQueued, stage.run_id(order))
+            told = await stage.until(RunFinished, count=2)
+        counted = LeftOut(compared=FEATURES, drifted=FEATURES // 2, slices=0)
+        assert [one.left_out for one in told] == [counted, counted]
+        assert [one.event_id for one in told] == ["by-the-release-before", finished.event_id]
+        assert await stage.records(stage.topics.model_commands.name) == []
 
     play_untrained(work)
 
