@@ -142,7 +142,9 @@ class Loss(_Part, frozen=True, kw_only=True):
 class Optimizer(_Part, frozen=True, kw_only=True):
     """How weights follow their gradients."""
 
-    name: Annotated[str, about("a class of torch.optim")] = "AdamW"
+    name: Annotated[
+        str, about("a class of torch.optim; not LBFGS nor SparseAdam, which the loop cannot step")
+    ] = "AdamW"
     arguments: Annotated[Arguments, about("its keyword arguments; unset: a rate of 0.001")] = (
         msgspec.field(default_factory=lambda: {"lr": 1e-3})
     )
@@ -152,7 +154,11 @@ class Scheduler(_Part, frozen=True, kw_only=True):
     """How the rate changes."""
 
     name: Annotated[
-        str | None, about("a class of torch.optim.lr_scheduler, stepped once an update")
+        str | None,
+        about(
+            "a class of torch.optim.lr_scheduler, stepped once an update; none that takes functions,"
+            " other schedules or, as ReduceLROnPlateau, a metric"
+        ),
     ] = None
     arguments: Annotated[Arguments, about("its keyword arguments")] = {}
     warmup_steps: Annotated[

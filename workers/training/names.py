@@ -1,10 +1,11 @@
 """Names in a configuration that mean something here, told without torch: what there is none of.
 
     loss, metrics            by task, as `objectives.py` and `metrics.py` have them
-    optimizer, scheduler     what the torch that is installed exports, read from its source
+    optimizer, scheduler     what the torch that is installed exports, read from its source, without
+                             those that need what no file or no loop here gives: `UNFIT`
 
 So an order is refused when it comes, not when a trainer has read its data. `tests/workers/training/test_names.py`
-compares with torch itself.
+compares with torch itself; `test_optimization.py` has each of them take its steps.
 """
 
 import ast
@@ -25,10 +26,20 @@ LOSSES: dict[Task, tuple[str, ...]] = {
 OF_ANY_TASK = ("val_loss", "train_loss")
 OPTIMIZERS, SCHEDULERS = "optim/__init__.py", "optim/lr_scheduler.py"
 BASES = ("Optimizer", "LRScheduler")  # of which every one is
+_FUNCTION, _SCHEDULES = "it takes a function, not numbers", "it takes schedules, not numbers"
+UNFIT = {
+    "LBFGS": "it computes the loss several times a step",
+    "SparseAdam": "it is for sparse gradients alone",
+    "ReduceLROnPlateau": "it follows a metric, and schedules go by updates",
+    "LambdaLR": _FUNCTION,
+    "MultiplicativeLR": _FUNCTION,
+    "SequentialLR": _SCHEDULES,
+    "ChainedScheduler": _SCHEDULES,
+}
 
 
 def against(config: TrainingConfig) -> Iterator[str]:
-    """Every name that is none, with those that are."""
+    """Every name that is none, or none that can be used here, with those that are."""
     metrics = tuple(METRICS[config.task])
     judged = (*(config.evaluation.metrics or metrics), *OF_ANY_TASK)  # what an epoch tells
     stopping, schedule = config.loop.early_stopping, config.scheduler.name
@@ -37,12 +48,18 @@ def against(config: TrainingConfig) -> Iterator[str]:
         *(("evaluation.metrics", one, metrics) for one in config.evaluation.metrics),
         ("evaluation.best", config.evaluation.best, judged),
         *([("loop.early_stopping.metric", stopping.metric, judged)] if stopping else []),
-        ("optimizer.name", config.optimizer.name, exported(OPTIMIZERS)),
-        *([("scheduler.name", schedule, exported(SCHEDULERS))] if schedule else []),
+        ("optimizer.name", config.optimizer.name, usable(OPTIMIZERS)),
+        *([("scheduler.name", schedule, usable(SCHEDULERS))] if schedule else []),
     ]
     for field, name, known in asked:
         if name not in known:
-            yield f"{field} {name[:200]!r}: {config.task} has {', '.join(known)}"
+            why = f"{UNFIT[name]}; " if name in UNFIT else ""
+            yield f"{field} {name[:200]!r}: {why}{config.task} has {', '.join(known)}"
+
+
+def usable(file: str) -> tuple[str, ...]:
+    """Those of `exported` that the loop can step."""
+    return tuple(one for one in exported(file) if one not in UNFIT)
 
 
 @cache

@@ -1,6 +1,7 @@
 """Optimiser and learning rate by torch's own names.
 
-A warm-up comes before the schedule, which begins when it is over. `tests/workers/training/test_optimization.py`.
+A warm-up comes before the schedule, which begins when it is over; what needs more than its arguments and
+a step is refused. `tests/workers/training/test_optimization.py`.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -14,10 +15,12 @@ from torch.optim import Optimizer, lr_scheduler
 
 from chimera.schemas import training_config
 from chimera.schemas.errors import TrainingRefused
+from chimera.workers.training.names import UNFIT
 
 
 def optimizer(wanted: training_config.Optimizer, parameters: Iterable[Any]) -> Optimizer:
-    """Raises TrainingRefused: torch has none of that name, or it takes no such argument."""
+    """Raises TrainingRefused: torch has none of that name, it cannot step, or takes no such argument."""
+    _require_fit("optimizer.name", wanted.name)
     kind = getattr(torch.optim, wanted.name, None)
     if not (isinstance(kind, type) and issubclass(kind, Optimizer)) or kind is Optimizer:
         raise TrainingRefused(f"optimizer.name {wanted.name!r}: torch.optim has none")
@@ -35,7 +38,7 @@ def schedule(
     None: neither was, and the rate stays.
 
     Raises:
-        TrainingRefused: torch has no such schedule, or it takes no such argument.
+        TrainingRefused: torch has no such schedule, it cannot step, or it takes no such argument.
     """
     if wanted.name is None and not wanted.warmup_steps:
         return None
@@ -51,6 +54,7 @@ def schedule(
 def _schedule(wanted: training_config.Scheduler, optimizer: Optimizer) -> lr_scheduler.LRScheduler:
     if wanted.name is None:
         return lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    _require_fit("scheduler.name", wanted.name)
     kind = getattr(lr_scheduler, wanted.name, None)
     if not (isinstance(kind, type) and issubclass(kind, lr_scheduler.LRScheduler)):
         raise TrainingRefused(f"scheduler.name {wanted.name!r}: torch.optim.lr_scheduler has none")
@@ -58,3 +62,9 @@ def _schedule(wanted: training_config.Scheduler, optimizer: Optimizer) -> lr_sch
         return kind(optimizer, **wanted.arguments)
     except (TypeError, ValueError) as error:
         raise TrainingRefused(f"scheduler.arguments of {wanted.name}: {error}") from None
+
+
+def _require_fit(field: str, name: str) -> None:
+    """Raises TrainingRefused: the loop cannot step it."""
+    if name in UNFIT:
+        raise TrainingRefused(f"{field} {name!r}: {UNFIT[name]}")

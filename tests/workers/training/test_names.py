@@ -10,7 +10,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from chimera.workers.training import names
-from chimera.workers.training.names import OPTIMIZERS, SCHEDULERS, against, exported
+from chimera.workers.training.names import OPTIMIZERS, SCHEDULERS, UNFIT, against, exported
 from chimera.workers.training.objectives import LOSSES
 from tests.workers.training.places import config
 
@@ -29,6 +29,10 @@ def test_names_are_those_that_torch_has() -> None:
     assert set(exported(OPTIMIZERS)) == classes(torch.optim, torch.optim.Optimizer)
     assert set(exported(SCHEDULERS)) == classes(lr_scheduler, lr_scheduler.LRScheduler)
     assert {task: tuple(losses) for task, losses in LOSSES.items()} == names.LOSSES
+
+
+def test_names_that_are_unfit_are_names() -> None:
+    assert set(UNFIT) <= {*exported(OPTIMIZERS), *exported(SCHEDULERS)}
 
 
 def test_names_need_no_torch() -> None:
@@ -50,6 +54,8 @@ def test_names_need_no_torch() -> None:
         ({"optimizer": {"name": "Adamw"}}, "optimizer.name 'Adamw'"),
         ({"optimizer": {"name": "Optimizer"}}, "optimizer.name 'Optimizer'"),
         ({"scheduler": {"name": "Cosine"}}, "scheduler.name 'Cosine'"),
+        ({"optimizer": {"name": "LBFGS"}}, "optimizer.name 'LBFGS': it computes the loss several"),
+        ({"scheduler": {"name": "ReduceLROnPlateau"}}, "scheduler.name 'ReduceLROnPlateau': it f"),
     ],
 )
 def test_name_that_is_none_is_told_with_those_that_are(changes: Any, told: str) -> None:

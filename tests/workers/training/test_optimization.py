@@ -1,12 +1,29 @@
-"""The rate rises to its own, then follows the schedule from its beginning."""
+"""The rate rises to its own, then follows the schedule from its beginning; every name does its steps."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.training_config import Optimizer, Scheduler
+from chimera.workers.training.names import OPTIMIZERS, SCHEDULERS, UNFIT, exported, usable
 from chimera.workers.training.optimization import optimizer, schedule
+from chimera.workers.training.run import train
+from tests.workers.training.places import config, where
+
+NEEDED: dict[str, dict[str, Any]] = {  # arguments that torch has no defaults for
+    "StepLR": {"step_size": 3},
+    "MultiStepLR": {"milestones": [3, 6]},
+    "ExponentialLR": {"gamma": 0.99},
+    "CosineAnnealingLR": {"T_max": 24},
+    "CosineAnnealingWarmRestarts": {"T_0": 3},
+    "CyclicLR": {"base_lr": 0.01, "max_lr": 0.1, "cycle_momentum": False},
+    "OneCycleLR": {"max_lr": 0.1, "total_steps": 24, "cycle_momentum": False},
+}
+FLAT = {"in_features": 4, "out_features": 1, "bias": False}  # Muon is for matrices alone
 
 
 def rates(wanted: Scheduler, updates: int) -> list[float]:
@@ -38,3 +55,31 @@ def test_schedule_begins_when_the_warm_up_is_over() -> None:
     wanted = Scheduler(name="CosineAnnealingLR", arguments={"T_max": 4}, warmup_steps=2)
     cosine = [(1 + math.cos(math.pi * at / 4)) / 2 for at in range(4)]
     assert rates(wanted, 6) == pytest.approx([1 / 3, 2 / 3, *cosine])
+
+
+@pytest.mark.parametrize("name", usable(OPTIMIZERS))
+def test_every_optimizer_that_is_accepted_changes_weights_and_is_saved(
+    tmp_path: Path, name: str
+) -> None:
+    order = config(model={"arguments": FLAT}, optimizer={"name": name, "arguments": {}})
+    assert train(order, where(tmp_path)).updates == 24
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 2])
+@pytest.mark.parametrize("name", usable(SCHEDULERS))
+def test_every_schedule_that_is_accepted_follows_a_run_to_its_end(
+    tmp_path: Path, name: str, warmup_steps: int
+) -> None:
+    wanted = {"name": name, "arguments": NEEDED.get(name, {}), "warmup_steps": warmup_steps}
+    assert train(config(scheduler=wanted), where(tmp_path)).updates == 24
+
+
+@pytest.mark.parametrize("name", sorted(UNFIT))
+def test_what_the_loop_cannot_step_is_refused_before_data_are_read(
+    tmp_path: Path, name: str
+) -> None:
+    part = "optimizer" if name in exported(OPTIMIZERS) else "scheduler"
+    missing = {"sources": [str(tmp_path / "missing.csv")]}
+    order = config(data=missing, **{part: {"name": name, "arguments": {}}})
+    with pytest.raises(TrainingRefused, match=rf"{part}\.name '{name}'"):
+        train(order, where(tmp_path))
