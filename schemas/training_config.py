@@ -203,7 +203,8 @@ class Loop(_Part, frozen=True, kw_only=True):
         Several | None, about("of a process on the CPU; null: torch's own choice")
     ] = None
     max_nonfinite: Annotated[
-        Count, about("updates whose loss is no number: skipped, then the run is aborted")
+        Count,
+        about("updates whose loss or gradient is no number: skipped, then the run is aborted"),
     ] = 10
     early_stopping: Annotated[EarlyStopping | None, about("null: all epochs are trained")] = None
 

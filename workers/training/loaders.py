@@ -30,6 +30,8 @@ from chimera.workers.training.preparation import Prepared, Rows
 RESIDENT_BYTES = 1 << 28
 FAULT_BYTES = 1 << 16  # a row read at random brings so much with it: the kernel maps around a fault
 
+RowName = Callable[[NDArray[np.int64]], str]  # of its id
+
 
 class Batch(NamedTuple):
     number: int  # in its epoch, from 0
@@ -37,10 +39,17 @@ class Batch(NamedTuple):
     targets: Tensor
     rows: int  # of all processes together
     rows_of: Callable[[], NDArray[np.int64]]  # ids of this process' rows, as in `Rows.ids`
+    name: RowName
 
     @property
     def ids(self) -> NDArray[np.int64]:
         return self.rows_of()
+
+    def names(self, most: int) -> list[str]:
+        """Of this process' rows, for people; where there are more, the last one says so."""
+        ids = self.ids
+        more = [f"{len(ids) - most} more"] if len(ids) > most else []
+        return [self.name(one) for one in ids[:most]] + more
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +72,16 @@ class Loader:
         place: Place = Place(),  # frozen
         device: torch.device | None = None,
         resident_bytes: int = RESIDENT_BYTES,
+        name: RowName = str,
     ) -> None:
-        """`seed` None: as the rows lie. `resident_bytes`: of its files, before pages are given back."""
+        """`seed` None: as the rows lie. `resident_bytes`: of its files, before pages are given back.
+
+        `name`: of a row by its id, for people.
+        """
         self._rows, self._batch_size, self._seed = rows, batch_size, seed
         self._features, self._target = np.asarray(rows.features), np.asarray(rows.target)
         self._place, self._device = place, device or torch.device("cpu")
+        self._name = name
         self._forget_every = _forget_every(rows, batch_size, resident_bytes)
 
     def __len__(self) -> int:
@@ -86,6 +100,7 @@ class Loader:
                 self._tensor(self._target, mine),
                 len(whole),
                 partial(_ids, self._rows, mine),
+                self._name,
             )
             if self._forget_every and number % self._forget_every == 0:
                 _forget(self._rows)
@@ -150,6 +165,7 @@ def loaders_of(
         place=place,
         device=device,
         resident_bytes=resident_bytes,
+        name=data.name,
     )
     validation = Loader(
         data.validation,

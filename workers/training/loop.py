@@ -20,7 +20,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler, autocast
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from chimera.schemas.errors import TrainingAborted, TrainingRefused
@@ -32,6 +32,7 @@ from chimera.workers.training.metrics import metrics, require_told
 from chimera.workers.training.modules import Trained
 from chimera.workers.training.objectives import Objective
 
+NAMED_ROWS = 32  # of a batch whose loss is no number
 AMP = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -123,7 +124,8 @@ class Training:
         """Until all epochs are over, or early stopping ends it.
 
         Raises:
-            TrainingAborted: too many updates whose loss is no number; names the last one's rows.
+            TrainingAborted: too many updates whose loss or gradient is no number; names the last one's
+                rows.
         """
         config, progress, batches = self._config, self.progress, len(train)
         self.module.train()
@@ -168,17 +170,14 @@ class Training:
         return loss if share == 1 else loss * share
 
     def _step(self, loss: float, batch: Batch) -> float | None:
-        """Change the weights; an update whose loss is no number changes none, and is counted."""
+        """Change the weights; an update whose loss or gradient is no number changes none, and is counted."""
         if not math.isfinite(loss):
-            self._skip(batch)
+            self._skip("loss", batch)
             return None
-        norm = None
-        clip = self._config.loop.grad_clip_norm
         self._scaler.unscale_(self._optimizer)
-        if clip is not None:
-            norm = float(clip_grad_norm_(self._parameters, clip))
-        if norm is not None and not math.isfinite(norm) and not self._scaler.is_enabled():
-            self._skip(batch)
+        norm = float(self._clipped())
+        if not math.isfinite(norm) and not self._scaler.is_enabled():
+            self._skip("gradient", batch)
             return norm
         self._scaler.step(self._optimizer)
         self._scaler.update()
@@ -190,13 +189,19 @@ class Training:
         self.progress.losses += 1
         return norm
 
-    def _skip(self, batch: Batch) -> None:
+    def _clipped(self) -> Tensor:
+        """The gradient's length, before it is cut to the one that was asked for."""
+        clip = self._config.loop.grad_clip_norm
+        if clip is not None:
+            return clip_grad_norm_(self._parameters, clip)
+        return get_total_norm([one.grad for one in self._parameters if one.grad is not None])
+
+    def _skip(self, what: str, batch: Batch) -> None:
         self.progress.nonfinite += 1
         if self.progress.nonfinite > self._config.loop.max_nonfinite:
             raise TrainingAborted(
-                f"update {self.progress.update + 1}: the loss is no number for the "
-                f"{self.progress.nonfinite}. time; rows (file, row): "
-                f"{batch.ids[:32].tolist()}{' ...' if len(batch.ids) > 32 else ''}"
+                f"update {self.progress.update + 1}: the {what} is no number for the "
+                f"{self.progress.nonfinite}. time; its rows: {'; '.join(batch.names(NAMED_ROWS))}"
             )
 
     def _end_epoch(self, validation: Loader) -> Epoch:

@@ -146,8 +146,23 @@ def test_loss_that_is_no_number_is_skipped_counted_and_ends_the_run_with_its_row
         model={"definition": "tests.workers.training.hooks:Exploding", "arguments": {}},
         loop={"max_nonfinite": 2},
     )
-    with pytest.raises(TrainingAborted, match=r"update 3: .* rows \(file, row\): \[\[0, "):
+    with pytest.raises(
+        TrainingAborted, match=r"update 3: .* rows: synthetic:600,4, row \d+; .*; 32 more$"
+    ):
         train(order, where(tmp_path))
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_gradient_that_is_no_number_is_skipped_and_leaves_weights_that_are(
+    tmp_path: Path, clip: float | None
+) -> None:
+    order = config(
+        model={"definition": "tests.workers.training.hooks:Steep", "arguments": {}},
+        loop={"grad_clip_norm": clip, "max_nonfinite": 100},
+    )
+    manifest = train(order, where(tmp_path))
+    assert manifest.nonfinite == manifest.updates
+    assert load_file(tmp_path / "one" / "weights.safetensors")["weight"].tolist() == [0.0]
 
 
 def test_run_stops_early_where_nothing_gets_better(tmp_path: Path) -> None:
