@@ -8,9 +8,10 @@
 
 Unknown names are refused. `hash_config` is SHA-256 over the canonical JSON (RFC 8785) of the
 configuration with all defaults filled in, so two files that order the same run have one hash; where
-data lie is not part of it (their digest is told apart), nor what becomes of the run.
-An order that has no such hash, since a number in it is none of JSON's, is none. Fields' descriptions
-are their documentation. `tests/schemas/test_training_config.py`.
+data lie is not part of it (their digest is told apart), nor what becomes of the run, nor a field of `LATER`
+at its default: what was ordered before there was one keeps its hash. An order that has no such hash,
+since a number in it is none of JSON's, is none. Fields' descriptions are their documentation.
+`tests/schemas/test_training_config.py`.
 """
 
 import hashlib
@@ -33,6 +34,7 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Several = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Arguments = dict[str, Any]
+LATER = (("loop", "drop_last", False),)
 
 _NO_YAML = (  # what PyYAML raises of 2024-13-45, of `!!int ""`, of brackets without end
     yaml.YAMLError,
@@ -182,7 +184,16 @@ class Loop(_Part, frozen=True, kw_only=True):
     batch_size: Annotated[
         Several, about("rows of an update, over all processes and accumulated steps")
     ] = 128
-    grad_accum_steps: Annotated[Several, about("pieces that a process computes a batch in")] = 1
+    drop_last: Annotated[
+        bool,
+        about(
+            "leave out an epoch's last batch where it is smaller: BatchNorm learns nothing from one row"
+        ),
+    ] = False
+    grad_accum_steps: Annotated[
+        Several,
+        about("pieces that a process computes a batch in; an embedding's is computed whole"),
+    ] = 1
     grad_clip_norm: Annotated[
         Positive | None, about("length that gradients are cut to; null: they are not")
     ] = 1.0
@@ -301,7 +312,7 @@ def load(path: Path) -> TrainingConfig:
 
 
 def canonical(config: TrainingConfig) -> bytes:
-    """The configuration as RFC 8785 writes it, without where its data lie and what becomes of it.
+    """As RFC 8785 writes it, without where its data lie, what becomes of it, and defaults of `LATER`.
 
     Raises:
         ConfigurationError: it does not write this; says which field.
@@ -309,6 +320,9 @@ def canonical(config: TrainingConfig) -> bytes:
     try:
         found = msgspec.to_builtins(config)
         del found["data"]["sources"], found["release"]
+        for section, name, default in LATER:
+            if found[section][name] == default:
+                del found[section][name]
         if against := list(_unwritable(found)):
             raise ConfigurationError("; ".join(against))
         return rfc8785.dumps(found)

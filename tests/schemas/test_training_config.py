@@ -36,7 +36,12 @@ def test_json_and_yaml_order_the_same() -> None:
 def test_hash_changes_with_all_that_decides_weights_and_not_with_where_data_lie() -> None:
     found = parse(ORDER)
     assert hash_config(parse(ORDER.replace("digits.csv", "elsewhere.csv"))) == hash_config(found)
-    for change in ("seed: 1", "loop: {epochs: 11}", "optimizer: {arguments: {lr: 0.01}}"):
+    for change in (
+        "seed: 1",
+        "loop: {epochs: 11}",
+        "loop: {drop_last: true}",
+        "optimizer: {arguments: {lr: 0.01}}",
+    ):
         assert hash_config(parse(ORDER + change)) != hash_config(found)
 
 

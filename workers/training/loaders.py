@@ -13,7 +13,7 @@ import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil
+from math import ceil, floor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.training_config import TrainingConfig
 from chimera.workers.training import modules, preparation
 from chimera.workers.training.folder import LAYOUT
@@ -72,21 +73,23 @@ class Loader:
         place: Place = Place(),  # frozen
         device: torch.device | None = None,
         resident_bytes: int = RESIDENT_BYTES,
+        drop_last: bool = False,
         name: RowName = str,
     ) -> None:
         """`seed` None: as the rows lie. `resident_bytes`: of its files, before pages are given back.
 
-        `name`: of a row by its id, for people.
+        `drop_last`: a last batch that is smaller is left out. `name`: of a row by its id, for people.
         """
         self._rows, self._batch_size, self._seed = rows, batch_size, seed
         self._features, self._target = np.asarray(rows.features), np.asarray(rows.target)
         self._place, self._device = place, device or torch.device("cpu")
-        self._name = name
+        self._drop_last, self._name = drop_last, name
         self._forget_every = _forget_every(rows, batch_size, resident_bytes)
 
     def __len__(self) -> int:
         """Batches of an epoch; the last may be smaller."""
-        return ceil(len(self._rows) / self._batch_size)
+        count = len(self._rows) / self._batch_size
+        return floor(count) if self._drop_last else ceil(count)
 
     def batches(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """From batch `start` on. A process may have no row in the last one."""
@@ -157,7 +160,11 @@ def loaders_of(
     device: torch.device | None = None,
     resident_bytes: int = RESIDENT_BYTES,
 ) -> DataLoaders:
-    """Of data that are prepared. Each process evaluates all of them."""
+    """Of data that are prepared. Each process evaluates all of them.
+
+    Raises:
+        TrainingRefused: what `loop.drop_last` leaves is no batch.
+    """
     train = Loader(
         data.train,
         config.loop.batch_size,
@@ -165,8 +172,13 @@ def loaders_of(
         place=place,
         device=device,
         resident_bytes=resident_bytes,
+        drop_last=config.loop.drop_last,
         name=data.name,
     )
+    if not len(train):
+        raise TrainingRefused(
+            f"loop.drop_last: {len(data.train)} rows are fewer than loop.batch_size, and would all go"
+        )
     validation = Loader(
         data.validation,
         config.evaluation.batch_size,

@@ -2,7 +2,7 @@
 
 After Karpathy's nanoGPT. A batch is `loop.batch_size` rows whatever the number of processes and of
 pieces: each piece's loss is weighed by its share of the rows, so its gradients add up to the whole
-batch's. What a run has done is `Progress`; with a checkpoint's tensors it is all that a resumed run
+batch's, but for BatchNorm, which sees the rows of a piece. What a run has done is `Progress`; with a checkpoint's tensors it is all that a resumed run
 needs to end with equal weights. `tests/workers/training/test_run.py`.
 """
 
@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from chimera.schemas.errors import TrainingAborted, TrainingRefused
 from chimera.schemas.training_config import TrainingConfig
-from chimera.workers.training import optimization, randomness
+from chimera.workers.training import names, optimization, randomness
 from chimera.workers.training.evaluation import outputs_of
 from chimera.workers.training.loaders import Batch, Loader, Place
 from chimera.workers.training.metrics import metrics, require_told
@@ -94,7 +94,11 @@ class Training:
         place: Place = Place(),  # noqa: B008  # frozen
         device: torch.device | None = None,
     ) -> None:
-        """Raises TrainingRefused: optimiser, schedule or metrics are none, or nothing here compiles."""
+        """Raises TrainingRefused: optimiser, schedule or metrics are none, a loss of whole batches is to be
+        computed in parts, or nothing here compiles.
+        """
+        for reason in names.undivided(config, place.world):
+            raise TrainingRefused(reason)
         self.progress = Progress()
         self.module = module
         self._config, self._objective, self._place = config, objective, place
@@ -221,8 +225,8 @@ class Training:
 
     def _evaluated(self, validation: Loader) -> dict[str, float]:
         """By the first process, and told to all: they have to decide alike what comes next."""
-        names = (*self._metrics, "val_loss")
-        told = torch.zeros(len(names), dtype=torch.float64)
+        told_names = (*self._metrics, "val_loss")
+        told = torch.zeros(len(told_names), dtype=torch.float64)
         if self._place.rank == 0:
             found = outputs_of(self.best_module, validation, self._objective)
             values = [one(found.outputs, found.targets) for one in self._metrics.values()]
@@ -230,7 +234,7 @@ class Training:
         if self._place.world > 1:
             told = told.to(self._device)
             torch.distributed.broadcast(told, 0)
-        return dict(zip(names, told.tolist(), strict=True))
+        return dict(zip(told_names, told.tolist(), strict=True))
 
     def _stop_early(self, values: dict[str, float]) -> None:
         wanted, progress = self._config.loop.early_stopping, self.progress

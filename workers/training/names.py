@@ -4,8 +4,9 @@
     optimizer, scheduler     what the torch that is installed exports, read from its source, without
                              those that need what no file or no loop here gives: `UNFIT`
 
-So an order is refused when it comes, not when a trainer has read its data. `tests/workers/training/test_names.py`
-compares with torch itself; `test_optimization.py` has each of them take its steps.
+So an order is refused when it comes, not when a trainer has read its data; one whose loss is no mean over
+rows is refused in several parts as well (`undivided`). `tests/workers/training/test_names.py` compares with
+torch itself; `test_optimization.py` has each of them take its steps.
 """
 
 import ast
@@ -23,6 +24,8 @@ LOSSES: dict[Task, tuple[str, ...]] = {
     "multiclass": ("cross_entropy",),
     "embedding": ("supervised_contrastive",),
 }
+OF_PAIRS = ("supervised_contrastive",)  # losses of rows beside all others of their batch
+NO_MEAN = "ignore_index"  # an argument that leaves rows out: how many may differ from part to part
 OF_ANY_TASK = ("val_loss", "train_loss")
 OPTIMIZERS, SCHEDULERS = "optim/__init__.py", "optim/lr_scheduler.py"
 BASES = ("Optimizer", "LRScheduler")  # of which every one is
@@ -39,7 +42,7 @@ UNFIT = {
 
 
 def against(config: TrainingConfig) -> Iterator[str]:
-    """Every name that is none, or none that can be used here, with those that are."""
+    """Every name that is none, or none that can be used here, with those that are; and `undivided`."""
     metrics = tuple(METRICS[config.task])
     judged = (*(config.evaluation.metrics or metrics), *OF_ANY_TASK)  # what an epoch tells
     stopping, schedule = config.loop.early_stopping, config.scheduler.name
@@ -55,6 +58,18 @@ def against(config: TrainingConfig) -> Iterator[str]:
         if name not in known:
             why = f"{UNFIT[name]}; " if name in UNFIT else ""
             yield f"{field} {name[:200]!r}: {why}{config.task} has {', '.join(known)}"
+    yield from undivided(config)
+
+
+def undivided(config: TrainingConfig, processes: int = 1) -> Iterator[str]:
+    """Why its batches may not be computed in so many parts; nothing: they may."""
+    loss, pieces = config.loss, config.loop.grad_accum_steps
+    if loss.name not in OF_PAIRS and NO_MEAN not in loss.arguments:
+        return
+    left_out = f" with {NO_MEAN}" if NO_MEAN in loss.arguments else ""
+    for field, count in (("loop.grad_accum_steps", pieces), ("processes", processes)):
+        if count > 1:
+            yield f"{field} {count}: {loss.name}{left_out} is of a whole batch: parts do not add up to it"
 
 
 def usable(file: str) -> tuple[str, ...]:

@@ -41,6 +41,25 @@ def test_processes_share_each_batch(rows: Rows) -> None:
         assert sorted(batch) == sorted(chain(*(part[number] for part in parts)))
 
 
+@pytest.mark.parametrize("world", [1, 3])
+def test_last_batch_that_is_smaller_is_left_out_where_that_is_asked_for(
+    rows: Rows, world: int
+) -> None:
+    assert len(rows) % 64
+    for rank in range(world):
+        place = Place(rank, world)
+        loader = Loader(rows, 64, 0, place=place, drop_last=True)
+        assert ids(loader) == ids(Loader(rows, 64, 0, place=place))[:-1]
+        assert ids(loader, 1, 2) == ids(loader, 1)[2:]
+        assert len(loader) == len(rows) // 64
+
+
+def test_dropping_all_rows_is_refused(tmp_path: Path) -> None:
+    wanted = config(loop={"batch_size": 1_000, "drop_last": True})
+    with pytest.raises(TrainingRefused, match=r"loop\.drop_last: \d+ rows are fewer"):
+        build_dataloaders(wanted, tmp_path / "own")
+
+
 def test_features_targets_and_ids_belong_together(rows: Rows) -> None:
     by_id = {int(row_id[1]): at for at, row_id in enumerate(rows.ids)}
     for batch in Loader(rows, 64, 0).batches():

@@ -10,7 +10,14 @@ import torch
 from torch.optim import lr_scheduler
 
 from chimera.workers.training import names
-from chimera.workers.training.names import OPTIMIZERS, SCHEDULERS, UNFIT, against, exported
+from chimera.workers.training.names import (
+    OPTIMIZERS,
+    SCHEDULERS,
+    UNFIT,
+    against,
+    exported,
+    undivided,
+)
 from chimera.workers.training.objectives import LOSSES
 from tests.workers.training.places import config
 
@@ -61,6 +68,17 @@ def test_names_need_no_torch() -> None:
 def test_name_that_is_none_is_told_with_those_that_are(changes: Any, told: str) -> None:
     (reason,) = against(config(**changes))
     assert reason.startswith(told)
+
+
+def test_loss_of_whole_batches_is_refused_in_parts() -> None:
+    embedding = {"task": "embedding", "loss": {"name": "supervised_contrastive"}}
+    pieces, whole = config(**embedding, loop={"grad_accum_steps": 2}), config(**embedding)
+    (reason,) = against(pieces)
+    assert reason.startswith("loop.grad_accum_steps 2: supervised_contrastive is of a whole")
+    assert (list(against(whole)), list(undivided(config(), 2))) == ([], [])
+    assert [one.split(":")[0] for one in undivided(whole, 2)] == ["processes 2"]
+    some = {"name": "cross_entropy", "arguments": {"ignore_index": 0}}
+    assert len(list(undivided(config(task="multiclass", loss=some), 2))) == 1
 
 
 def test_order_with_names_that_are_is_not_held_up() -> None:
