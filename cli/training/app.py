@@ -1,6 +1,6 @@
 """`chimera train`: runs in this machine's folder of runs, and those of agents in the registry.
 
-What is ordered of agents is in `commands`. `tests/cli/test_train.py`, `test_train_agent.py`.
+What is ordered of agents is in `commands`. `tests/cli/test_train.py`, `test_train_tenant.py`, `test_train_agent.py`.
 """
 
 from pathlib import Path
@@ -10,6 +10,8 @@ import typer
 
 from chimera.cli.training import commands, compare, gate, manifest, prune, reference
 from chimera.cli.training.finished import find, finished, known, of_model
+from chimera.cli.training.tenant import Tenant
+from chimera.cli.training.tenant import runs as runs_of
 
 if TYPE_CHECKING:
     from chimera.schemas.training_manifest import TrainingManifest
@@ -61,24 +63,30 @@ def run(
 
 
 @app.command()
-def runs() -> None:
+def runs(tenant: Tenant = "default") -> None:
     """Runs of training agents, and all that finished here; the newest first."""
     from rich.console import Console
 
-    from chimera.cli.training import listing
+    from chimera.cli.refusals import told
 
-    local = sorted(finished(), key=lambda one: -one.started_ms)
-    Console().print(listing.table(listing.registered(), local))
+    with told("train"):
+        from chimera.cli.training import listing
+
+        local = sorted(finished(tenant), key=lambda one: -one.started_ms)
+        Console().print(listing.table(listing.registered(tenant), local))
 
 
 @app.command()
-def show(run_id: RunId) -> None:
+def show(run_id: RunId, tenant: Tenant = "default") -> None:
     """One run: its data, metrics and how sure they are, and what its data differ in."""
-    from chimera.cli.training import listing
+    from chimera.cli.refusals import told
 
-    ordered = listing.find(run_id)
+    with told("train"):
+        from chimera.cli.training import listing
+
+        ordered = listing.find(run_id, tenant)
     if ordered is None:
-        _show(find(run_id))
+        _show(find(run_id, tenant))
         return
     for line in listing.lines(ordered):
         typer.echo(line)
@@ -91,17 +99,19 @@ def leaderboard(
     metric: Metric = "eval_mse",
     largest: Largest = False,
     name: Annotated[str | None, typer.Option(help="Of the model; unset: there is one.")] = None,
+    tenant: Tenant = "default",
 ) -> None:
     """A model's runs that have a metric, best first; it is written to leaderboard.json as well."""
-    from chimera.schemas.settings import load
+    from chimera.cli.refusals import told
     from chimera.workers.training import history
 
-    runs = of_model(known(), name)
-    places = history.build_leaderboard(runs, metric, "max" if largest else "min")
+    with told("train"):
+        found = of_model(known(tenant), name)
+    places = history.build_leaderboard(found, metric, "max" if largest else "min")
     for one in places:
         typer.echo(_line(one))
     if places:
-        typer.echo(str(history.write_leaderboard(load().training.dir, places)))
+        typer.echo(str(history.write_leaderboard(runs_of(tenant), places)))
 
 
 def _show(found: "TrainingManifest") -> None:

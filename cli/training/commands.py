@@ -11,9 +11,9 @@ import typer
 
 from chimera.cli.training import policies
 from chimera.cli.training.asking import ask
+from chimera.cli.training.tenant import Tenant
 
 RunId = Annotated[str, typer.Argument(help="Of the run.")]
-Tenant = Annotated[str, typer.Option(help="Whose run it is.")]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")]
 Bootstrap = Annotated[str | None, typer.Option(help="Kafka's host:port; wins over the setting.")]
 

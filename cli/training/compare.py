@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chimera.cli.training.tenant import Tenant
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,6 +26,7 @@ def compare(
     plot: Annotated[
         Path | None, typer.Option(help="A PNG of the curves (extra `plot`); unset: none.")
     ] = None,
+    tenant: Tenant = "default",
 ) -> None:
     """What two runs were ordered differently, how their metrics went and what they ended in."""
     from rich.console import Console
@@ -36,8 +39,8 @@ def compare(
         from chimera.cli.training import elsewhere
 
         settings = load()
-        runs = tuple(elsewhere.run(settings, one) for one in (first, second))
-        finished = {one.run_id: one for one in known()}
+        runs = tuple(elsewhere.run(settings, tenant, one) for one in (first, second))
+        finished = {one.run_id: one for one in known(tenant)}
         console = Console(highlight=False)
         _orders(console, *runs)
         _ends(console, runs, finished)

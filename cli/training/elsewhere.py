@@ -11,6 +11,7 @@ from contextlib import aclosing
 
 from chimera.cli.stack.stack import find_bootstrap
 from chimera.cli.training import listing
+from chimera.cli.training.tenant import runs
 from chimera.cli.training.triggering import events
 from chimera.schemas.errors import TrainingRefused
 from chimera.schemas.settings import Settings
@@ -20,28 +21,28 @@ from chimera.workers.training import comparison, recording
 from chimera.workers.training.comparison import LOSS, Points, Run
 
 
-def run(settings: Settings, run_id: str) -> Run:
+def run(settings: Settings, tenant: str, run_id: str) -> Run:
     """
     Raises:
-        TrainingRefused: neither this folder nor the registry has it.
+        TrainingRefused: neither the tenant's folder nor the registry has it.
         ChimeraError: the registry has, and there is no Kafka to ask how it went.
     """
     try:
-        return comparison.read(settings.training.dir, run_id)
+        return comparison.read(runs(tenant), run_id)
     except TrainingRefused:
-        found = listing.find(run_id)
+        found = listing.find(run_id, tenant)
         if found is None:
             raise
     told = asyncio.run(_told(settings, run_id))
     return Run(run_id, json.loads(found.config), curves(told))
 
 
-def manifest(settings: Settings, run_id: str) -> tuple[bytes, bool]:
+def manifest(tenant: str, run_id: str) -> tuple[bytes, bool]:
     """As JSON, and whether its files are here. Raises TrainingRefused: nobody has it."""
     try:
-        return recording.line(settings.training.dir, run_id), True
+        return recording.line(runs(tenant), run_id), True
     except TrainingRefused:
-        found = listing.find(run_id)
+        found = listing.find(run_id, tenant)
         if found is None or found.manifest is None:
             raise
         return encode_manifest(found.manifest), False

@@ -3,9 +3,18 @@
 `tests/cli/test_train.py`.
 """
 
-from typing import Annotated
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from chimera.cli.training.tenant import Tenant
+
+if TYPE_CHECKING:
+    from chimera.schemas.training_manifest import TrainingManifest
+    from chimera.workers.training.gate import Policy
+
+    Objections = Callable[[TrainingManifest], tuple[str, ...]]
 
 
 def gate(
@@ -16,25 +25,61 @@ def gate(
     than: Annotated[str | None, typer.Option(help="Must not be worse than this run.")] = None,
     drift: Annotated[bool, typer.Option(help="Refuse a run whose data have drifted.")] = False,
     synthetic: Annotated[bool, typer.Option(help="Refuse synthetic data.")] = False,
+    signed: Annotated[
+        bool, typer.Option(help="Refuse what no trusted key has signed; --than's run as well.")
+    ] = False,
     name: Annotated[
         str | None, typer.Option(help="Pick among runs of this model; unset: there is one.")
     ] = None,
+    tenant: Tenant = "default",
 ) -> None:
     """Pick or refuse a run, for CI. Exit 1: refused, with every reason; 2: of which model?"""
+    from chimera.cli.refusals import told
     from chimera.cli.training.finished import find, known, of_model
-    from chimera.workers.training.gate import Policy, pick, refusals
+    from chimera.workers.training.gate import Policy, refusals
 
-    other = None if than is None else find(than)
-    policy = Policy(metric, "max" if largest else "min", least, other, drift, synthetic)
-    if run_id is None:
-        candidates = of_model(known(), name)
-        chosen = pick([one for one in candidates if one.run_id != than], policy)
-        reasons: tuple[str, ...] = () if chosen else (f"none of {len(candidates)} runs is taken",)
-    else:
-        chosen = find(run_id)
-        reasons = refusals(chosen, policy)
+    with told("train"):
+        vouched = _vouched(tenant) if signed else _any
+        other = None if than is None else find(than, tenant)
+        policy = Policy(metric, "max" if largest else "min", least, other, drift, synthetic)
+        against = () if other is None else vouched(other)
+        if run_id is None:
+            candidates = of_model(known(tenant), name)
+            others = [one for one in candidates if one.run_id != than]
+            chosen = None if against else _picked(others, policy, vouched)
+            none = () if chosen else (f"none of {len(candidates)} runs is taken",)
+            reasons = (*against, *none)
+        else:
+            chosen = find(run_id, tenant)
+            reasons = (*refusals(chosen, policy), *vouched(chosen), *against)
     for reason in reasons:
         typer.echo(f"{run_id or 'chimera train'}: {reason}", err=True)
     if reasons or chosen is None:
         raise typer.Exit(1)
     typer.echo(f"{chosen.run_id}: taken, {metric} {chosen.metrics[metric]:g}")
+
+
+def _picked(
+    candidates: "Iterable[TrainingManifest]", policy: "Policy", vouched: "Objections"
+) -> "TrainingManifest | None":
+    """The best one; only of that one, and of those that were better, are signature and files looked at."""
+    from chimera.workers.training.gate import pick
+
+    left = {one.run_id: one for one in candidates}
+    while (found := pick(left.values(), policy)) is not None and vouched(found):
+        del left[found.run_id]
+    return found
+
+
+def _vouched(tenant: str) -> "Objections":
+    from functools import partial
+
+    from chimera.cli.training import vouching
+    from chimera.schemas.settings import load
+
+    return partial(vouching.objections, load(), tenant)
+
+
+def _any(_: "TrainingManifest") -> tuple[str, ...]:
+    """Nobody has to vouch for it."""
+    return ()

@@ -4,7 +4,8 @@
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 from rich import box
 from rich.table import Column, Table
@@ -16,32 +17,39 @@ from chimera.schemas.settings import load
 from chimera.schemas.training_config import TrainingConfig, hash_config, parse
 from chimera.schemas.training_events import RunProgressed, decode_event
 from chimera.schemas.training_manifest import TrainingManifest
+from chimera.stores.registry.registry import Registry
 from chimera.stores.registry.training_runs import TrainingRun
+
+Found = TypeVar("Found")
 
 
 def registered(tenant: str = DEFAULT_TENANT, limit: int = 100) -> list[TrainingRun]:
-    """The newest runs; none where there is no registry: whoever trains alone needs none."""
-
-    async def asked() -> list[TrainingRun]:
-        async with opened(load().postgres, tenant) as registry:
-            return await registry.training_runs(limit)
-
-    try:
-        return asyncio.run(asked())
-    except (ConfigurationError, PostgresUnavailable):
-        return []
+    """The newest runs. Raises as `_asked`."""
+    return _asked(tenant, lambda registry: registry.training_runs(limit)) or []
 
 
 def find(run_id: str, tenant: str = DEFAULT_TENANT) -> TrainingRun | None:
-    """None: the registry does not know it, or there is none."""
+    """None: the registry does not know it. Raises as `_asked`."""
+    return _asked(tenant, lambda registry: registry.training_run(run_id))
 
-    async def asked() -> TrainingRun | None:
+
+def _asked(tenant: str, ask: Callable[[Registry], Awaitable[Found]]) -> Found | None:
+    """None: there is no registry, and whoever trains alone needs none; other tenants are in one.
+
+    Raises:
+        ConfigurationError, PostgresUnavailable: of another tenant than `default`: there is none, or it
+            has no such tenant.
+    """
+
+    async def asked() -> Found:
         async with opened(load().postgres, tenant) as registry:
-            return await registry.training_run(run_id)
+            return await ask(registry)
 
     try:
         return asyncio.run(asked())
     except (ConfigurationError, PostgresUnavailable):
+        if tenant != DEFAULT_TENANT:
+            raise
         return None
 
 

@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
+from chimera.cli.training.tenant import Tenant
+
 NOT_HERE = "as the registry has it; its weights are not on this machine, and were not looked at"
 
 
 def manifest(
     run_id: Annotated[str, typer.Argument(help="Of the run.")],
     signed: Annotated[bool, typer.Option(help="Refuse one that nobody has signed.")] = False,
+    tenant: Tenant = "default",
 ) -> None:
     """One run's manifest, as JSON; who signed it goes to standard error.
 
@@ -21,20 +24,15 @@ def manifest(
     """
     from chimera.cli.refusals import told
     from chimera.schemas.settings import load
-    from chimera.schemas.training_manifest import decode_manifest, verify
-    from chimera.stores import keys
-    from chimera.workers.training import recording
+    from chimera.schemas.training_manifest import decode_manifest
 
     with told("train"):
-        from chimera.cli.training import elsewhere
+        from chimera.cli.training import elsewhere, vouching
 
-        settings = load()
-        raw, is_here = elsewhere.manifest(settings, run_id)
+        raw, is_here = elsewhere.manifest(tenant, run_id)
         found = decode_manifest(raw)
         if found.signature or signed:
-            key = verify(raw, keys.trusted(settings.keys), f"run {run_id}")
-            if is_here:
-                recording.require_whole(settings.training.dir, raw)
+            key = vouching.signer(load(), tenant, raw, is_here)
             files = "manifest and weights are those" if is_here else NOT_HERE
             typer.echo(f"signed by {key.key_id}; {files}", err=True)
         else:

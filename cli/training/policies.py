@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chimera.cli.training.tenant import Tenant
+
 if TYPE_CHECKING:
     from chimera.schemas.training_triggers import ServedRows
     from chimera.stores.registry.training_policies import TrainingPolicy
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Runs that are ordered by the clock, or when data have drifted.")
 
 PolicyName = Annotated[str, typer.Argument(help="Of the policy.")]
-Tenant = Annotated[str, typer.Option(help="Whose policies.")]
 
 
 @app.callback(invoke_without_command=True)

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from chimera.cli.training.tenant import AnyTenant
+
 
 def prune(
     older: Annotated[str, typer.Option(help="Runs that ended so long ago, at least.")] = "7d",
+    tenant: AnyTenant = None,
 ) -> None:
     """Remove finished runs' prepared data; weights, checkpoints, metrics, statistics and what was refused stay."""
     import time
@@ -17,12 +20,13 @@ def prune(
     from chimera.cli.models.moments import seconds
     from chimera.schemas.settings import load
     from chimera.workers.training import history
-    from chimera.workers.training.folder import OTHER_TENANTS
+    from chimera.workers.training.folder import OTHER_TENANTS, runs_of
     from chimera.workers.training.pruning import forget_data
 
     before_s, folder = time.time() - seconds(older), load().training.dir.expanduser()
+    everybodys = (folder, *(folder / OTHER_TENANTS).glob("*"))
     freed: dict[str, int] = {}
-    for runs in (folder, *(folder / OTHER_TENANTS).glob("*")):
+    for runs in everybodys if tenant is None else (runs_of(folder, tenant),):
         for one in history.read(runs):
             if one.started_ms / 1_000 + one.duration_s <= before_s:
                 freed[one.run_id] = forget_data(runs / one.run_id)

@@ -83,6 +83,21 @@ def test_gate_picks_the_best_and_compares_with_another(folder: Path) -> None:
     assert (none.exit_code, "none of 2 runs is taken" in none.stderr) == (1, True)
 
 
+def test_gate_takes_what_a_trusted_key_has_signed_and_nothing_else(folder: Path) -> None:
+    assert chimera(folder, "gate", "poor", "--signed").stdout.startswith("poor: taken")
+    unsigned = chimera(folder, "gate", "good", "--signed")
+    assert (unsigned.exit_code, "is no signature" in unsigned.stderr) == (1, True)
+    assert chimera(folder, "gate", "--signed").stdout.startswith("poor: taken")
+    than = chimera(folder, "gate", "--signed", "--than", "good")
+    assert (than.exit_code, "run good: is no signature" in than.stderr) == (1, True)
+    weights = folder / "runs" / "poor" / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    changed = chimera(folder, "gate", "poor", "--signed")
+    weights.write_bytes(whole)
+    assert (changed.exit_code, "has not the digest" in changed.stderr) == (1, True)
+
+
 def test_runs_of_several_models_are_ranked_apart(folder: Path, tmp_path: Path) -> None:
     lines = (folder / "runs" / "history.jsonl").read_bytes().splitlines()
     stranger = lines[0].replace(b'"name":"line"', b'"name":"other"')
