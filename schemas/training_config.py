@@ -233,7 +233,10 @@ class Evaluation(_Part, frozen=True, kw_only=True):
     metrics: Annotated[tuple[str, ...], about("none: those of the task")] = ()
     best: Annotated[str, about("what the best checkpoint is best in")] = "val_loss"
     direction: Annotated[Literal["min", "max"], about("which way is better")] = "min"
-    slice: Annotated[str | None, about("a column: metrics for each of its values, too")] = None
+    slice: Annotated[
+        str | None,
+        about("a column: metrics for each of its values, too; of many, the rarest are one"),
+    ] = None
     bootstrap: Annotated[Count, about("resamples behind the confidence intervals")] = 200
     batch_size: Annotated[Several, about("rows at once")] = 1_024
 

@@ -36,9 +36,12 @@ class Interval(msgspec.Struct, frozen=True):
     high: float
 
 
-class SliceMetrics(msgspec.Struct, frozen=True):
+class SliceMetrics(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Of rows of one value; one without intervals is written as it was before there were any."""
+
     rows: int
     metrics: dict[str, float]
+    intervals: dict[str, Interval] = {}
 
 
 class TrainingManifest(msgspec.Struct, frozen=True, kw_only=True):

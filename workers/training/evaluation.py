@@ -3,13 +3,15 @@
 Intervals are percentile bootstraps (Efron 1979) at 95 %, over rows. Of many rows only some are drawn,
 and the interval is drawn in by the square root of their share (Bickel, Goetze and van Zwet 1997, m out
 of n). The loss, and a metric that looks at neighbours, are computed once for each row, and their means
-resampled. A slice is told with its number of rows. `tests/workers/training/test_evaluation.py`.
+resampled. A slice is told with its number of rows, its loss and intervals; of many slices those that have
+fewest rows are one. `tests/workers/training/test_evaluation.py`.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 # (torch's functions are typed in part)
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -28,6 +30,8 @@ from chimera.workers.training.preparation import Rows
 
 TAIL = 0.025
 MAX_RESAMPLED = 20_000  # rows of one resample: a million take no longer
+MAX_SLICES = 32  # a column of ids would have one for each row
+OTHERS = "others"  # the last slice, of all further values
 
 OfRows = Callable[[NDArray[np.int64]], float]  # a metric, of the rows that are drawn
 
@@ -69,25 +73,25 @@ def evaluate_model(
     wanted = config.evaluation
     loader = Loader(rows, wanted.batch_size, None, device=device)
     found = outputs_of(module, loader, objective(config.task, config.loss))
-    chosen = metrics(config.task, wanted.metrics)
-    values = {name: one(found.outputs, found.targets) for name, one in chosen.items()}
-    values["val_loss"] = found.loss
-    of_rows = {name: _of_rows(name, one, found) for name, one in chosen.items()}
-    of_rows["val_loss"] = partial(_mean, _row_losses(found, config))
+    chosen, losses = metrics(config.task, wanted.metrics), _row_losses(found, config)
+    values, sure = _judged(chosen, found, losses, wanted.bootstrap)
     return Evaluated(
-        metrics=_finite(values),
-        intervals=intervals(values, of_rows, len(found.targets), wanted.bootstrap),
-        slices=_slices(chosen, found, rows.slices),
+        values, sure, _slices(chosen, found, losses, rows.slices, resamples=wanted.bootstrap)
     )
 
 
 def intervals(
-    values: dict[str, float], of_rows: dict[str, OfRows], count: int, resamples: int
+    values: dict[str, float],
+    of_rows: dict[str, OfRows],
+    count: int,
+    resamples: int,
+    *,
+    most: int | None = None,
 ) -> dict[str, Interval]:
-    """Of metrics of `count` rows, which came out as `values`."""
-    if not resamples:
+    """Of metrics of `count` rows, which came out as `values`; `most` rows are drawn at once."""
+    if not resamples or count == 1:  # one row says nothing of others
         return {}
-    drawn, size = np.random.default_rng(0), min(count, MAX_RESAMPLED)
+    drawn, size = np.random.default_rng(0), min(count, most or MAX_RESAMPLED)
     found: dict[str, list[float]] = {name: [] for name in of_rows}
     for _ in range(resamples):
         rows = drawn.integers(0, count, size)
@@ -95,11 +99,30 @@ def intervals(
             found[name].append(metric(rows))
     told: dict[str, Interval] = {}
     for name, one in found.items():
-        apart = np.nanquantile(one, (TAIL, 1 - TAIL)) - values[name]
+        defined = [value for value in one if math.isfinite(value)]
+        if not math.isfinite(values[name]) or not defined:
+            continue
+        apart = np.quantile(defined, (TAIL, 1 - TAIL)) - values[name]
         low, high = (values[name] + apart * math.sqrt(size / count)).tolist()
-        if math.isfinite(low) and math.isfinite(high):
-            told[name] = Interval(low, high)
+        told[name] = Interval(low, high)
     return told
+
+
+def _judged(
+    chosen: dict[str, Metric],
+    found: Outputs,
+    losses: NDArray[Any],
+    resamples: int,
+    *,
+    most: int | None = None,
+) -> tuple[dict[str, float], dict[str, Interval]]:
+    """Metrics and the loss of some rows, and how sure they are."""
+    values = {name: one(found.outputs, found.targets) for name, one in chosen.items()}
+    values["val_loss"] = found.loss
+    of_rows = {name: _of_rows(name, one, found) for name, one in chosen.items()}
+    of_rows["val_loss"] = partial(_mean, losses)
+    sure = intervals(values, of_rows, len(losses), resamples, most=most)
+    return _finite(values), sure
 
 
 def _of_rows(name: str, metric: Metric, found: Outputs) -> OfRows:
@@ -123,17 +146,33 @@ def _row_losses(found: Outputs, config: TrainingConfig) -> NDArray[Any]:
 
 
 def _slices(
-    chosen: dict[str, Metric], found: Outputs, names: tuple[str, ...]
+    chosen: dict[str, Metric],
+    found: Outputs,
+    losses: NDArray[Any],
+    names: tuple[str, ...],
+    *,
+    resamples: int,
 ) -> dict[str, SliceMetrics]:
-    labels = np.array(names)
+    """In the order of their names. All of them together draw as many rows as the whole."""
     told: dict[str, SliceMetrics] = {}
-    for name in sorted(set(names)):
-        rows = labels == name
-        values = {
-            metric: one(found.outputs[rows], found.targets[rows]) for metric, one in chosen.items()
-        }
-        told[name] = SliceMetrics(int(rows.sum()), _finite(values))
+    labels, which = np.unique(_labels(names), return_inverse=True)
+    most = max(MAX_RESAMPLED // max(len(labels), 1), 1)
+    for at, name in enumerate(labels.tolist()):
+        rows = which == at
+        part = Outputs(found.outputs[rows], found.targets[rows], float(losses[rows].mean()))
+        values, sure = _judged(chosen, part, losses[rows], resamples, most=most)
+        told[name] = SliceMetrics(int(rows.sum()), values, sure)
     return told
+
+
+def _labels(names: tuple[str, ...]) -> list[str]:
+    """Of each row; the values that fewest rows have are one, where there are too many."""
+    count = Counter(names)
+    if len(count) <= MAX_SLICES:
+        return list(names)
+    largest = sorted(count.keys() - {OTHERS}, key=lambda one: (-count[one], one))
+    kept = set(largest[: MAX_SLICES - 1])
+    return [name if name in kept else OTHERS for name in names]
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -12,9 +13,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from chimera.schemas.training_config import TrainingConfig
-from chimera.schemas.training_manifest import Interval
+from chimera.schemas.training_manifest import Interval, SliceMetrics
 from chimera.workers.training import evaluation, metrics
-from chimera.workers.training.evaluation import MAX_RESAMPLED, evaluate_model, intervals
+from chimera.workers.training.evaluation import (
+    MAX_RESAMPLED,
+    MAX_SLICES,
+    OTHERS,
+    Evaluated,
+    evaluate_model,
+    intervals,
+)
 from chimera.workers.training.preparation import Rows
 from tests.workers.training.places import config
 
@@ -159,3 +167,67 @@ def test_losses_of_rows_have_the_mean_of_their_batches(task: Any, loss: str) -> 
     )
     interval = found.intervals["val_loss"]
     assert interval.low < found.metrics["val_loss"] < interval.high
+
+
+def sliced(rows: int, names: tuple[str, ...], order: TrainingConfig) -> Evaluated:
+    """Of a module that gives its input, which is the target and some noise."""
+    drawn = np.random.default_rng(0)
+    targets = drawn.standard_normal(rows).astype(np.float32)
+    outputs = targets + drawn.standard_normal(rows).astype(np.float32)
+    ids = np.zeros((rows, 2), np.int64)
+    return evaluate_model(nn.Identity(), Rows(outputs, targets, ids, names), order)
+
+
+def test_slice_has_the_loss_and_the_intervals_of_its_rows() -> None:
+    wanted = order("regression", "mse", "eval_mse")
+    whole = sliced(400, ("all",) * 400, wanted)
+    (one,) = whole.slices.values()
+    assert one.rows == 400
+    assert one.metrics == pytest.approx(whole.metrics, rel=1e-5)
+    assert one.intervals == whole.intervals
+    halves = sliced(400, ("high",) * 100 + ("low",) * 300, wanted).slices
+    for half in halves.values():
+        for name in ("eval_mse", "val_loss"):
+            found = half.intervals[name]
+            assert found.low < half.metrics[name] < found.high
+    widths = [found.intervals["eval_mse"] for found in (halves["high"], halves["low"])]
+    assert widths[0].high - widths[0].low > widths[1].high - widths[1].low
+
+
+@pytest.mark.parametrize("rows", [400, 4 * MAX_RESAMPLED], ids=["all", "some"])
+def test_interval_of_a_slice_is_as_wide_as_the_standard_error_says(rows: int) -> None:
+    names = ("high",) * (rows // 2) + ("low",) * (rows // 2)
+    for one in sliced(rows, names, order("regression", "mse", "eval_mse")).slices.values():
+        found = one.intervals["eval_mse"]
+        spread = math.sqrt(2) * one.metrics["eval_mse"]  # of a square of normal noise
+        wanted = 2 * Z * spread / math.sqrt(rows / 2)
+        assert found.high - found.low == pytest.approx(wanted, rel=0.3)
+
+
+def test_slices_with_fewest_rows_are_one_where_there_are_too_many() -> None:
+    names = tuple(f"{number % 100:03}" for number in range(150)) + (OTHERS,) * 3
+    found = sliced(153, names, order("regression", "mse", "mae", bootstrap=0)).slices
+    kept = [f"{number:03}" for number in range(MAX_SLICES - 1)]
+    assert list(found) == [*kept, OTHERS]
+    assert {found[name].rows for name in kept} == {2}
+    assert sum(one.rows for one in found.values()) == 153
+
+
+def test_slice_in_which_a_metric_is_not_defined_has_no_interval_of_it() -> None:
+    drawn = np.random.default_rng(0)
+    targets = (np.arange(60) % 2).astype(np.float32)
+    targets[:30] = 1
+    rows = Rows(
+        drawn.standard_normal(60).astype(np.float32),
+        targets,
+        np.zeros((60, 2), np.int64),
+        ("ones",) * 30 + ("both",) * 29 + ("alone",),
+    )
+    found = evaluate_model(nn.Identity(), rows, order("binary", "bce", "roc_auc")).slices
+    assert found["ones"].intervals.keys() == {"val_loss"}
+    assert found["both"].intervals.keys() == {"roc_auc", "val_loss"}
+    assert found["alone"].intervals == {}
+
+
+def test_slice_without_intervals_is_written_as_it_was_before_there_were_any() -> None:
+    assert msgspec.json.encode(SliceMetrics(3, {"mae": 1.0})) == b'{"rows":3,"metrics":{"mae":1.0}}'
