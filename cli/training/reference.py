@@ -16,6 +16,7 @@ BOUNDS = {
     "exclusiveMaximum": "below {}",
     "minItems": "at least {}",
 }
+LARGEST = 2**31 - 1  # of any count: nobody comes near it
 HEAD = """# A training configuration, field by field
 
 Made by `make docs` from the descriptions in `schemas/training_config.py`; a test keeps it equal.
@@ -87,7 +88,11 @@ def _kind(field: Schema, parts: dict[str, Schema]) -> str:
         kinds = (_kind(one, parts) for one in field["anyOf"] if one.get("type") != "null")
         return " or ".join(dict.fromkeys(kinds))
     kind = {"array": "list", "object": "mapping", "string": "text"}.get(field["type"])
-    bounds = [text.format(field[name]) for name, text in BOUNDS.items() if name in field]
+    bounds = [
+        text.format(field[name])
+        for name, text in BOUNDS.items()
+        if name in field and field[name] != LARGEST
+    ]
     return ", ".join([kind or field["type"], *bounds])
 
 

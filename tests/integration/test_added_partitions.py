@@ -17,6 +17,7 @@ from tests.integration.traffic import Traffic
 from tests.waiting import until
 
 ADDED = 2
+WITHIN_S = 30.0
 
 
 async def add_partitions(bootstrap: str, topic: str, count: int) -> None:
@@ -25,6 +26,9 @@ async def add_partitions(bootstrap: str, topic: str, count: int) -> None:
     await admin.start()
     try:
         await admin.create_partitions({topic: NewPartitions(count)})
+        async with asyncio.timeout(WITHIN_S):
+            while len((await admin.describe_topics([topic]))[0]["partitions"]) < count:
+                await asyncio.sleep(0.05)
     finally:
         await admin.close()
 
