@@ -48,7 +48,7 @@ from chimera.schemas.errors import KafkaUnavailable
 from chimera.schemas.settings import Settings
 from chimera.schemas.stored import Damaged
 from chimera.schemas.work import BatchStory, Block, Deferred, Outcomes, Results
-from chimera.topics import clients, connections
+from chimera.topics import clients, connections, stranded
 from chimera.topics.admin import topic_ids
 from chimera.topics.catalogue import catalogue
 from chimera.topics.transactions import require_features
@@ -136,6 +136,7 @@ class Node:
         self._consumer.on_recreated(self._halt)
         self._consumer.on_cut(self._halt_cut)
         self._spawn(self._tick())
+        self._spawn(self._warn_of_stranded())
         await self.app.start()
         self._spawn(self._watch_app())
 
@@ -188,6 +189,10 @@ class Node:
     async def _watch_app(self) -> None:
         await self.app.wait_until_stopped()
         self.ended.set()
+
+    async def _warn_of_stranded(self) -> None:
+        group = self.settings.kafka.group
+        await stranded.warn(self._client, self.catalogue, group, self._consumer_arguments)
 
     async def _tick(self) -> None:
         measured_s = 0.0

@@ -1,5 +1,8 @@
 """`chimera topics`: the catalogue, its comparison with a broker, and its AsyncAPI document."""
 
+# pyright: reportMissingTypeStubs=false
+# (aiokafka ships no type information)
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Never
 
@@ -7,6 +10,8 @@ import typer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from aiokafka.client import AIOKafkaClient
 
     from chimera.schemas.settings import Settings
     from chimera.topics.catalogue import Catalogue
@@ -43,17 +48,20 @@ def sync(
         str | None, typer.Option(help="Kafka's host:port; wins over the setting.")
     ] = None,
 ) -> None:
-    """Compare the broker with the catalogue; change nothing unless --apply. Exit 1: they differ."""
+    """Compare the broker with the catalogue; change nothing unless --apply. Exit 1: they differ.
+
+    So they do where requests wait on a retry topic that the settings no longer name.
+    """
     import asyncio
 
     from chimera.schemas.errors import ChimeraError
 
     settings, catalogue = _catalogue()
     try:
-        left = asyncio.run(_sync(settings, catalogue, bootstrap, apply))
+        are_same = asyncio.run(_sync(settings, catalogue, bootstrap, apply))
     except ChimeraError as error:
         _fail(str(error))
-    if left:
+    if not are_same:
         raise typer.Exit(1)
 
 
@@ -87,19 +95,32 @@ def asyncapi(
 
 async def _sync(
     settings: "Settings", catalogue: "Catalogue", bootstrap: str | None, apply: bool
-) -> "Sequence[Difference]":
-    from chimera.topics import admin
+) -> bool:
+    from chimera.topics import admin, clients, stranded
 
     if bootstrap is None:
         from chimera.cli.stack.stack import find_bootstrap
 
         bootstrap = find_bootstrap(settings)
+    arguments = clients.consumer_arguments(settings.kafka, bootstrap, "chimera-admin")
     async with admin.connected(settings.kafka, bootstrap) as client:
-        found = await admin.plan(client, catalogue)
-        _show(found, len(list(catalogue)))
-        if not apply or not any(one.remedy for one in found):
-            return found
-        left = await admin.apply(client, catalogue, found)
+        left = await _compare(client, catalogue, apply)
+        waiting = await stranded.stranded(client, catalogue, settings.kafka.group, arguments)
+    for one in waiting:
+        typer.echo(f"{one}: {stranded.ADVICE}")
+    return not left and not waiting
+
+
+async def _compare(
+    client: "AIOKafkaClient", catalogue: "Catalogue", apply: bool
+) -> "Sequence[Difference]":
+    from chimera.topics import admin
+
+    found = await admin.plan(client, catalogue)
+    _show(found, len(list(catalogue)))
+    if not apply or not any(one.remedy for one in found):
+        return found
+    left = await admin.apply(client, catalogue, found)
     typer.echo(f"{len(found) - len(left)} of {len(found)} differences are gone")
     if left:
         _show(left, len(list(catalogue)))

@@ -76,7 +76,9 @@ class ServingSettings(Section):
     )
     retry_delays_ms: tuple[int, ...] = Field(
         default=(5_000, 60_000, 600_000),
-        description="ordering=none: one retry topic for each delay",
+        description="ordering=none: one retry topic for each delay. A delay that is taken out leaves"
+        " its topic unread: `chimera topics sync`, `chimera doctor` and each node that starts say how"
+        " many requests wait there, and the delay has to be set again until they are answered",
     )
     crash_limit: int = Field(
         default=3,

@@ -93,6 +93,11 @@ class Catalogue:
         return (self.requests, *self.retries)
 
     @property
+    def retry_prefix(self) -> str:
+        """How the name of every retry topic begins, also of one for a delay that is not set."""
+        return f"{self.requests.name}.retry."
+
+    @property
     def paired(self) -> tuple[Topic, ...]:
         """Topics in which a request keeps its partition number: their counts must be equal."""
         inference = (self.results, self.dead_letters, self.attempts, self.journal)

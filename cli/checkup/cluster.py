@@ -16,7 +16,7 @@ from chimera.cli.offsets import positions
 from chimera.cli.stack.state import find_bootstrap
 from chimera.schemas.errors import ChimeraError, ConfigurationError, KafkaUnavailable
 from chimera.schemas.settings import Settings
-from chimera.topics import admin, clients
+from chimera.topics import admin, clients, stranded
 from chimera.topics.catalogue import catalogue
 from chimera.topics.transactions import features, require_features
 from chimera.workers import models
@@ -53,6 +53,9 @@ async def _broker(settings: Settings, where: str) -> tuple[list[Finding], bool]:
             except KafkaUnavailable as error:
                 found.append(failed("broker", str(error), "raise the feature, or choose the other"))
         differences = await admin.plan(client, topics)
+        arguments = clients.consumer_arguments(settings.kafka, where, "chimera-doctor")
+        waiting = await stranded.stranded(client, topics, settings.kafka.group, arguments)
+    found += [failed("topics", str(one), stranded.ADVICE) for one in waiting]
     if not differences:
         return [*found, ok("topics", f"all {len(list(topics))} are as they should be")], True
     sync = "`chimera topics sync --apply`"
