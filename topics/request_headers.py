@@ -102,12 +102,12 @@ def expires_ms(deadline_ms: int, tolerance_ms: int) -> int:
     return deadline_ms + tolerance_ms if deadline_ms else 0
 
 
-def expired(expires_ms: int, append_ms: int, now_ms: int) -> bool:
-    """Whether that moment has passed by our clock, or had when the broker appended the request.
+def came_late(expires_ms: int, append_ms: int) -> bool:
+    """Whether that moment had passed when the broker appended the request.
 
     The append time is the broker's: it counts even if this machine's clock is behind.
     """
-    return bool(expires_ms) and max(append_ms, now_ms) > expires_ms
+    return 0 < expires_ms < append_ms
 
 
 def _number(name: str, value: bytes | None) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from chimera.agents.lanes.outcomes import Case, plain_case
 from chimera.schemas.batches import ENVELOPE_BYTES
-from chimera.schemas.errors import Malformed, RequestError
+from chimera.schemas.errors import DeadlineExceeded, Malformed, RequestError
 from chimera.schemas.serving_settings import ServingSettings
 from chimera.schemas.stored import Stored as Raw
 from chimera.schemas.work import Work
@@ -53,12 +53,12 @@ class Rules:
 
 
 def take_in(
-    rules: Rules, records: Sequence[Raw], *, now_ms: int, entered_ns: int, isolate: bool = False
+    rules: Rules, records: Sequence[Raw], *, entered_ns: int, isolate: bool = False
 ) -> Intake:
     """Sort `records` of one partition, in offset order.
 
-    A request that expired before the broker appended it, or since, is left in the work: the
-    executor answers it without computing, unless the lane's own clock is first.
+    A request that expired before the broker appended it is refused. One that has expired since is left
+    in the work: the executor answers it without computing, unless the lane's own clock is first.
     """
     offsets: list[int] = []
     values: list[bytes] = []
@@ -85,13 +85,11 @@ def take_in(
         if not plain or record.headers or len(record.key or b"") > ENVELOPE_BYTES:
             try:
                 found, extras = _examine(rules, record, taken)
+                deadline_ms = _deadline(rules, record, found, taken)
             except RequestError as error:
                 taken.refused.append((record.offset, error))
                 continue
             head = found.head_length
-            deadline_ms = request_headers.expires_ms(found.deadline_ms, rules.deadline_tolerance_ms)
-            if deadline_ms:
-                taken.deadlines.append((deadline_ms, record.offset))
             if extras:
                 work.extras[len(offsets)] = extras
         offsets.append(record.offset)
@@ -118,6 +116,16 @@ def _examine(rules: Rules, record: Raw, taken: Intake) -> tuple[RequestHeaders, 
     if record.value is None:
         raise Malformed("the record has no value")
     return found, extras | (found.extras or {})
+
+
+def _deadline(rules: Rules, record: Raw, found: RequestHeaders, taken: Intake) -> int:
+    """When the request expires; 0: never. Raises DeadlineExceeded: it came late."""
+    expires_ms = request_headers.expires_ms(found.deadline_ms, rules.deadline_tolerance_ms)
+    if expires_ms:
+        taken.deadlines.append((expires_ms, record.offset))
+        if request_headers.came_late(expires_ms, record.timestamp):
+            raise DeadlineExceeded(f"the deadline {expires_ms} had passed when the request came")
+    return expires_ms
 
 
 def case_of(rules: Rules, record: Raw) -> Case:

@@ -180,7 +180,7 @@ class Lane:
         return records
 
     def _admit(self, records: Sequence[Raw], accused: Collection[int] = ()) -> None:
-        taken = take_in(self._rules, records, now_ms=_now_ms(), entered_ns=time.monotonic_ns())
+        taken = take_in(self._rules, records, entered_ns=time.monotonic_ns())
         self._cases.add(taken.cases)
         if taken.deadlines:
             self._timers.expire_at(taken.deadlines)

@@ -44,7 +44,6 @@ class Submitting:
             taken = take_in(
                 self._rules,
                 records,
-                now_ms=time.time_ns() // 1_000_000,
                 entered_ns=time.monotonic_ns(),
                 isolate=alone,
             )

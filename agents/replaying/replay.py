@@ -138,7 +138,7 @@ class Replay:
         """Deadlines of the past bind nobody."""
         served = {pair.request.offset: pair.outcome for pair in lot}
         requests = sorted((pair.request for pair in lot), key=lambda one: one.offset)
-        taken = take_in(rules, requests, now_ms=0, entered_ns=time.monotonic_ns())
+        taken = take_in(rules, requests, entered_ns=time.monotonic_ns())
         self._tally.leave_out("unrelated", len(taken.refused))
         taken.work.deadlines = [0] * len(taken.work.offsets)
         found = await self._candidate.answer(taken.work)

@@ -10,7 +10,7 @@ Headers = list[tuple[str, bytes | None]]
 
 
 def taken(*records: Kafka, rules: Rules = RULES) -> Intake:
-    return take_in(rules, records, now_ms=0, entered_ns=5)
+    return take_in(rules, records, entered_ns=5)
 
 
 def test_intake_hands_plain_records_on_as_they_are() -> None:
@@ -32,7 +32,7 @@ def test_intake_reads_the_headers_that_matter() -> None:
         ("chimera-model", b"digits"),
         ("other", b"\xff"),
     ]
-    found = taken(Kafka(0), Kafka(1, headers=headers))
+    found = taken(Kafka(0), Kafka(1, headers=headers, timestamp=900))
     assert found.work.heads == [-1, 12]
     assert found.work.deadlines == [0, 1_100]
     assert found.deadlines == [(1_100, 1)]
@@ -55,6 +55,18 @@ def test_intake_refuses(record: Kafka, code: str) -> None:
     found = taken(record, Kafka(1))
     assert [(offset, error.code) for offset, error in found.refused] == [(0, code)]
     assert found.work.offsets == [1]
+
+
+@pytest.mark.parametrize(("appended_ms", "codes"), [(1_100, []), (1_101, ["deadline_exceeded"])])
+def test_intake_refuses_what_had_expired_by_the_brokers_clock(
+    appended_ms: int, codes: list[str]
+) -> None:
+    """With the tolerance, and whatever the clock here says."""
+    late = Kafka(0, headers=[("chimera-deadline", b"1000")], timestamp=appended_ms)
+    found = taken(late, Kafka(1))
+    assert [error.code for _, error in found.refused] == codes
+    assert found.work.offsets == ([1] if codes else [0, 1])
+    assert found.deadlines == [(1_100, 0)], "its lane looks for more of them"
 
 
 def test_intake_keeps_extras_with_their_request_after_a_refusal() -> None:

@@ -128,6 +128,17 @@ def test_lane_answers_an_expired_request_while_the_device_is_busy() -> None:
     assert len(bench.lane.prefix(10)) == 2
 
 
+def test_lane_answers_at_once_what_had_expired_when_the_broker_appended_it() -> None:
+    """Also where the clock here is behind: until a tick and an executor know, it may take hours."""
+    bench, ms = Bench(deadline_tolerance_ms=100).open(), now()[1] + 3_600_000
+    late = Kafka(0, headers=[("chimera-deadline", str(ms).encode())], timestamp=ms + 101)
+    bench.put(late, Kafka(1))
+    assert bench.executors.offsets() == [[1]]
+    [(_, outcome)] = bench.lane.prefix(10)
+    assert isinstance(outcome, Error) and outcome.code == "deadline_exceeded"
+    assert outcome.id == "a" and outcome.model == "digits"
+
+
 def test_lane_drops_an_answer_that_comes_after_its_request_was_committed() -> None:
     bench = Bench(deadline_tolerance_ms=0).open()
     bench.put(deadline(0, in_ms=10))

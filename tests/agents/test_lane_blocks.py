@@ -10,7 +10,7 @@ from chimera.schemas.work import Results
 from tests.agents.lanes import Bench, Kafka
 
 MANY = 64
-DEADLINES = b"\2" + header(DEADLINE, b"1")
+DEADLINES = b"\2" + header(DEADLINE, b"9999999999999")  # of the year 2286
 
 
 def test_lane_passes_a_block_on_and_commits_it_as_one() -> None:
