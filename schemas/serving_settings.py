@@ -42,7 +42,9 @@ class ServingSettings(Section):
         " one more to go on with when its fastest fails; ten times the memory, and seconds to start",
     )
     max_request_bytes: int = Field(
-        default=1_048_576, description="a larger request value is answered too_large"
+        default=1_048_576,
+        description="a larger request value is answered too_large, and so is each request of a"
+        " compressed batch that becomes more than 128 MiB in memory",
     )
     max_result_bytes: int = Field(
         default=1_048_576, description="a larger result value is answered too_large"

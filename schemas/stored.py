@@ -5,7 +5,9 @@
 
 A walk costs a microsecond a batch, however many records it has. Parsing is aiokafka's; where a
 producer has written a header's name that is not UTF-8, which Kafka allows and aiokafka does not
-read, the batches are parsed again, slower, with backslash escapes in that name.
+read, the batches are parsed again, slower, with backslash escapes in that name. Compressed batches
+that are parsed together take `MOST_BYTES` of memory at most: where they would take more, the largest
+stay packed, and their records are `Withheld`.
 Format: Apache Kafka's "Message Format" documentation. `tests/schemas/test_stored.py` reads batches
 of every compression, of foreign clients, and damaged ones.
 """
@@ -16,7 +18,7 @@ of every compression, of foreign clients, and damaged ones.
 # pyright: reportIncompatibleMethodOverride=false
 # (aiokafka ships no type information, and marks its parsers final, for type checkers only)
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,7 +31,20 @@ from aiokafka.record.util import decode_varint_py
 from crc32c import crc32c
 
 from chimera.schemas.batches import AFTER_LENGTH, CHECKED_FROM, HEADER, TRANSACTIONAL
+from chimera.schemas.compressed import Data, TooLong, unpack
 from chimera.schemas.errors import ChimeraError
+from chimera.schemas.withheld import WithheldBatch
+
+MOST_BYTES = 128 << 20
+"""More than honest requests become: a fetch of 1 MiB that was 128 times as large. As values are
+copied, a reader needs three times that."""
+RECORD_BYTES = 256  # that a record takes beside its key, value and headers
+HEADER_BYTES = 160  # that a header takes: four bytes of a batch are enough for one
+UNWATCHED_BYTES = 8 << 20  # up to here nobody counts headers
+WORK_BYTES = (
+    4 * MOST_BYTES
+)  # unpacked together, in about a second; whoever does it does nothing else
+FAIR_BYTES = 1 << 20  # that a batch may become even after that
 
 CONTROL = 0x20
 BY_APPEND = 0x08
@@ -37,6 +52,7 @@ _CODEC = 0x07
 _MAGIC_AT = 16
 _LENGTH_AT = 8
 _CRC_AT = 17
+_ATTRIBUTES_AT = 22  # their lower byte
 _ABORT = 0  # the type of a control record that ends a transaction so
 
 
@@ -127,7 +143,7 @@ def is_whole(raw: bytes | memoryview) -> bool:
 
 def is_abort(raw: bytes | memoryview, head: Head) -> bool:
     """Whether a control batch marks the abort of its producer's transaction."""
-    (marker,) = _records(memoryview(raw), (head,), DefaultRecordBatch)
+    (marker,) = _records([memoryview(raw)[head.start : head.stop]], DefaultRecordBatch)
     key = marker.key or b""
     return len(key) >= 4 and int.from_bytes(key[2:4], "big") == _ABORT
 
@@ -138,26 +154,106 @@ def parse(raw: bytes | memoryview) -> list[Stored]:
     Raises:
         Damaged: a checksum is wrong, or records are not what their batch says.
     """
+    return _read(_unpacked(raw))
+
+
+def parse_batch(raw: bytes | memoryview) -> Sequence[Stored]:
+    """As `parse`, of one batch: a withheld one may have more records than there is memory for."""
+    (part,) = _unpacked(raw)
+    return part if isinstance(part, WithheldBatch) else _read([part])
+
+
+def _unpacked(raw: bytes | memoryview) -> list[Data | WithheldBatch]:
+    """The batches, none of them compressed."""
     view, found = memoryview(raw), tuple(heads(raw))
     for head in found:
         told = int.from_bytes(view[head.start + _CRC_AT : head.start + CHECKED_FROM], "big")
         if crc32c(view[head.start + CHECKED_FROM : head.stop]) != told:
             raise Damaged(f"the checksum of the batch at offset {head.first} is wrong")
+    parts: list[Data | WithheldBatch] = [view[head.start : head.stop] for head in found]
+    if any(head.is_compressed for head in found):
+        _unpack(parts, view, found)
+    return parts
+
+
+def _unpack(parts: list[Data | WithheldBatch], view: memoryview, found: Sequence[Head]) -> None:
+    costs: dict[int, int] = {}
+    together = worked = 0
+    for at, head in enumerate(found):
+        if not head.is_compressed:
+            continue
+        room = min(MOST_BYTES, max(FAIR_BYTES, WORK_BYTES - worked))
+        try:
+            parts[at] = part = _without_codec(view, head, room)
+            worked += len(part)
+            costs[at] = _cost(part, head.count, together)
+        except TooLong:
+            worked += room
+            costs[at] = MOST_BYTES + 1
+        except Exception as error:
+            raise Damaged(f"a batch that cannot be unpacked: {error!r}") from error
+        together += costs[at]
+        while together > MOST_BYTES:  # the largest: a bomb does its neighbours no harm
+            largest = max(costs, key=costs.__getitem__)
+            together -= costs.pop(largest)
+            parts[largest] = _withheld(found[largest])
+
+
+def _without_codec(view: memoryview, head: Head, room: int) -> bytes:
+    """As if its producer had compressed nothing. Raises TooLong, and what `unpack` does."""
+    room -= RECORD_BYTES * max(0, head.count)
+    if room < 0:
+        raise TooLong
+    body = head.start + HEADER.size
+    header = bytearray(view[head.start : body])
+    header[_ATTRIBUTES_AT] &= ~_CODEC
+    return b"".join((header, unpack(head.attributes & _CODEC, view[body : head.stop], room)))
+
+
+def _cost(part: bytes, count: int, together: int) -> int:
+    """Of memory, once it is parsed; so much the batches before it cost."""
+    cost = len(part) + RECORD_BYTES * max(0, count)
+    if together + cost > UNWATCHED_BYTES:
+        cost += HEADER_BYTES * _headers(part, count)
+    return cost
+
+
+def _headers(part: bytes, count: int) -> int:
+    """How many headers a batch's records say they have."""
+    found, stop = 0, HEADER.size
+    buffer: Any = part  # bytes are enough for it
+    for _number in range(count):
+        length, at = decode_varint_py(buffer, stop)
+        stop = at + length
+        for _field in ("attributes", "timestamp", "offset"):
+            _, at = decode_varint_py(buffer, at)
+        for _field in ("key", "value"):
+            size, at = decode_varint_py(buffer, at)
+            at += max(0, size)
+        found += max(0, decode_varint_py(buffer, at)[0])
+    return found
+
+
+def _withheld(head: Head) -> WithheldBatch:
+    return WithheldBatch(range(head.first, head.next), head.appended_ms)
+
+
+def _read(parts: Sequence[Data | WithheldBatch]) -> list[Stored]:
     try:
         try:
-            return _records(view, found, DefaultRecordBatch)
+            return _records(parts, DefaultRecordBatch)
         except UnicodeDecodeError:
-            return _records(view, found, _TolerantBatch)
+            return _records(parts, _TolerantBatch)
     except Exception as error:
         raise Damaged(f"records that cannot be read: {error!r}") from error
 
 
 def _records(
-    view: memoryview, found: Iterable[Head], batch: Callable[[memoryview], Any]
+    parts: Iterable[Data | WithheldBatch], batch: Callable[[Data], Iterable[Stored]]
 ) -> list[Stored]:
     records: list[Stored] = []
-    for head in found:
-        records += batch(view[head.start : head.stop])
+    for part in parts:
+        records += part if isinstance(part, WithheldBatch) else batch(part)
     return records
 
 

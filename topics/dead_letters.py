@@ -90,6 +90,7 @@ class Copy:
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes | None]]
+    is_known: bool = True  # else nobody has seen it: its batch was not unpacked
 
     @property
     def size_bytes(self) -> int:
@@ -109,9 +110,12 @@ def dead_letter(original: Copy, origin: Origin, failure: Failure, limit_bytes: i
 
     A record that was compressed on its way in may not fit `limit_bytes` any more. Then its value
     is left out, and its key and headers too if that is not enough: size and SHA-256 of the value
-    stand in headers, and the original stands where it was, at its coordinates.
+    stand in headers, and the original stands where it was, at its coordinates. Of one that is not
+    known, neither is: both headers are null.
     """
     ours = [*_told(origin, failure), *_mirrored(origin, failure)]
+    if not original.is_known:
+        return Copy(None, None, [*ours, (VALUE_BYTES, None), (VALUE_SHA256, None)])
     whole = Copy(original.key, original.value, [*original.headers, *ours])
     if whole.size_bytes <= limit_bytes:
         return whole

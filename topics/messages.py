@@ -222,8 +222,9 @@ DEAD_LETTER = Message(
     headers=_STORY
     | {
         f"{CONNECT}*": "the same as Kafka Connect names it",
-        VALUE_BYTES: "size of a value that was too large to copy and was left out",
-        VALUE_SHA256: "its SHA-256, hexadecimal",
+        VALUE_BYTES: "size of a value that was too large to copy and was left out; null where its"
+        " batch was too large to unpack",
+        VALUE_SHA256: "its SHA-256, hexadecimal; null as that",
     },
     required=tuple(_STORY),
 )

@@ -18,6 +18,7 @@ from chimera.schemas.journal_rows import NO_COMMITMENT, NO_SLACK, OK, RETRY, Gro
 from chimera.schemas.model_names import DEFAULT_TENANT
 from chimera.schemas.notes import Note
 from chimera.schemas.stored import Stored
+from chimera.schemas.withheld import Withheld
 from chimera.schemas.work import BatchStory
 from chimera.topics.dead_letters import MAX_DIGITS, split
 from chimera.topics.request_headers import TEXT_BYTES
@@ -102,7 +103,7 @@ def part_of(rows: Sequence[Row]) -> bytes:
     outcomes = list(dict.fromkeys(row.outcome for row in rows))
     group_at = {group: at for at, group in enumerate(groups)}
     outcome_at = {outcome: at for at, outcome in enumerate(outcomes)}
-    is_committed = any(row.input_commitment for row in rows)
+    is_committed = any(row.input_commitment or row.output_commitment for row in rows)
     return write_part(
         Rows(
             tuple(groups),
@@ -127,8 +128,9 @@ def _committed(note: Note, record: Stored, value: bytes, tenant: str, keys: Tena
     commitments = keys.of(tenant)
     if commitments is None:
         return note._replace(input_commitment=b"", output_commitment=b"", commitment_key=b"")
+    is_known = not isinstance(record, Withheld)  # else nobody has seen what was asked
     return note._replace(
-        input_commitment=commitments.of(record.value or b""),
+        input_commitment=commitments.of(record.value or b"") if is_known else b"",
         output_commitment=commitments.of(value) if value else b"",
         commitment_key=commitments.key_id,
     )

@@ -11,7 +11,9 @@ are busy. What an executor finds to have headers after all comes back, and is re
 `tests/agents/test_fetched.py`.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from operator import attrgetter
 
 from chimera.schemas import headers, stored
 from chimera.schemas.stored import Head, Stored
@@ -20,6 +22,7 @@ from chimera.schemas.work import Block
 LARGE_BATCH = 4  # times a run's records: a larger batch is cut
 
 _DEADLINE = headers.DEADLINE.encode()
+_offset_of = attrgetter("offset")
 
 
 class Run:
@@ -141,7 +144,7 @@ class Fetched:
         self._at = 0
         self._aborted = sorted(aborted, key=lambda one: one[1])
         self._aborting: set[int] = set()
-        self._rest: list[Stored] = []  # of a batch that is larger than a run
+        self._rest: Sequence[Stored] = ()  # of a batch that is larger than a run
 
     @property
     def has_more(self) -> bool:
@@ -149,7 +152,7 @@ class Fetched:
 
     def drop(self) -> None:
         """Nothing of it is wanted any more."""
-        self._heads, self._rest, self._at = [], [], 0
+        self._heads, self._rest, self._at = [], (), 0
 
     def take(self, max_records: int) -> Run | None:
         """The next run; None when only batches that are not to be seen were left."""
@@ -214,8 +217,8 @@ class Fetched:
         return run
 
     def _cut(self, head: Head) -> None:
-        records = stored.parse(self._raw[head.start : head.stop])
-        self._rest = [record for record in records if record.offset >= self.position]
+        records = stored.parse_batch(self._raw[head.start : head.stop])
+        self._rest = records[bisect_left(records, self.position, key=_offset_of) :]
         if not self._rest:
             self.position = head.next
 

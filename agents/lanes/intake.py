@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 
 from chimera.agents.lanes.outcomes import Case, plain_case
 from chimera.schemas.batches import ENVELOPE_BYTES
-from chimera.schemas.errors import DeadlineExceeded, Malformed, RequestError
+from chimera.schemas.errors import DeadlineExceeded, Malformed, RequestError, TooLarge
 from chimera.schemas.serving_settings import ServingSettings
+from chimera.schemas.stored import MOST_BYTES
 from chimera.schemas.stored import Stored as Raw
+from chimera.schemas.withheld import Withheld
 from chimera.schemas.work import Work
 from chimera.topics import dead_letters, request_headers
 from chimera.topics.request_headers import RequestHeaders
@@ -100,6 +102,11 @@ def take_in(
 
 
 def _examine(rules: Rules, record: Raw, taken: Intake) -> tuple[RequestHeaders, dict[str, str]]:
+    if isinstance(record, Withheld):
+        raise TooLarge(
+            f"its batch is compressed and would take more than {MOST_BYTES} bytes of memory, alone "
+            "or with those around it: send smaller batches"
+        )
     headers = record.headers
     extras: dict[str, str] = {}
     if rules.is_retry:

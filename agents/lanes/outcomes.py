@@ -22,6 +22,7 @@ from chimera.schemas.errors import BY_CODE
 from chimera.schemas.headers import headers
 from chimera.schemas.responses import encode_error
 from chimera.schemas.stored import Stored as Raw
+from chimera.schemas.withheld import Withheld
 from chimera.schemas.work import Block, Results
 from chimera.topics import dead_letters
 from chimera.topics.catalogue import Catalogue, Topic
@@ -203,7 +204,7 @@ def _failure(error: Error) -> Failure:
 
 
 def _original(record: Raw, case: Case) -> Copy:
-    return Copy(record.key, record.value, case.original)
+    return Copy(record.key, record.value, case.original, is_known=not isinstance(record, Withheld))
 
 
 def _dead_letter(record: Raw, error: Error, limit_bytes: int) -> Record:

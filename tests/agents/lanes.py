@@ -22,6 +22,7 @@ from chimera.schemas.journal import SegmentHead
 from chimera.schemas.manifest import Ordering
 from chimera.schemas.serving_settings import ServingSettings
 from chimera.schemas.settings import Settings
+from chimera.schemas.withheld import Withheld
 from chimera.schemas.work import BatchStory, Block, Deferred, Failure, Outcomes, Results, Work
 from chimera.topics.catalogue import catalogue
 from chimera.workers.tenant_keys import TenantKeys
@@ -126,7 +127,7 @@ class Bench:
         self.lane.open(position, deaths or {})
         return self
 
-    def put(self, *records: Kafka, start: int | None = None) -> None:
+    def put(self, *records: Kafka | Withheld, start: int | None = None) -> None:
         begin = records[0].offset if start is None else start
         self.lane.put(Run(self.lane.topic, self.lane.partition, begin, records=records))
 

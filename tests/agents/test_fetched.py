@@ -7,6 +7,7 @@ import pytest
 from chimera.agents.lanes.fetched import Fetched, Run
 from chimera.schemas import headers, stored
 from chimera.schemas.batches import Compression, encode
+from tests.schemas.test_stored import sealed
 
 LANE = 4
 MANY = 64
@@ -140,3 +141,15 @@ def test_what_is_dropped_comes_no_more() -> None:
     fetched = Fetched("requests", 0, 0, batch(0, 4))
     fetched.drop()
     assert not fetched.has_more and fetched.take(10) is None
+
+
+def test_batch_that_is_withheld_is_handed_on_in_runs() -> None:
+    """However many records its header says it has: nobody has unpacked it."""
+    most = 2**31 - 1
+    raw = bytearray(batch(0, MANY, compression="zstd"))
+    raw[23:27], raw[57:61] = (most - 1).to_bytes(4, "big"), most.to_bytes(4, "big")
+    fetched = Fetched("requests", 3, 5, sealed(raw))
+    first, second = fetched.take(10), fetched.take(10)
+    assert first is not None and second is not None
+    assert shown([first, second]) == [(5, [*range(5, 15)]), (15, [*range(15, 25)])]
+    assert fetched.has_more and fetched.position == 25

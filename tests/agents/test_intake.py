@@ -3,13 +3,14 @@
 import pytest
 
 from chimera.agents.lanes.intake import Intake, Rules, take_in
+from chimera.schemas.withheld import Withheld
 from tests.agents.lanes import Kafka
 
 RULES = Rules("inference.requests", 3, 7, False, 1_000, 100)
 Headers = list[tuple[str, bytes | None]]
 
 
-def taken(*records: Kafka, rules: Rules = RULES) -> Intake:
+def taken(*records: Kafka | Withheld, rules: Rules = RULES) -> Intake:
     return take_in(rules, records, entered_ns=5)
 
 
@@ -46,12 +47,13 @@ def test_intake_reads_the_headers_that_matter() -> None:
         (Kafka(0, value=b"v" * 1_001), "too_large"),
         (Kafka(0, key=b"k" * 40_000, headers=[("a", b"b")]), "too_large"),
         (Kafka(0, key=b"k" * 40_000), "too_large"),
+        (Withheld(0, 1_000), "too_large"),
         (Kafka(0, headers=[("inference-header-content-length", b"x")]), "malformed"),
         (Kafka(0, headers=[("chimera-deadline", b"soon")]), "schema_invalid"),
         (Kafka(0, headers=[("chimera-model", b"a"), ("chimera-model", b"b")]), "schema_invalid"),
     ],
 )
-def test_intake_refuses(record: Kafka, code: str) -> None:
+def test_intake_refuses(record: Kafka | Withheld, code: str) -> None:
     found = taken(record, Kafka(1))
     assert [(offset, error.code) for offset, error in found.refused] == [(0, code)]
     assert found.work.offsets == [1]

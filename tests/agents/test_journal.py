@@ -17,6 +17,7 @@ from chimera.schemas.errors import ModelFailed, SchemaInvalid
 from chimera.schemas.journal import SegmentHead, decode_segment, framed
 from chimera.schemas.journal_rows import NO_COMMITMENT, NO_SLACK, Rows, write_part
 from chimera.schemas.notes import Note, write_note
+from chimera.schemas.withheld import Withheld
 from chimera.topics import dead_letters
 from chimera.topics.dead_letters import Copy, Failure, Origin, Story
 from chimera.topics.producers import Produced
@@ -108,6 +109,13 @@ def test_request_that_no_executor_saw_has_a_row(bench: Bench) -> None:
     bench.put(Kafka(0, headers=[("chimera-deadline", b"x")]))
     (row,) = rows(bench)
     assert (row.outcome, row.group.batch_size, row.slack_ms) == ("schema_invalid", 0, NO_SLACK)
+
+
+def test_request_that_nobody_unpacked_commits_to_its_result_alone(bench: Bench) -> None:
+    bench.put(Withheld(0, 1_000))
+    (row,) = rows(bench)
+    assert (row.outcome, row.input_bytes, row.input_commitment) == ("too_large", 0, NO_COMMITMENT)
+    assert row.output_commitment != NO_COMMITMENT
 
 
 def test_request_that_is_tried_again_says_how_often_it_failed(bench: Bench) -> None:

@@ -13,8 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chimera.schemas import headers, stored
-from chimera.schemas.batches import CHECKED_FROM, HEADER, Compression, encode
-from chimera.schemas.stored import Damaged
+from chimera.schemas.batches import AFTER_LENGTH, CHECKED_FROM, HEADER, Compression, encode
+from chimera.schemas.stored import FAIR_BYTES, MOST_BYTES, UNWATCHED_BYTES, Damaged
+from chimera.schemas.withheld import Withheld
+from tests.schemas.test_compressed import WAYS
 
 Record = tuple[bytes | None, bytes]
 COMPRESSIONS: Sequence[Compression] = ("none", "snappy", "zstd")
@@ -163,3 +165,90 @@ def test_batch_of_another_client_is_read() -> None:
     assert [(one.key, one.timestamp, list(one.headers)) for one in found] == [
         (b"k%d" % number, 1_000 + number, [("h", b"x")]) for number in range(3)
     ]
+
+
+def compressed(raw: bytes, codec: int, body: bytes) -> bytes:
+    """A batch whose records are replaced by what is said to be them, compressed."""
+    found = bytearray(raw[: HEADER.size] + body)
+    found[8:12] = (len(found) - AFTER_LENGTH).to_bytes(4, "big")
+    found[22] |= codec
+    return sealed(found)
+
+
+def claiming(raw: bytes, *, last: int | None = None, count: int | None = None) -> bytes:
+    """A batch whose header says another last offset (from its first), or number of records."""
+    found = bytearray(raw)
+    if last is not None:
+        found[23:27] = last.to_bytes(4, "big")
+    if count is not None:
+        found[57:61] = count.to_bytes(4, "big")
+    return sealed(found)
+
+
+def bomb(first: int, count: int, codec: int = 4) -> bytes:
+    """Becomes more than any reader takes; the broker would take it if its records were any."""
+    compress = dict(WAYS.values())[codec]
+    return compressed(batch(first, plain(b"") * count), codec, compress(bytes(MOST_BYTES + 1)))
+
+
+def shown(records: Sequence[stored.Stored]) -> list[tuple[int, int | None]]:
+    """Offsets, and the size of each value; None: it is withheld."""
+    return [
+        (one.offset, None if isinstance(one, Withheld) else len(one.value or b""))
+        for one in records
+    ]
+
+
+@pytest.mark.parametrize("codec", [1, 2, 3, 4])
+def test_bomb_is_withheld_and_its_neighbours_are_read(codec: int) -> None:
+    raw = batch(5, plain(b"abc", b"d")) + bomb(7, 3, codec) + batch(10, plain(b"ef"))
+    assert shown(stored.parse(raw)) == [
+        (5, 3),
+        (6, 1),
+        (7, None),
+        (8, None),
+        (9, None),
+        (10, 2),
+    ]
+
+
+def test_withheld_records_have_the_offsets_and_the_time_of_their_header() -> None:
+    found = stored.parse(by_append(claiming(bomb(7, 1), last=3), 1_000))
+    assert [(one.offset, one.timestamp) for one in found] == [(at, 1_000) for at in range(7, 11)]
+
+
+def test_batch_of_more_records_than_there_is_memory_for_is_withheld_unread() -> None:
+    most = 2**31 - 1
+    raw = claiming(batch(7, plain(b"a" * 600), compression="zstd"), last=most - 1, count=most)
+    found = stored.parse_batch(raw)
+    assert (len(found), shown(found[-2:])) == (most, [(most + 5, None), (most + 6, None)])
+
+
+def test_batch_of_more_headers_than_there_is_memory_for_is_withheld() -> None:
+    many = UNWATCHED_BYTES // 2  # of two bytes: no name, and no value
+    raw = batch(7, [(None, headers.tail(b"v", many, b"\0\1" * many))], compression="zstd")
+    assert shown(stored.parse(raw)) == [(7, None)]
+
+
+def test_largest_of_batches_that_become_too_much_together_is_withheld() -> None:
+    third, half = bytes(MOST_BYTES // 3), bytes(MOST_BYTES // 2)
+    values = (third, half, b"a" * 600, third)
+    raw = b"".join(batch(at, plain(value), compression="zstd") for at, value in enumerate(values))
+    assert shown(stored.parse(raw)) == [(0, len(third)), (1, None), (2, 600), (3, len(third))]
+
+
+def test_after_many_bombs_a_batch_of_usual_size_is_read() -> None:
+    raw = bomb(0, 1) * 5 + batch(1, plain(bytes(600_000)), compression="zstd")
+    assert shown(stored.parse(raw)) == [(0, None)] * 5 + [(1, 600_000)]
+
+
+def test_after_many_bombs_no_other_one_takes_its_time() -> None:
+    large = batch(1, plain(bytes(FAIR_BYTES)), compression="zstd")
+    assert shown(stored.parse(bomb(0, 1) * 3 + large))[-1] == (1, FAIR_BYTES)
+    assert shown(stored.parse(bomb(0, 1) * 4 + large))[-1] == (1, None)
+
+
+@pytest.mark.parametrize("codec", [1, 2, 3, 4, 5])
+def test_compressed_records_that_were_never_right_are_damaged(codec: int) -> None:
+    with pytest.raises(Damaged):
+        stored.parse(compressed(batch(7, plain(b"a")), codec, b"none of these"))

@@ -19,6 +19,7 @@ from chimera.topics.dead_letters import (
     Story,
     dead_letter,
     envelope_bytes,
+    open_letter,
     retry,
     split,
     truncated,
@@ -147,6 +148,14 @@ def test_dead_letter_too_large_for_its_topic_leaves_the_value_where_it_was() -> 
     assert letter.headers[0] == ("a", b"b")
     assert headers[VALUE_BYTES] == b"5000"
     assert headers[VALUE_SHA256] == sha256(bytes(5_000)).hexdigest().encode()
+
+
+def test_dead_letter_of_a_request_that_nobody_unpacked_says_that_its_value_is_left_out() -> None:
+    letter = dead_letter(Copy(None, None, [], is_known=False), ORIGIN, FAILURE, 4_000)
+    headers = dict(letter.headers)
+    assert (letter.key, letter.value) == (None, None)
+    assert (headers[VALUE_BYTES], headers[VALUE_SHA256]) == (None, None)
+    assert open_letter(letter.headers) == ([], ORIGIN, FAILURE, False)
 
 
 def test_dead_letter_with_a_key_or_headers_too_large_keeps_the_story() -> None:
