@@ -34,6 +34,7 @@ from chimera.stores.postgres import Database
 from chimera.stores.registry.leadership import TRAINING_LOCK, leading
 from chimera.stores.registry.outbox import OF_TRAINING, TRAINING, Outbox
 from chimera.stores.registry.records import OutboxRecord
+from chimera.stores.registry.training_positions import TrainingPositions
 from chimera.topics import connections
 from chimera.topics.producers import ProducerError
 
@@ -114,7 +115,8 @@ class Desk:
             await self._publish(records, Told(), None)
 
     def _new_log(self) -> TriggerLog:
-        return TriggerLog(self._settings, self._bootstrap, self._step)
+        positions = TrainingPositions(self._database)
+        return TriggerLog(self._settings, self._bootstrap, positions, self._step)
 
     async def _take(self, records: TriggerLog, found: list[Record]) -> None:
         """Neighbouring records of one topic, and one transaction."""

@@ -5,8 +5,9 @@
 A transaction holds dead letters, events and commands, with the position in one of the two topics; the
 event of a policy that fired brings its trigger along. What
 was made visible and not yet deleted from the outbox is found at the end of `training.events`: one
-publisher at a time tells at most `BATCH` rows and then deletes them. A position that does not fit its
-topic is the topic's start: reading again costs time alone. `tests/agents/training/test_desk.py`.
+publisher at a time tells at most `BATCH` rows and then deletes them. Where the group has no position
+that fits its topic, the registry's is taken, and without that the topic's start: a trigger that was
+refused is not judged again, by rights that were given since. `tests/agents/training/test_desk.py`.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -30,6 +31,7 @@ from chimera.schemas.settings import Settings
 from chimera.schemas.training_events import PolicyFired, decode_event
 from chimera.stores.registry.outbox import TRAINING
 from chimera.stores.registry.records import OutboxRecord
+from chimera.stores.registry.training_positions import TrainingPositions
 from chimera.topics import admin, clients
 from chimera.topics.catalogue import Topic, catalogue
 from chimera.topics.dead_letters import Copy
@@ -67,8 +69,15 @@ class Told(NamedTuple):
 class TriggerLog:
     """Of one who leads; after any error it is finished."""
 
-    def __init__(self, settings: Settings, bootstrap: str, step: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        bootstrap: str,
+        positions: TrainingPositions,
+        step: Callable[[str], None],
+    ) -> None:
         self._settings, self._bootstrap, self._step = settings, bootstrap, step
+        self._positions = positions
         self.topics = catalogue(settings)
         self.transactional_id = f"{settings.kafka.group}-training"
         self.told: set[str] = set()  # ids of the events that stand at the end
@@ -80,7 +89,8 @@ class TriggerLog:
         """Fences whoever had it.
 
         Raises:
-            KafkaUnavailable: no broker, no topics, or no transactions. ProducerError, KafkaError.
+            KafkaUnavailable: no broker, no topics, or no transactions. ProducerError, KafkaError,
+            PostgresUnavailable.
         """
         async with admin.connected(self._settings.kafka, self._bootstrap, CLIENT) as client:
             ids = await self._topic_ids(client)
@@ -149,11 +159,13 @@ class TriggerLog:
         for where in places:
             topic_id = ids[where.topic]
             found = await self._producer.committed(where.topic, PARTITION)
-            fits = found and found.topic_id == topic_id
-            fits = fits and found and starts[where] <= found.offset <= ends[where]
-            offset = found.offset if found and fits else starts[where]
+            of_group = found.offset if found and found.topic_id == topic_id else None
+            known = (of_group, await self._positions.find(topic_id))
+            fits = (one for one in known if one is not None and starts[where] <= one <= ends[where])
+            offset = next(fits, starts[where])
             consumer.seek(where, offset)
             self._next[where.topic] = Committed(offset, topic_id)
+            await self._positions.keep(topic_id, offset)
 
     async def poll(self) -> list[Record]:
         """The next records of both topics, each's in order; none: nothing came for a while."""
@@ -175,7 +187,7 @@ class TriggerLog:
         """Make it visible, with the position after a record (none: where it was), or nothing of it.
 
         Raises:
-            Fenced, Undecided, Refused.
+            Fenced, Undecided, Refused; PostgresUnavailable: it is visible.
         """
         topic = self._inputs[0].name if after is None else after.topic
         if after is not None:
@@ -198,6 +210,8 @@ class TriggerLog:
             *_batches(self.topics.training_triggers.name, triggers),
         ]
         await self._producer.commit(produced, topic, PARTITION, self._next[topic])
+        if after is not None:
+            await self._positions.keep(self._next[topic].topic_id, after.offset + 1)
 
     def _fitted(self, row: OutboxRecord) -> bytes | None:
         """None: it is given up, for what waits behind it."""

@@ -4,4 +4,4 @@ A revision is plain SQL: what stands there is what the database has. `HEAD` is t
 release needs; a process that finds another one refuses to start.
 """
 
-HEAD = "0008"
+HEAD = "0009"

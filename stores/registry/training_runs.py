@@ -68,6 +68,10 @@ UPDATE training_runs SET cancelled_by = $2, last_trigger_id = $3,
     ended_at = CASE state WHEN 'queued' THEN clock_timestamp() ELSE ended_at END
 WHERE run_id = $1 AND state IN ('queued', 'running')
 """
+_REMEMBER = """
+INSERT INTO training_changes (tenant_id, trigger_id, run_id, action)
+SELECT tenant_id, $2, run_id, $3 FROM training_runs WHERE run_id = $1
+"""
 _RESUME = """
 UPDATE training_runs SET state = 'queued', cancelled_by = NULL, error = NULL, fruitless = 0,
     stage = NULL, ended_at = NULL, last_trigger_id = $2
@@ -100,7 +104,7 @@ class TrainingRun(NewRun, frozen=True, kw_only=True):
     error: str | None
     manifest: TrainingManifest | None
     cancelled_by: str | None
-    last_trigger_id: str | None  # that cancelled or resumed it
+    last_trigger_id: str | None  # that cancelled or resumed it; `training_changes` has all
     stage: Stage | None
     queued_at: datetime
     started_at: datetime | None
@@ -213,14 +217,15 @@ async def cancel(
     """The run as it is now: cancelled, or to be; None: that trigger has done it before.
 
     Raises:
-        TrainingRefused: there is none, or it has ended.
+        TrainingRefused: there is none, or it has ended, or the trigger has done something else.
     """
     run = await _locked(connection, run_id)
-    if run.last_trigger_id == trigger_id:
+    if await _is_taken(connection, run, trigger_id, "cancel"):
         return None
     if run.state not in ("queued", "running"):
         raise TrainingRefused(f"run {run_id} has {run.state}: there is nothing to cancel")
     await connection.execute(_CANCEL, run_id, actor, trigger_id)
+    await connection.execute(_REMEMBER, run_id, trigger_id, "cancel")
     return await _locked(connection, run_id)
 
 
@@ -228,15 +233,17 @@ async def resume(connection: "Connection", run_id: str, trigger_id: str) -> Trai
     """The run, queued again; None: that trigger has done it before.
 
     Raises:
-        TrainingRefused: there is none, or it goes on already, or it is finished and released.
+        TrainingRefused: there is none, or it goes on already, or it is finished and released, or
+            the trigger has done something else.
     """
     run = await _locked(connection, run_id)
-    if run.last_trigger_id == trigger_id:
+    if await _is_taken(connection, run, trigger_id, "resume"):
         return None
     is_over = run.state in ("failed", "cancelled")
     if not is_over and not (run.state == "finished" and run.stage == "withheld"):
         raise TrainingRefused(f"run {run_id} is {run.state}: there is nothing to resume")
     await connection.execute(_RESUME, run_id, trigger_id)
+    await connection.execute(_REMEMBER, run_id, trigger_id, "resume")
     return await _locked(connection, run_id)
 
 
@@ -253,6 +260,20 @@ async def advance(
         error,
     )
     return found is not None
+
+
+async def _is_taken(
+    connection: "Connection", run: TrainingRun, trigger_id: str, action: str
+) -> bool:
+    """Whether a trigger has done this before, however much was done since."""
+    found = await connection.fetchrow(
+        "SELECT run_id, action FROM training_changes WHERE trigger_id = $1", trigger_id
+    )
+    if found is None:
+        return run.last_trigger_id == trigger_id  # as the release before has written it
+    if tuple(found) != (run.run_id, action):
+        raise TrainingRefused(f"trigger {trigger_id} was to {found[1]} run {found[0]} before")
+    return True
 
 
 async def _locked(connection: "Connection", run_id: str) -> TrainingRun:

@@ -19,7 +19,10 @@ from chimera.schemas.model_commands import WatchPolicy
 from chimera.stores import schema
 from chimera.stores.migrations import HEAD
 from chimera.stores.postgres import Database
+from chimera.stores.registry import training_runs
+from chimera.stores.registry.training_positions import TrainingPositions
 from tests.stores.places import compiled, connected, opened
+from tests.stores.registry.test_isolation import RUN
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +131,43 @@ def test_downgrade_below_recompiles_leaves_what_is_paused_paused(bare: EmbeddedP
     down(bare)
 
 
+def test_downgrade_below_taken_triggers_keeps_runs_and_who_cancelled_them(
+    bare: EmbeddedPostgres,
+) -> None:
+    async def cancel() -> None:
+        async with opened(bare) as place:
+            async with place.database.tenant(place.tenant.id) as connection:
+                await training_runs.add(connection, place.tenant.id, RUN)
+                await training_runs.cancel(connection, RUN.run_id, "ada", "c-1")
+            await TrainingPositions(place.database).keep("topic", 7)
+
+    async def left() -> list[tuple[str, str]]:
+        async with connected(bare.owner_dsn) as owner:
+            await owner.execute("ALTER TABLE training_runs NO FORCE ROW LEVEL SECURITY")
+            rows = await owner.fetch("SELECT run_id, last_trigger_id FROM training_runs")
+            await owner.execute("ALTER TABLE training_runs FORCE ROW LEVEL SECURITY")
+        return [(row[0], row[1]) for row in rows]
+
+    up(bare)
+    asyncio.run(cancel())
+    down(bare, "0008")
+    assert asyncio.run(left()) == [(RUN.run_id, "c-1")]
+    up(bare)
+    asyncio.run(resume_once(bare))
+    down(bare)
+
+
+async def resume_once(server: EmbeddedPostgres) -> None:
+    """What was cancelled before the tables were made is not cancelled again by the same trigger."""
+    async with connected(server.owner_dsn) as owner:
+        await owner.execute("ALTER TABLE training_runs NO FORCE ROW LEVEL SECURITY")
+        tenant_id = await owner.fetchval("SELECT tenant_id FROM training_runs")
+        await owner.execute("ALTER TABLE training_runs FORCE ROW LEVEL SECURITY")
+    async with Database(server.dsn) as database, database.tenant(tenant_id) as connection:
+        assert await training_runs.cancel(connection, RUN.run_id, "ada", "c-1") is None
+        assert await training_runs.resume(connection, RUN.run_id, "r-1") is not None
+
+
 UPGRADE = """
 import asyncio, sys
 from chimera.stores import schema
@@ -225,4 +265,6 @@ def test_every_key_that_a_tenant_can_probe_begins_with_the_tenant(
         return sorted({(row[0], row[1]) for row in rows if row[1] != "tenant_id"})
 
     platform = [("alembic_version", "version_num"), ("outbox", "id")]
-    assert asyncio.run(keys()) == [*platform, ("tenants", "id"), ("tenants", "name")]
+    tenants = [("tenants", "id"), ("tenants", "name")]
+    unseen = [("training_positions", "topic_id")]  # by any tenant, which cannot write there either
+    assert asyncio.run(keys()) == [*platform, *tenants, *unseen]

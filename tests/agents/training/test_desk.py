@@ -1,9 +1,11 @@
 """Triggers on a real Kafka and a real Postgres: each is taken once and answered once, or refused."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from confluent_kafka.admin import AdminClient
 from msgspec.structs import replace
 
 from chimera.agents.training.telling import tell
@@ -15,6 +17,7 @@ from chimera.schemas.training_events import (
     TriggerAnswered,
     encode_event,
 )
+from chimera.schemas.training_rights import POLICY
 from chimera.schemas.training_triggers import ConfigReference
 from chimera.stores.registry import outbox, training_runs
 from chimera.stores.registry.outbox import COMMANDS, TRAINING
@@ -260,6 +263,59 @@ def test_run_that_waits_is_cancelled_and_resumed(play_untrained: Play) -> None:
         (cancelled,) = await stage.events(RunCancelled)
         assert cancelled.actor == "eve"
         assert (await stage.run(run_id)).state == "queued"
+
+    play_untrained(work)
+
+
+def test_triggers_are_not_judged_again_where_their_position_is_lost(play_untrained: Play) -> None:
+    async def work(stage: Stage) -> None:
+        order, bad = stage.order(), stage.order(actor="mallory", promote=True)
+        run_id = stage.run_id(order)
+        async with working(stage):
+            await stage.send(order, stage.cancel(run_id), stage.resume(run_id), bad)
+            await stage.send_raw(b"{")
+            await stage.answers(5)
+        await stage.place.registry.put_policy(
+            POLICY, {"train": ["*"], "promote": ["*"]}, actor="test"
+        )
+        await asyncio.to_thread(forget_positions, stage)
+        last = stage.order()
+        async with working(stage):
+            await stage.send(last)
+            await stage.until(RunQueued, stage.run_id(last))
+        assert len(await stage.events(TriggerAnswered)) == 6
+        assert len(await stage.events(RunCancelled)) == 1
+        assert len(await stage.records(stage.topics.training_dead_letters.name)) == 2
+        assert stage.run_id(bad) not in {one.run_id for one in await stage.events(RunQueued)}
+        assert (await stage.run(run_id)).state == "queued"
+
+    play_untrained(work)
+
+
+def forget_positions(stage: Stage) -> None:
+    """As a broker does after `offsets.retention.minutes` without a commit."""
+    group = f"{stage.settings.kafka.group}-training"
+    client: Any = AdminClient({"bootstrap.servers": stage.bootstrap})
+    client.delete_consumer_groups([group])[group].result(30)
+
+
+def test_cancel_and_resume_of_one_batch_are_done_once_by_whoever_takes_it_again(
+    play_untrained: Play,
+) -> None:
+    async def work(stage: Stage) -> None:
+        order = stage.order()
+        run_id = stage.run_id(order)
+        await stage.send(order, stage.cancel(run_id), stage.resume(run_id))
+        await stage.die("after_registry")
+        async with working(stage):
+            last = stage.order()
+            await stage.send(last)
+            await stage.until(RunQueued, stage.run_id(last))
+        answers = await stage.events(TriggerAnswered)
+        done = [(one.action, one.outcome) for one in answers]
+        actions = ("train", "cancel", "resume", "train")
+        assert done == [(action, "accepted") for action in actions]
+        assert len(await stage.events(RunCancelled)) == 1
 
     play_untrained(work)
 

@@ -17,6 +17,7 @@ from chimera.stores.registry import training_policies, training_runs
 from chimera.stores.registry.records import Artifact
 from chimera.stores.registry.registry import Registry
 from chimera.stores.registry.training_policies import NewPolicy
+from chimera.stores.registry.training_positions import TrainingPositions
 from chimera.stores.registry.training_runs import NewRun
 from tests.schemas.test_replay_report import REPORT
 from tests.stores.places import ONE_CONNECTION, Place, compiled, connected, opened, register
@@ -30,6 +31,7 @@ OF_A_TENANT = (
     "replays",
     "training_runs",
     "training_policies",
+    "training_changes",
 )
 ARTIFACT = Artifact("onnx-cpu", "fp32", "x86-64", "skipped", "not tried")
 RUN = NewRun(
@@ -64,6 +66,7 @@ async def fill(place: Place) -> None:
     async with place.database.tenant(place.tenant.id) as connection:
         await training_runs.add(connection, place.tenant.id, RUN)
         await training_policies.put(connection, place.tenant.id, POLICY)
+        await training_runs.cancel(connection, RUN.run_id, "test", "t-3")
 
 
 async def report(registry: Registry) -> ReplayReport:
@@ -201,6 +204,10 @@ WRITES = {
         "INSERT INTO training_runs (tenant_id, run_id, trigger_id, trigger, model, actor, reason, "
         "priority, config, until) VALUES ($1, 'a', 'b', '{}', 'c', 'd', '', 5, '{}', 'registered')"
     ),
+    "training_changes": (
+        "INSERT INTO training_changes (tenant_id, trigger_id, run_id, action) "
+        "VALUES ($1, 'a', 'digits-1', 'cancel')"
+    ),
     "tenants": "INSERT INTO tenants (id, name) VALUES ($1, 'theirs')",
 }
 
@@ -211,6 +218,21 @@ def test_a_row_cannot_be_written_for_another_tenant(server: EmbeddedPostgres, ta
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
             async with stranger.database.tenant(stranger.tenant.id) as connection:
                 await connection.execute(WRITES[table], owner.tenant.id)
+
+    asyncio.run(beside(server, work))
+
+
+def test_no_tenant_sees_or_moves_a_position_in_a_topic(server: EmbeddedPostgres) -> None:
+    async def work(owner: Place, _: Place) -> None:
+        positions, topic_id = TrainingPositions(owner.database), uuid.uuid4().hex
+        await positions.keep(topic_id, 7)
+        async with owner.database.tenant(owner.tenant.id) as connection:
+            assert await connection.fetch("SELECT 1 FROM training_positions") == []
+            await connection.execute("UPDATE training_positions SET next_offset = 0")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            async with owner.database.tenant(owner.tenant.id) as connection:
+                await connection.execute("INSERT INTO training_positions VALUES ('other', 0)")
+        assert await positions.find(topic_id) == 7
 
     asyncio.run(beside(server, work))
 

@@ -137,6 +137,24 @@ def test_run_is_cancelled_and_resumed_once_for_each_trigger(server: EmbeddedPost
     play(server, work)
 
 
+def test_trigger_that_comes_again_after_others_changes_nothing(server: EmbeddedPostgres) -> None:
+    async def work(connection: "Connection", tenant_id: uuid.UUID) -> None:
+        cancel, resume = training_runs.cancel, training_runs.resume
+        run = new_run()
+        await training_runs.add(connection, tenant_id, run)
+        assert await cancel(connection, run.run_id, "eve", "c-1") is not None
+        assert await resume(connection, run.run_id, "r-1") is not None
+        assert await cancel(connection, run.run_id, "eve", "c-1") is None
+        assert await resume(connection, run.run_id, "r-1") is None
+        found = await training_runs.find(connection, run.run_id)
+        assert found is not None
+        assert (found.state, found.cancelled_by) == ("queued", None)
+        with pytest.raises(TrainingRefused, match=f"c-1 was to cancel run {run.run_id} before"):
+            await resume(connection, run.run_id, "c-1")
+
+    play(server, work)
+
+
 def test_release_takes_each_step_once_and_is_resumed_where_it_was_withheld(
     server: EmbeddedPostgres,
 ) -> None:
