@@ -8,10 +8,10 @@
 
 Unknown names are refused. `hash_config` is SHA-256 over the canonical JSON (RFC 8785) of the
 configuration with all defaults filled in, so two files that order the same run have one hash; where
-data lie is not part of it (their digest is told apart), nor what becomes of the run, nor a field of `LATER`
-at its default: what was ordered before there was one keeps its hash. An order that has no such hash,
-since a number in it is none of JSON's, is none. Fields' descriptions are their documentation.
-`tests/schemas/test_training_config.py`.
+data lie is not part of it (their digest is told apart), nor what becomes of the run. A field that came later
+is not written at its default, so what was ordered before there was one keeps its hash, and older agents take it.
+An order that has no such hash, since a number in it is none of JSON's, is none. Fields' descriptions
+are their documentation. `tests/schemas/test_training_config.py`.
 """
 
 import hashlib
@@ -34,7 +34,6 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Several = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Arguments = dict[str, Any]
-LATER = (("loop", "drop_last", False),)
 
 _NO_YAML = (  # what PyYAML raises of 2024-13-45, of `!!int ""`, of brackets without end
     yaml.YAMLError,
@@ -185,11 +184,12 @@ class Loop(_Part, frozen=True, kw_only=True):
         Several, about("rows of an update, over all processes and accumulated steps")
     ] = 128
     drop_last: Annotated[
-        bool,
+        bool | msgspec.UnsetType,
+        msgspec.Meta(extra_json_schema={"default": False}),
         about(
             "leave out an epoch's last batch where it is smaller: BatchNorm learns nothing from one row"
         ),
-    ] = False
+    ] = msgspec.UNSET
     grad_accum_steps: Annotated[
         Several,
         about("pieces that a process computes a batch in; an embedding's is computed whole"),
@@ -218,6 +218,11 @@ class Loop(_Part, frozen=True, kw_only=True):
         about("updates whose loss or gradient is no number: skipped, then the run is aborted"),
     ] = 10
     early_stopping: Annotated[EarlyStopping | None, about("null: all epochs are trained")] = None
+
+    def __post_init__(self) -> None:
+        """False is not written: see above."""
+        if not self.drop_last:
+            msgspec.structs.force_setattr(self, "drop_last", msgspec.UNSET)
 
 
 class Checkpoints(_Part, frozen=True, kw_only=True):
@@ -315,7 +320,7 @@ def load(path: Path) -> TrainingConfig:
 
 
 def canonical(config: TrainingConfig) -> bytes:
-    """As RFC 8785 writes it, without where its data lie, what becomes of it, and defaults of `LATER`.
+    """The configuration as RFC 8785 writes it, without where its data lie and what becomes of it.
 
     Raises:
         ConfigurationError: it does not write this; says which field.
@@ -323,9 +328,6 @@ def canonical(config: TrainingConfig) -> bytes:
     try:
         found = msgspec.to_builtins(config)
         del found["data"]["sources"], found["release"]
-        for section, name, default in LATER:
-            if found[section][name] == default:
-                del found[section][name]
         if against := list(_unwritable(found)):
             raise ConfigurationError("; ".join(against))
         return rfc8785.dumps(found)

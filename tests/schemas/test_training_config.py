@@ -45,6 +45,13 @@ def test_hash_changes_with_all_that_decides_weights_and_not_with_where_data_lie(
         assert hash_config(parse(ORDER + change)) != hash_config(found)
 
 
+def test_field_that_came_later_is_not_written_at_its_default() -> None:
+    found = parse(ORDER + "loop: {drop_last: false}")
+    assert found == parse(ORDER)
+    assert b"drop_last" not in msgspec.json.encode(found)
+    assert parse(ORDER + "loop: {drop_last: true}").loop.drop_last is True
+
+
 def test_hash_is_the_known_one() -> None:
     assert hash_config(parse(ORDER)) == (
         "a7a2ec4440713402dbba666e1d4a38aefbadd990a48f223b8418f43cd373e0c3"

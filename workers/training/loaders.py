@@ -172,7 +172,7 @@ def loaders_of(
         place=place,
         device=device,
         resident_bytes=resident_bytes,
-        drop_last=config.loop.drop_last,
+        drop_last=bool(config.loop.drop_last),
         name=data.name,
     )
     if not len(train):

@@ -128,10 +128,12 @@ class Training:
         """Until all epochs are over, or early stopping ends it.
 
         Raises:
+            TrainingRefused: the schedule ends before the last update.
             TrainingAborted: too many updates whose loss or gradient is no number; names the last one's
                 rows.
         """
         config, progress, batches = self._config, self.progress, len(train)
+        optimization.require_long(config.scheduler, batches * config.loop.epochs)
         self.module.train()
         while not progress.is_done and progress.epoch < config.loop.epochs:
             since_s = time.monotonic()

@@ -51,6 +51,19 @@ def schedule(
     return lr_scheduler.SequentialLR(optimizer, [warmup, after], [wanted.warmup_steps])
 
 
+def require_long(wanted: training_config.Scheduler, updates: int) -> None:
+    """Raises TrainingRefused: the schedule is of fewer updates than the run's, and would end it."""
+    if wanted.name != "OneCycleLR":
+        return
+    told = wanted.arguments
+    total = told.get("total_steps") or told["epochs"] * told["steps_per_epoch"]
+    if wanted.warmup_steps + total < updates:
+        raise TrainingRefused(
+            f"scheduler.arguments of {wanted.name}: {total} steps after {wanted.warmup_steps} of the"
+            f" warm-up are fewer than the run's {updates} updates"
+        )
+
+
 def _schedule(wanted: training_config.Scheduler, optimizer: Optimizer) -> lr_scheduler.LRScheduler:
     if wanted.name is None:
         return lr_scheduler.ConstantLR(optimizer, factor=1.0)

@@ -68,7 +68,7 @@ def learnt(order: TrainingConfig, rows: Rows, place: Place = Place()) -> dict[st
     training = Training(order, module, objective(order.task, order.loss), place=place)
     loop = order.loop
     training.run(
-        Loader(rows, loop.batch_size, 0, drop_last=loop.drop_last),
+        Loader(rows, loop.batch_size, 0, drop_last=bool(loop.drop_last)),
         Loader(rows, 64, None),
         lambda told: None,
         lambda update, state, is_best: None,

@@ -83,3 +83,17 @@ def test_what_the_loop_cannot_step_is_refused_before_data_are_read(
     order = config(data=missing, **{part: {"name": name, "arguments": {}}})
     with pytest.raises(TrainingRefused, match=rf"{part}\.name '{name}'"):
         train(order, where(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "length", [{"total_steps": 21}, {"epochs": 3, "steps_per_epoch": 7}], ids=["steps", "epochs"]
+)
+def test_schedule_that_ends_before_the_run_is_refused_before_its_first_update(
+    tmp_path: Path, length: dict[str, Any]
+) -> None:
+    arguments = {"max_lr": 0.1, "cycle_momentum": False, **length}
+    wanted = {"name": "OneCycleLR", "arguments": arguments, "warmup_steps": 2}
+    with pytest.raises(TrainingRefused, match="21 steps after 2 .* the run's 24 updates"):
+        train(config(scheduler=wanted), where(tmp_path, "short"))
+    enough = wanted | {"warmup_steps": 3}
+    assert train(config(scheduler=enough), where(tmp_path, "enough")).updates == 24
