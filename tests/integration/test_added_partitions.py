@@ -17,20 +17,25 @@ from tests.integration.traffic import Traffic
 from tests.waiting import until
 
 ADDED = 2
-WITHIN_S = 30.0
 
 
 async def add_partitions(bootstrap: str, topic: str, count: int) -> None:
-    """As `kafka-topics --alter` does, so that the topic has that many."""
+    """As `kafka-topics --alter` does; the topic has that many when it returns, each with a leader."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         await admin.create_partitions({topic: NewPartitions(count)})
-        async with asyncio.timeout(WITHIN_S):
-            while len((await admin.describe_topics([topic]))[0]["partitions"]) < count:  # noqa: ASYNC110  # nothing announces it
+        async with asyncio.timeout(60):
+            while await led(admin, topic) < count:  # noqa: ASYNC110  # nothing announces it
                 await asyncio.sleep(0.05)
     finally:
         await admin.close()
+
+
+async def led(admin: AIOKafkaAdminClient, topic: str) -> int:
+    """How many of its partitions have a leader."""
+    (found,) = await admin.describe_topics([topic])
+    return sum(one["leader"] >= 0 for one in found["partitions"])
 
 
 def halts(place: Place) -> list[str]:
