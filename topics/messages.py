@@ -294,6 +294,7 @@ _PLACE = {
     log_records.LOG_INDEX: "the leaf's place in the log, decimal",
     log_records.COMPACT_RANGE: "last of a transaction: the tree's size, 8 bytes, and its hashes",
     log_records.COVERED: "last of a transaction: which offsets of each lane have leaves, JSON",
+    log_records.READ: "last of a transaction: how far each input was read, JSON",
 }
 LEAVES = tuple(
     Message(

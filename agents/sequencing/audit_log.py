@@ -1,10 +1,12 @@
 """`audit.log`, owned: whoever opens it fences who had it, and goes on after the last leaf.
 
-    opened ── fence ── last record ── positions ── read ── commit ◂─┐
-                                                    ▴───────────────┘
-Nothing is remembered anywhere else: the tree and the counts stand in the last record's headers, the
-positions were committed with it. The transactional id never changes, so a sequencer that was taken
-for dead can add nothing more. `tests/integration/test_sequencer.py` kills it at each step.
+    opened ── fence ── last record ── read ── commit ◂─┐
+                                       ▴───────────────┘
+Nothing is remembered anywhere else: the tree, the counts and the positions stand in the last record's
+headers. A group is told the positions too, for whoever looks at its lag, but Kafka forgets them after a
+week of rest: they count only where the last record is of a release that told none. The transactional id
+never changes, so a sequencer that was taken for dead can add nothing more.
+`tests/integration/test_sequencer.py` kills it at each step, and deletes its group.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -14,6 +16,7 @@ for dead can add nothing more. `tests/integration/test_sequencer.py` kills it at
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -25,7 +28,8 @@ from chimera.schemas.batches import Encoded, encode
 from chimera.schemas.errors import EvidenceMalformed, KafkaUnavailable
 from chimera.schemas.settings import Settings
 from chimera.schemas.transparency import compact_range, coverage
-from chimera.schemas.transparency.log_records import COMPACT_RANGE, COVERED, Headers
+from chimera.schemas.transparency.log_records import COMPACT_RANGE, COVERED, READ, Headers
+from chimera.schemas.transparency.positions import Position, decode_positions
 from chimera.topics import admin, clients, log_reader
 from chimera.topics.catalogue import Topic, catalogue
 from chimera.topics.producers import Committed, Produced, Producer, Where
@@ -110,19 +114,26 @@ class AuditLog:
     async def _open(self) -> None:
         await self._producer.open()
         async with log_reader.reading(self.arguments, self.topics.audit_log.name) as reader:
-            self.state = _state(await reader.last())
+            self.state = replace(_state(await reader.last()), topic_ids=self._ids)
         await self._consumer.start()
         self._consumer.assign(self._parts)
         begins = await self._consumer.beginning_offsets(self._parts)
         ends = await self._consumer.end_offsets(self._parts)
         for part in self._parts:
-            committed = await self._producer.committed(*part)
-            start = committed.offset if committed else begins[part]
-            is_known = not committed or committed.topic_id == self._ids[part.topic]
+            found = await self._position(part)
+            start = found.next if found else begins[part]
+            is_known = not found or found.topic_id == self._ids[part.topic]
             if not is_known or not begins[part] <= start <= ends[part]:
                 log.error("records_were_removed", **part._asdict(), start=start)
                 start = begins[part]
             self._consumer.seek(part, start)
+
+    async def _position(self, part: TopicPartition) -> Position | None:
+        """None: nothing of it has a leaf."""
+        if self.state.read:
+            return self.state.read.get(f"{part.topic}:{part.partition}")
+        committed = await self._producer.committed(*part)
+        return Position(committed.topic_id, committed.offset) if committed else None
 
     async def read(self, wait_ms: int) -> deque[Read]:
         """What waits to be sequenced; who takes a record takes it from the left."""
@@ -207,7 +218,11 @@ def _state(last: tuple[bytes, Headers] | None) -> State:
     if last is None:
         return State()
     told = dict(last[1])
-    tree, covered = told.get(COMPACT_RANGE), told.get(COVERED)
+    tree, covered, read = (told.get(name) for name in (COMPACT_RANGE, COVERED, READ))
     if tree is None or covered is None:
         raise EvidenceMalformed(f"audit.log: its last record has no {COMPACT_RANGE} and {COVERED}")
-    return State(compact_range.decode(tree), coverage.decode_lanes(covered))
+    return State(
+        compact_range.decode(tree),
+        coverage.decode_lanes(covered),
+        decode_positions(read) if read is not None else {},
+    )

@@ -11,8 +11,8 @@ A segment that cannot be read stops whoever sequences: a hole that nobody sees w
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -27,6 +27,7 @@ from chimera.schemas.transparency.compact_range import CompactRange
 from chimera.schemas.transparency.coverage import Covered, encode_lanes
 from chimera.schemas.transparency.leaves import ActionTaken, decode_leaf, encode_leaf
 from chimera.schemas.transparency.log_records import encode_records
+from chimera.schemas.transparency.positions import Position, encode_positions
 from chimera.schemas.transparency.request_leaves import leaves
 from chimera.topics.producers import Where
 
@@ -52,10 +53,12 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The log so far: all that a successor needs, and all that it gets."""
+    """The log so far: all that a successor needs, and all that it gets, but for topics' ids."""
 
     tree: CompactRange = field(default_factory=CompactRange)
     lanes: Mapping[str, Covered] = field(default_factory=dict[str, Covered])
+    read: Mapping[str, Position] = field(default_factory=dict[str, Position])
+    topic_ids: Mapping[str, str] = field(default_factory=dict[str, str])  # of the inputs, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Draft:
     """A chunk while it is made: `take` records, then `finish`."""
 
     def __init__(self, before: State) -> None:
-        self._tree = before.tree
+        self._before = before
         self._lanes = dict(before.lanes)
         self._positions: dict[Where, int] = {}
         self._bodies: list[bytes] = []
@@ -106,11 +109,23 @@ class Draft:
         """What was taken, hashed; a chunk may have no leaves, if segments had no rows."""
         sha256 = hashlib.sha256
         hashes = [sha256(b"\0" + body).digest() for body in self._bodies]
-        tree = self._tree.extend(hashes)
+        before = self._before
+        after = replace(
+            before,
+            tree=before.tree.extend(hashes),
+            lanes=self._lanes,
+            read={**before.read, **dict(self._read())},
+        )
         batches: Sequence[Encoded] = ()
         if self._bodies:
-            batches = encode_records(self._tree.size, self._bodies, tree, encode_lanes(self._lanes))
-        return Chunk(State(tree, self._lanes), batches, self._positions, hashes)
+            told = encode_lanes(after.lanes), encode_positions(after.read)
+            batches = encode_records(before.tree.size, self._bodies, after.tree, *told)
+        return Chunk(after, batches, self._positions, hashes)
+
+    def _read(self) -> Iterator[tuple[str, Position]]:
+        for (topic, partition), offset in self._positions.items():
+            topic_id = self._before.topic_ids.get(topic, "")
+            yield f"{topic}:{partition}", Position(topic_id, offset)
 
     def _segment(self, record: Read) -> None:
         head, parts = decode_segment(record.value)

@@ -4,8 +4,9 @@
     chimera-log-index       its place in the log, decimal: offsets have gaps, for Kafka's own markers
     chimera-compact-range   of the log up to and with this leaf (`compact_range`)
     chimera-covered         which offsets of each lane have leaves so far (`coverage`), as JSON
+    chimera-read            how far each input was read (`positions`), as JSON
 
-The last two stand in the last record of each transaction: who sequences starts again from there,
+The last three stand in the last record of each transaction: who sequences starts again from there,
 and from nothing else. `tests/schemas/transparency/test_log_records.py`.
 """
 
@@ -27,6 +28,7 @@ from chimera.schemas.transparency.sizes import decode_size
 LOG_INDEX = "chimera-log-index"
 COMPACT_RANGE = "chimera-compact-range"
 COVERED = "chimera-covered"
+READ = "chimera-read"
 BATCH_BYTES = 800_000  # of leaves, before compression; the topic takes a MiB
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -40,13 +42,18 @@ class Indexed(NamedTuple):
 
 
 def encode_records(
-    first: int, bodies: Sequence[bytes], tree: CompactRange, covered: bytes
+    first: int, bodies: Sequence[bytes], tree: CompactRange, covered: bytes, read: bytes
 ) -> list[Encoded]:
-    """Batches of leaves `first` and following, at least one; `tree` is the log's after the last."""
+    """Batches of leaves `first` and following, at least one; the others are the log's after the last."""
     opening = b"\2" + header(LOG_INDEX, b"")[:-1]  # of one header, without the length of its value
     digits = [b"%d" % number for number in range(first, first + len(bodies))]
     ends = [opening + VARINTS[len(one)] + one for one in digits]
-    told = ((LOG_INDEX, digits[-1]), (COMPACT_RANGE, tree.encode()), (COVERED, covered))
+    told = (
+        (LOG_INDEX, digits[-1]),
+        (COMPACT_RANGE, tree.encode()),
+        (COVERED, covered),
+        (READ, read),
+    )
     ends[-1] = varint(len(told)) + names.headers(told)
     return [
         encode_keyless(bodies[start:stop], ends[start:stop], "snappy")

@@ -8,8 +8,10 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 from chimera.cli.main import app
@@ -116,6 +118,31 @@ def test_sequencer_as_a_process_signs_what_is_left_when_it_is_told_to_stop(
 
     refused = CliRunner().invoke(app, ["sequencer"], env=environment)
     assert (refused.exit_code, "no key to sign with" in refused.stderr) == (1, True)
+    play(settings, work)
+
+
+def forget(settings: Settings) -> None:
+    """As a broker does with a group that rests for `offsets.retention.minutes`."""
+    client: Any = AdminClient({"bootstrap.servers": settings.kafka.bootstrap or ""})
+    group = f"{settings.kafka.group}.sequencer"
+    client.delete_consumer_groups([group])[group].result(WITHIN_S)
+
+
+def test_log_goes_on_where_it_ended_though_kafka_has_forgotten_how_far_was_read(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    settings = settings_of(kafka, prefix, tmp_path)
+
+    async def work(place: Place) -> None:
+        await place.journal(0, (0, SPAN))
+        async with sequencing(settings):
+            await place.signed(SPAN)
+        await asyncio.to_thread(forget, settings)
+        await place.journal(1, (0, SPAN))
+        async with sequencing(settings):
+            await place.signed(2 * SPAN)
+        await require_whole(place, tmp_path, 2 * SPAN)
+
     play(settings, work)
 
 

@@ -13,6 +13,7 @@ from chimera.schemas.stored import Stored, parse
 from chimera.schemas.transparency.coverage import Covered
 from chimera.schemas.transparency.leaves import ActionTaken, encode_leaf
 from chimera.schemas.transparency.merkle import leaf_hash, root
+from chimera.schemas.transparency.positions import Position
 from tests.stores.sink_records import SIZE, record
 
 ACTION = ActionTaken(
@@ -64,6 +65,7 @@ def test_segments_and_events_become_leaves_in_their_order() -> None:
     assert chunk.leaf_hashes == [leaf_hash(body) for body in bodies]
     assert chunk.state.tree.root() == root(chunk.leaf_hashes)
     assert chunk.positions == {("journal", 0): 3, ("events", 0): 1}
+    assert chunk.state.read == {"journal:0": Position("", 3), "events:0": Position("", 1)}
     assert chunk.state.lanes == {"inference.requests:0": Covered(0, 2 * SIZE, 2 * SIZE)}
 
 

@@ -11,6 +11,7 @@ from chimera.schemas.transparency.compact_range import CompactRange
 from chimera.schemas.transparency.log_records import (
     COMPACT_RANGE,
     COVERED,
+    READ,
     encode_records,
     index_of,
 )
@@ -19,7 +20,7 @@ from chimera.schemas.transparency.merkle import leaf_hash
 
 def read_back(first: int, bodies: list[bytes]) -> list[Stored]:
     tree = CompactRange().extend(map(leaf_hash, bodies))
-    batches = encode_records(first, bodies, tree, b"{}")
+    batches = encode_records(first, bodies, tree, b"{}", b"[]")
     return [one for batch in batches for one in parse(batch.sent_by(1, 0, 0, transactional=True))]
 
 
@@ -34,13 +35,13 @@ def test_records_have_leaves_and_places(first: int, bodies: list[bytes]) -> None
     last = dict(found[-1].headers)
     tree = compact_range.decode(last[COMPACT_RANGE] or b"")
     assert tree == CompactRange().extend(map(leaf_hash, bodies))
-    assert last[COVERED] == b"{}"
+    assert (last[COVERED], last[READ]) == (b"{}", b"[]")
 
 
 def test_many_records_are_several_batches_that_a_topic_takes() -> None:
     bodies = [b"%1000d" % number for number in range(3_000)]
     tree = CompactRange().extend(map(leaf_hash, bodies))
-    batches = encode_records(0, bodies, tree, b"{}")
+    batches = encode_records(0, bodies, tree, b"{}", b"[]")
     assert len(batches) > 1
     assert all(len(one.body) < 1 << 20 for one in batches)
     assert [one.value for one in read_back(0, bodies)] == bodies
