@@ -93,6 +93,7 @@ def _test(name: str, before: DatasetStatistics, now: DatasetStatistics, level: f
     old, new = before.columns[name], now.columns[name]
     mean_delta = (new.mean - old.mean) / _spread(old)
     shift = abs(mean_delta)
+    kind: Literal["ks", "chi2"]
     if old.categories and new.categories:
         kind, table = "chi2", _together(_counts(old, new))
         p_value, distance = _chi_square(table)
@@ -167,5 +168,6 @@ def _psi(counts: Floats) -> float:
 
 def _shares(counts: Floats) -> Floats:
     """Half a row stands in a bin that is empty."""
-    found = np.maximum(counts, 0.5)
-    return found / found.sum(axis=1, keepdims=True)
+    found: Floats = np.maximum(counts, 0.5)
+    shares: Floats = found / found.sum(axis=1, keepdims=True)
+    return shares

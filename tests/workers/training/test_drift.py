@@ -16,7 +16,6 @@ SIGMA, WHOLE = 5, COLUMNS - 2  # of the column of whole numbers, and which it is
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 Made = Callable[[int, int], NDArray[np.float64]]
 SIZES = pytest.mark.parametrize("sizes", [(ROWS, ROWS), (20_000, 400)], ids=["1:1", "50:1"])
-
 SIZES_OF_RARE = pytest.mark.parametrize(
     "sizes", [(5_000, 5_000), (20_000, 400), (400, 20_000)], ids=["1:1", "50:1", "1:50"]
 )
