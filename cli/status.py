@@ -53,6 +53,6 @@ def _shown(state: "stack_state.StackState") -> str:
     processes += [(name, one) for name, one in beside.items() if one is not None]
     for name, one in processes:
         restarts = f", started again {one.restarts} times" if one.restarts else ""
-        told = "ready" if one.ready else "not ready"
+        told = "ended for good" if one.failed else "ready" if one.ready else "not ready"
         lines.append(f"  {name:<6} process {one.pid}  {told}{restarts}")
     return "\n".join(lines)

@@ -24,6 +24,7 @@
     ├── ArtifactsUnavailable    the store of artifacts does not answer, or not as it should
     ├── KafkaUnavailable        no broker, or one that cannot do what was asked of it
     ├── PostgresUnavailable     no registry answers in time, or its embedded server does not start
+    ├── DiskUnavailable         a disk that is full, or fails: what was to be on it is not
     ├── EvidenceRefused         of the audit log, not to be believed: says why
     │   ├── EvidenceMalformed   no note, key, checkpoint, proof or policy: says where
     │   ├── EvidenceUntrusted   not signed by a trusted key, or by too few witnesses
@@ -146,6 +147,10 @@ class KafkaUnavailable(ChimeraError):
 
 class PostgresUnavailable(ChimeraError):
     """No Postgres answers in time, or the embedded one does not start; trying later may help."""
+
+
+class DiskUnavailable(ChimeraError):
+    """A disk is full, or fails; the message names the file. With room, it works again."""
 
 
 class EvidenceRefused(ChimeraError):

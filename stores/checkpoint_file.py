@@ -8,71 +8,80 @@ away. It blocks: give it a thread. `tests/stores/test_checkpoint_file.py`.
 
 import fcntl
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
-from chimera.schemas.errors import ConfigurationError, EvidenceMalformed
+from chimera.schemas.errors import ConfigurationError, DiskUnavailable, EvidenceMalformed
 from chimera.schemas.transparency import checkpoints, notes
 from chimera.schemas.transparency.checkpoints import Checkpoint
 
 _DASH = "\N{EM DASH} ".encode()
 _BREAK = b"\n\n"
 _TAIL_BYTES = 2 * notes.MAX_NOTE_BYTES
+_MISPLACED = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 class CheckpointFile:
-    """By its path; the folder is made."""
+    """By its path; the folder is made.
+
+    Each method raises ConfigurationError: no file can be there. DiskUnavailable: the disk is full, or fails.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser()
 
     def last(self) -> bytes | None:
-        """The note that was appended last, as it was signed. Raises ConfigurationError."""
-        file = self._opened()
-        try:
+        """The note that was appended last, as it was signed."""
+        with self._opened() as file:
             return _tail(file)[1]
-        finally:
-            os.close(file)
 
     def written_at_s(self) -> float:
-        """When a note was appended last, epoch; there is one. Raises ConfigurationError."""
-        file = self._opened()
-        try:
+        """When a note was appended last, epoch; there is one."""
+        with self._opened() as file:
             return os.fstat(file).st_mtime
-        finally:
-            os.close(file)
 
     def append(self, note: bytes) -> bool:
         """On the disk when it returns; False: a larger tree was signed already, and nothing is done.
 
         Raises:
-            ConfigurationError: the file cannot be written. EvidenceMalformed: it holds no notes.
+            EvidenceMalformed: the file holds no notes.
         """
-        file = self._opened()
-        try:
+        with self._opened() as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             end, before = _tail(file)
             if before is not None and head_of(before).size > head_of(note).size:
                 return False
             os.ftruncate(file, end)
-            os.pwrite(file, checkpoints.join([note]), end)
+            _write(file, checkpoints.join([note]), end)
             os.fsync(file)
             return True
-        except OSError as error:
-            raise ConfigurationError(f"{self.path}: {error.strerror}") from None
-        finally:
-            os.close(file)
 
-    def _opened(self) -> int:
+    @contextmanager
+    def _opened(self) -> Generator[int]:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                yield file
+            finally:
+                os.close(file)
+        except _MISPLACED as error:
             raise ConfigurationError(f"{self.path}: {error.strerror}") from None
+        except OSError as error:
+            raise DiskUnavailable(f"{self.path}: {error.strerror}") from None
 
 
 def head_of(note: bytes) -> Checkpoint:
     """What a note signs. Raises EvidenceMalformed: it is no checkpoint."""
     return checkpoints.decode(notes.decode(note).text)
+
+
+def _write(file: int, raw: bytes, offset: int) -> None:
+    """All of it: a disk that becomes full takes a part first, and says nothing."""
+    while raw:
+        written = os.pwrite(file, raw, offset)
+        raw, offset = raw[written:], offset + written
 
 
 def _tail(file: int) -> tuple[int, bytes | None]:

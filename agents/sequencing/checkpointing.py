@@ -85,7 +85,8 @@ class Checkpointing:
         """Of a committed tree; it is on the disk when this returns.
 
         Raises:
-            ConfigurationError, EvidenceMalformed: the file. HistoryConflict: it has a larger tree.
+            ConfigurationError, DiskUnavailable, EvidenceMalformed: the file.
+            HistoryConflict: it has a larger tree.
         """
         self._step("before_checkpoint")
         note = checkpoints.sign(Checkpoint(self.origin, tree.size, tree.root()), self._key)

@@ -82,7 +82,7 @@ class Sequencer:
         """Until `stopping` is set, and then a last checkpoint covers all that is committed.
 
         Raises:
-            ProducerError, KafkaUnavailable: open the log anew.
+            ProducerError, KafkaUnavailable, DiskUnavailable: open the log anew.
             Malformed, SchemaInvalid, EvidenceMalformed, HistoryConflict, ConfigurationError.
         """
         connections.install()

@@ -1,15 +1,19 @@
 """`chimera sequencer`: put what happened into the audit log, and sign it, until told to stop.
 
 One at a time writes the log: another one that starts takes it over, and this one ends. Exit status
-1: something is wrong that another start does not mend; 70: start it again.
+1: something is wrong that another start does not mend; 70: start it again, Kafka is away, another
+one has the log, or the disk is full.
 """
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from chimera.agents.sequencing.sequencer import Sequencer
     from chimera.schemas.settings import Settings
 
@@ -110,15 +114,24 @@ async def _serve(
     import sys
 
     from chimera.cli import lasting
-    from chimera.schemas.errors import KafkaUnavailable
-    from chimera.topics.producers import ProducerError
 
     stop = asyncio.Event()
     lasting.when_told(stop.set)
     sys.setswitchinterval(SWITCH_S)
-    try:
+    with started_again():
         await lasting.tell(settings, bootstrap, "sequencer")
         await sequencer.run(stop, lambda: lasting.ready(ready_file))
-    except (ProducerError, KafkaUnavailable) as error:
+
+
+@contextmanager
+def started_again() -> "Generator[None]":
+    """What may go better another time ends the process, to be started again."""
+    from chimera.cli import lasting
+    from chimera.schemas.errors import DiskUnavailable, KafkaUnavailable
+    from chimera.topics.producers import ProducerError
+
+    try:
+        yield
+    except (ProducerError, KafkaUnavailable, DiskUnavailable) as error:
         typer.echo(f"chimera sequencer: {error}", err=True)
         raise typer.Exit(lasting.START_AGAIN) from None

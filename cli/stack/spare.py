@@ -1,9 +1,10 @@
 """A process of the stack that serving can do without: one that ends for good ends nothing else.
 
-`tests/cli/test_stack.py` has a warehouse that refuses to run, and one whose ClickHouse is away.
+`tests/cli/test_stack.py` has warehouses and sequencers that refuse to run, or that are started in vain.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -24,7 +25,7 @@ class Spare:
 
     @property
     def state(self) -> NodeState:
-        return self.process.state
+        return replace(self.process.state, failed=self._has_failed)
 
     @property
     def is_settled(self) -> bool:

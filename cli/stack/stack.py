@@ -8,8 +8,8 @@ Where the journal is written, a sequencer runs beside the nodes, and its key is 
 
 Its state stands in `stack_state`, so that other commands find it. A server that dies is started
 again on its folder and port; the nodes live through that. A warehouse is there while the journal is on,
-a training agent beside a registry once the nodes serve: what it imports would keep them. One of these two
-that ends for good ends nothing else. `tests/cli/test_stack.py` runs it.
+a training agent beside a registry once the nodes serve: what it imports would keep them. Whoever of these
+three ends for good ends nothing else. `tests/cli/test_stack.py` runs it.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from chimera.cli.stack import locks
 from chimera.cli.stack import state as stack_state
 from chimera.cli.stack.ports import free_port
 from chimera.cli.stack.spare import Spare
-from chimera.cli.stack.state import StackState, find_bootstrap
+from chimera.cli.stack.state import NodeState, StackState, find_bootstrap
 from chimera.cli.stack.supervised import Supervised
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.settings import Settings
@@ -80,7 +80,7 @@ class Stack:
         self._registry = _registry(settings) if settings.stack.registry else None
         self._count = nodes
         self._nodes: list[Supervised] = []
-        self._sequencer: Supervised | None = None
+        self._sequencer: Spare | None = None
         self._lock: int | None = None
         self._written: StackState | None = None
 
@@ -149,10 +149,7 @@ class Stack:
         from chimera.cli.audit.sequencer import require_key
 
         require_key(self.settings)
-        ready_file = self.folder / "sequencer.ready"
-        command = self._beside_command("sequencer", self.bootstrap, ready_file)
-        self._sequencer = Supervised(command, ready_file, name="sequencer")
-        self._sequencer.start()
+        self._sequencer = self._spare("sequencer")
 
     def watch(self, until: Callable[[], bool]) -> None:
         """Keep everything running until `until()`.
@@ -166,10 +163,8 @@ class Stack:
                 self._kafka.start()
             if self._registry is not None:
                 self._registry.watch()
-            for one in (*self._nodes, *_some(self._sequencer)):
+            for one in (*self._nodes, *_some(self._sequencer), *_some(self._warehouse)):
                 one.watch()
-            if self._warehouse is not None:
-                self._warehouse.watch()
             if self._trainer is not None:
                 self._trainer.watch()
             elif self._trains and all(node.state.ready for node in self._nodes):
@@ -180,7 +175,7 @@ class Stack:
     def stop(self) -> None:
         """End the nodes, then the servers; everything is gone when it returns."""
         tell = [*self._nodes, *_processes(self._trainer)]
-        take = [*_some(self._sequencer), *_processes(self._warehouse)]
+        take = [*_processes(self._sequencer), *_processes(self._warehouse)]
         for running in (tell, take):  # in this order: what they wrote is taken up
             for one in running:
                 one.ask_to_stop()
@@ -199,10 +194,8 @@ class Stack:
     @property
     def state(self) -> StackState:
         nodes = tuple(node.state for node in self._nodes)
-        warehouse = self._warehouse.state if self._warehouse is not None else None
-        sequencer = self._sequencer.state if self._sequencer is not None else None
-        is_settled = self._warehouse is None or self._warehouse.is_settled
-        needed = (*nodes, *_some(sequencer))
+        beside = (*_some(self._sequencer), *_some(self._warehouse))
+        are_settled = all(one.is_settled for one in beside)
         kafka, registry = self._kafka, self._registry
         serve = (kafka is None or kafka.running) and (registry is None or registry.running)
         return StackState(
@@ -212,10 +205,10 @@ class Stack:
             postgres=registry.place if registry is not None else None,
             postgres_pid=registry.pid if registry is not None else None,
             nodes=nodes,
-            sequencer=sequencer,
-            warehouse=warehouse,
-            trainer=self._trainer.state if self._trainer is not None else None,
-            ready=serve and all(one.ready for one in needed) and is_settled,
+            sequencer=_state(self._sequencer),
+            warehouse=_state(self._warehouse),
+            trainer=_state(self._trainer),
+            ready=serve and all(one.ready for one in nodes) and are_settled,
         )
 
     @property
@@ -247,6 +240,10 @@ class Stack:
 
 def _processes(spare: Spare | None) -> list[Supervised]:
     return [] if spare is None else [spare.process]
+
+
+def _state(spare: Spare | None) -> NodeState | None:
+    return None if spare is None else spare.state
 
 
 def _some(one: Found | None) -> tuple[Found, ...]:

@@ -22,6 +22,7 @@ class NodeState:
     ready: bool
     restarts: int
     metrics: str = ""  # the URL of its page; empty: it has none, or nobody knows
+    failed: bool = False  # it ended for good; its log says why
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,9 @@ class StackState:
     sequencer: NodeState | None  # None: the journal is off, so there is none
     warehouse: NodeState | None  # None: the journal is off, so there is none
     trainer: NodeState | None  # None: there is none, or not yet
-    ready: bool  # the servers serve, topics are in order, all of these but the trainer are ready
+    ready: (
+        bool  # the servers serve, topics are in order, nodes are ready, nobody waits for the rest
+    )
 
     def write(self, folder: Path) -> None:
         scratch = _file(folder).with_suffix(".new")

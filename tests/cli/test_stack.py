@@ -20,7 +20,7 @@ from chimera.cli.postgres.server import EmbeddedPostgres
 from chimera.cli.stack import state as stack_state
 from chimera.cli.stack.ports import free_port
 from chimera.cli.stack.stack import Stack, find_bootstrap, sync_topics
-from chimera.cli.stack.state import StackState
+from chimera.cli.stack.state import NodeState, StackState
 from chimera.cli.watching import scrape
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.history_settings import JournalSettings
@@ -301,12 +301,13 @@ def test_stack_starts_a_killed_warehouse_again_and_keeps_its_nodes(
     assert not psutil.pid_exists(after.warehouse.pid)
 
 
+@pytest.mark.parametrize("refusing", ["warehouse", "sequencer"])
 @pytest.mark.parametrize("status", [1, 70])  # for good, and to be started again and again
-def test_warehouse_that_does_not_come_ends_nothing_else(
-    tmp_path: Path, kafka: str, prefix: str, status: int
+def test_process_beside_the_nodes_that_does_not_come_ends_nothing_else(
+    tmp_path: Path, kafka: str, prefix: str, status: int, refusing: str
 ) -> None:
     def refuses(name: str, bootstrap: str, ready_file: Path) -> list[str]:
-        if name == "warehouse":
+        if name == refusing:
             return [sys.executable, "-c", f"raise SystemExit({status})"]
         return sleeps(name, bootstrap, ready_file)
 
@@ -314,7 +315,10 @@ def test_warehouse_that_does_not_come_ends_nothing_else(
     with Stack(settings, command=sleeper, beside=refuses) as stack:
         stack.start()
         stack.watch(until=lambda: stack.state.ready)
-        assert stack.state.warehouse is not None and not stack.state.warehouse.ready
+        state: NodeState = getattr(stack.state, refusing)
+        assert (state.ready, state.failed) == (False, status == 1)
+        shown = chimera(tmp_path, "status").stdout
+        assert (f"{refusing} process {state.pid}  ended for good" in shown) == state.failed
 
 
 def test_stack_with_a_journal_has_a_sequencer_and_makes_its_key(

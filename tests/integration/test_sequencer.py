@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
+from chimera.cli.audit.sequencer import started_again
 from chimera.cli.main import app
+from chimera.cli.refusals import told
 from chimera.cli.stack.ports import HOST, free_port
+from chimera.schemas.errors import (
+    DiskUnavailable,
+    HistoryConflict,
+    KafkaUnavailable,
+    SchemaInvalid,
+)
 from chimera.schemas.settings import Settings
 from chimera.schemas.transparency import policy_file
 from chimera.stores.checkpoint_file import head_of
@@ -161,3 +170,19 @@ def test_sequencer_that_starts_takes_the_log_over(kafka: str, prefix: str, tmp_p
         await require_whole(place, tmp_path, 2 * SPAN)
 
     play(settings, work)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (DiskUnavailable("No space left on device"), 70),
+        (KafkaUnavailable("no broker"), 70),
+        (Fenced("another one"), 70),
+        (HistoryConflict("a larger tree"), 1),
+        (SchemaInvalid("no segment"), 1),
+    ],
+)
+def test_only_what_may_pass_is_started_again(error: Exception, status: int) -> None:
+    with pytest.raises(typer.Exit) as ended, told("sequencer"), started_again():
+        raise error
+    assert ended.value.exit_code == status

@@ -1,10 +1,13 @@
 """The file of checkpoints: appended, never back, and whole after a death at any byte."""
 
+import resource
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from chimera.schemas.errors import ConfigurationError, EvidenceMalformed
+from chimera.schemas.errors import ConfigurationError, DiskUnavailable, EvidenceMalformed
 from chimera.schemas.transparency import checkpoints
 from chimera.stores.checkpoint_file import CheckpointFile
 from tests.schemas.transparency.logs import make_log
@@ -47,3 +50,26 @@ def test_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     other.path.write_bytes(b"x" * 1_000_000)
     with pytest.raises(EvidenceMalformed):
         other.append(LOG.checkpoint(3))
+
+
+@contextmanager
+def full_at(size_bytes: int) -> Generator[None]:
+    """No file of this process grows beyond it; a write over the edge takes what fits."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_full_disk_is_told_as_such_and_works_again_with_room(tmp_path: Path) -> None:
+    file = CheckpointFile(tmp_path / "checkpoints.txt")
+    first, second = LOG.checkpoint(3), LOG.checkpoint(7)
+    assert file.append(first)
+    for room in (1, len(second) - 1):  # bytes
+        with full_at(len(checkpoints.join([first])) + room), pytest.raises(DiskUnavailable):
+            file.append(second)
+        assert file.last() == first
+    assert file.append(second)
+    assert checkpoints.split(file.path.read_bytes()) == [first, second]
