@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from chimera.cli.stack import locks
-from chimera.schemas.errors import ConfigurationError
+from chimera.schemas.errors import ClickHouseUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ def asked(settings: "ClickHouseSettings") -> "Generator[ClickHouse]":
     """To read from, and to change nothing: a server, or a warehouse that serves; else the engine itself.
 
     Raises:
-        ConfigurationError, ClickHouseUnavailable: as `opened`.
+        ClickHouseUnavailable: as `opened`.
         ClickHouseRefused: a server that does not let us in, or has no database of ours.
     """
     limits = {
@@ -77,8 +77,7 @@ def opened(settings: "ClickHouseSettings") -> "Generator[ClickHouse]":
     """Closed at the end.
 
     Raises:
-        ConfigurationError: another process has the folder; says which.
-        ClickHouseUnavailable: the server does not answer.
+        ClickHouseUnavailable: another process has the folder, says which; or the server does not answer.
     """
     from chimera.stores import clickhouse
 
@@ -94,7 +93,7 @@ def opened(settings: "ClickHouseSettings") -> "Generator[ClickHouse]":
     path = folder / "lock"
     lock = locks.take(path)
     if lock is None:
-        raise ConfigurationError(
+        raise ClickHouseUnavailable(
             f"CHIMERA_CLICKHOUSE__DIR: {folder} is in use by process {locks.holder(path)}"
         )
     try:

@@ -2,7 +2,8 @@
 
 One process owns the embedded engine's folder, and serves it over HTTP: a lock in it says who. A server
 of one's own is named by `CHIMERA_CLICKHOUSE__DSN`; one warehouse at a time there, too. Exit status 1:
-something is wrong that another start does not mend; 70: start it again, ClickHouse or Kafka is away.
+something is wrong that another start does not mend; 70: start it again, ClickHouse or Kafka is away, or
+another one has the folder: who is started again and again takes over once that one is gone.
 """
 
 from contextlib import contextmanager

@@ -1,20 +1,31 @@
 """Two warehouses on one server, which take the table from each other again and again: each row once.
 
-They cut batches of different sizes, so that a row would be there twice if both had inserted it.
+Two on one folder: one has it, and the other takes over. The former cut batches of different sizes, so that a row would be there twice if both had inserted it.
 """
 
 import asyncio
+import os
 import random
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 from chimera.agents.warehouse import Warehouse
 from chimera.agents.warehouse_metrics import WarehouseMetrics
+from chimera.cli.stack import locks
+from chimera.cli.stack.spare import Spare
+from chimera.cli.stack.stack import sync_topics
 from chimera.schemas.server_settings import KafkaSettings
+from chimera.schemas.settings import load
 from chimera.stores import clickhouse, inference_log, warehouse_tables
 from chimera.stores.sink import Limits, Sink
 from chimera.topics.producers import ProducerError
 from tests.forks import FORKS
 from tests.integration.clickhouse_at import COUNTS, Server
+from tests.integration.test_warehouse import environment
 from tests.integration.topics import new_topic, produce, topic_of
 from tests.stores.sink_records import SIZE
 
@@ -71,3 +82,47 @@ def test_two_that_take_over_from_each_other_leave_each_row_once(
             process.join()
     rows = written * SIZE
     assert tuple(reader.rows(COUNTS)[0]) == (rows, rows, rows)
+
+
+def beside(name: str, folder: Path) -> Spare:
+    """A warehouse as `chimera up` has one."""
+    ready = folder / f"{name}.ready"
+    command = [sys.executable, "-m", "chimera.cli", "warehouse", "--ready-file", str(ready)]
+    return Spare(name, command, ready)
+
+
+def watch(spare: Spare, until: Callable[[], bool]) -> None:
+    ends = time.monotonic() + WITHIN_S
+    while not until():
+        spare.watch()
+        assert not spare.state.failed and time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def test_folder_that_is_held_is_taken_once_its_holder_is_gone(
+    kafka: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First a command that reads has the folder, then another warehouse, which is killed."""
+    for name, value in environment(kafka, prefix, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    asyncio.run(sync_topics(load(), kafka, change=True))
+    folder = tmp_path / "clickhouse"
+    folder.mkdir()
+    reading = locks.take(folder / "lock")
+    assert reading is not None
+    first = beside("first", tmp_path)
+    second: Spare | None = None
+    try:
+        watch(first, lambda: first.state.restarts > 0)
+        assert first.is_settled  # `chimera up` waits for nobody
+        os.close(reading)
+        watch(first, lambda: first.state.ready)
+        second = standby = beside("second", tmp_path)
+        watch(standby, lambda: standby.state.restarts > 0)
+        first.process.stop(0)
+        watch(standby, lambda: standby.state.ready)
+        assert locks.holder(folder / "lock") == standby.state.pid
+    finally:
+        for one in (first, second):
+            if one is not None:
+                one.process.stop(0)

@@ -111,7 +111,7 @@ def test_segments_become_rows_once_through_kills(kafka: str, prefix: str, tmp_pa
                 assert 'chimera_sink_lag_records{partition="0",table="inference_log"} 0.0' in shown
                 assert "chimera_sink_visible_seconds_count" in shown
                 second = chimera(env, "warehouse")  # one folder, one sink
-                assert (second.returncode, str(process.pid) in second.stderr) == (1, True)
+                assert (second.returncode, str(process.pid) in second.stderr) == (70, True)
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(30) == 0
     found = chimera(env, "sql", COUNT, "--format", "json")
