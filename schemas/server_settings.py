@@ -123,6 +123,16 @@ class StackSettings(Section):
         description="whether `chimera up` also runs a training agent, where there are a registry and"
         " a node; it starts once the nodes serve",
     )
+    sequencer: bool = Field(
+        default=True,
+        description="whether `chimera up` also runs a sequencer, while the journal is on; of several"
+        " hosts on one cluster one has it, with the log's one key: false on the others",
+    )
+    warehouse: bool = Field(
+        default=True,
+        description="whether `chimera up` also runs a warehouse, while the journal is on; of several"
+        " hosts with one CHIMERA_CLICKHOUSE__DSN one is enough: false on the others",
+    )
 
 
 class ObservabilitySettings(Section):

@@ -2,7 +2,7 @@
 
 Believed are the log's own key, those that it had before (`CHIMERA_AUDIT__EARLIER_KEYS`), and what
 stands in the log's own file. All else is passed over and counted: it neither stops the log nor says
-how long it is. `tests/integration/test_audit_from_kafka.py` writes rubbish there.
+how long it is. Only who has signed nothing yet begins no log that another key signs. `tests/integration/test_audit_from_kafka.py` writes rubbish there.
 """
 
 # pyright: reportMissingTypeStubs=false
@@ -14,7 +14,12 @@ from typing import Any
 
 import structlog
 
-from chimera.schemas.errors import ConfigurationError, EvidenceMalformed, EvidenceRefused
+from chimera.schemas.errors import (
+    ConfigurationError,
+    EvidenceMalformed,
+    EvidenceRefused,
+    EvidenceUntrusted,
+)
 from chimera.schemas.signing import SigningKey
 from chimera.schemas.transparency import checkpoints, notes, verifier_keys
 from chimera.schemas.transparency.verifier_keys import Algorithm, VerifierKey
@@ -29,6 +34,7 @@ class Published:
     def __init__(self, arguments: Mapping[str, Any], topic: str, publics: Sequence[bytes]) -> None:
         """`arguments`: of a consumer; `publics`: the keys that are believed."""
         self._arguments, self._topic, self._publics = arguments, topic, publics
+        self._passed: set[str] = set()  # origins of heads that others signed
 
     async def last(self, kept: bytes | None) -> bytes | None:
         """The last note that is believed; `kept`: the one in the log's own file."""
@@ -50,6 +56,15 @@ class Published:
             log.error("checkpoints_not_believed", topic=self._topic, count=passed, last=why)
         return found
 
+    def require_new(self, origin: str) -> None:
+        """After `last` found nothing. Raises ConfigurationError: the log is there, under another key."""
+        if origin in self._passed:
+            raise ConfigurationError(
+                f"CHIMERA_AUDIT__KEY_FILE: another key signs {origin!r} on {self._topic}, and this one"
+                " never did: where another host has the sequencer, CHIMERA_STACK__SEQUENCER=false here;"
+                " where this key replaces that one, name it in CHIMERA_AUDIT__EARLIER_KEYS"
+            )
+
     def _require_signed(self, raw: bytes) -> None:
         """By one of the keys, whatever the log was called: who changed its name is told so.
 
@@ -59,7 +74,11 @@ class Published:
         note = notes.decode(raw)
         origin = checkpoints.decode(note.text).origin
         keys = [VerifierKey(origin, Algorithm.NOTE, one) for one in self._publics]
-        checkpoints.signers_of(note, keys)
+        try:
+            checkpoints.signers_of(note, keys)
+        except EvidenceUntrusted:
+            self._passed.add(origin)
+            raise
 
 
 def believed(own: SigningKey, earlier: Sequence[str]) -> list[bytes]:

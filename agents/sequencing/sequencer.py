@@ -211,6 +211,8 @@ class Sequencer:
                 self._unpublished.append(last)
             if last != kept:
                 await asyncio.to_thread(self._checkpoints.keep, last)
+        else:
+            self._published.require_new(self._audit.origin)
         size = head_of(last).size if last else 0
         if last is not None:
             self.metrics.signed(size, await asyncio.to_thread(self._file.written_at_s))

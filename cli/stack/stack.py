@@ -5,6 +5,7 @@
     down ── nodes, trainer ── sequencer, warehouse ── Kafka ── Postgres ── unlock
 
 Where the journal is written, a sequencer runs beside the nodes, and its key is made if there is none.
+The settings leave any of the three beside the nodes to another host.
 
 Its state stands in `stack_state`, so that other commands find it. A server that dies is started
 again on its folder and port; the nodes live through that. A warehouse is there while the journal is on,
@@ -127,8 +128,10 @@ class Stack:
             node = Supervised(command, ready_file, metrics=page)
             node.start()
             self._nodes.append(node)
-        if self.settings.journal.enabled:
+        journal, asked = self.settings.journal, self.settings.stack
+        if journal.enabled and asked.sequencer:
             self._start_sequencer()
+        if journal.enabled and asked.warehouse:
             self._warehouse = self._spare("warehouse")
         self._write()
 

@@ -33,8 +33,8 @@ class StackState:
     postgres: str | None  # host:port/database of the registry; None: there is none
     postgres_pid: int | None  # None: a server of the user's own
     nodes: tuple[NodeState, ...]
-    sequencer: NodeState | None  # None: the journal is off, so there is none
-    warehouse: NodeState | None  # None: the journal is off, so there is none
+    sequencer: NodeState | None  # None: the journal is off, or another host has it
+    warehouse: NodeState | None  # None: the journal is off, or another host has it
     trainer: NodeState | None  # None: there is none, or not yet
     ready: (
         bool  # the servers serve, topics are in order, nodes are ready, nobody waits for the rest

@@ -321,6 +321,18 @@ def test_process_beside_the_nodes_that_does_not_come_ends_nothing_else(
         assert (f"{refusing} process {state.pid}  ended for good" in shown) == state.failed
 
 
+def test_stack_leaves_sequencer_and_warehouse_to_another_host(
+    tmp_path: Path, kafka: str, prefix: str
+) -> None:
+    settings = with_journal(tmp_path, kafka, prefix)
+    left = settings.stack.model_copy(update={"sequencer": False, "warehouse": False})
+    with Stack(settings.model_copy(update={"stack": left}), command=sleeper, beside=sleeps) as one:
+        one.start()
+        one.watch(until=lambda: one.state.ready)
+        assert (one.state.sequencer, one.state.warehouse) == (None, None)
+    assert not settings.audit.key_file.exists()
+
+
 def test_stack_with_a_journal_has_a_sequencer_and_makes_its_key(
     tmp_path: Path, kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

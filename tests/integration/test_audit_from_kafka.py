@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from typer.testing import CliRunner, Result
@@ -17,6 +18,7 @@ from typer.testing import CliRunner, Result
 from chimera.agents.sequencing.published import Published
 from chimera.cli.audit.witness_http import application
 from chimera.cli.main import app
+from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.settings import Settings
 from chimera.schemas.signing import SigningKey
 from chimera.schemas.transparency import checkpoints
@@ -213,3 +215,28 @@ def test_rubbish_among_the_checkpoints_is_named_and_stops_nobody(
     assert [one["kind"] for one in json.loads(offline.stdout)["faults"]] == ["forged"]
     strange = audit(settings, tmp_path, "export", tmp_path / "s", key=WITNESS)
     assert (strange.exit_code, "is to be believed" in strange.stderr) == (1, True)
+
+
+def test_key_that_never_signed_begins_no_log_that_another_one_signs(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    """As a second host's sequencer would, with a key and a file of its own."""
+    settings = settings_of(kafka, prefix, tmp_path)
+    elsewhere = {"checkpoints_file": tmp_path / "elsewhere.txt"}
+    second = settings.model_copy(update={"audit": settings.audit.model_copy(update=elsewhere)})
+    earlier = elsewhere | {"earlier_keys": (log_key(ORIGIN, KEY).text,)}
+    replaced = settings.model_copy(update={"audit": settings.audit.model_copy(update=earlier)})
+
+    async def work(place: Place) -> None:
+        await place.journal(0, (0, LEAVES))
+        async with sequencing(settings):
+            notes = await place.signed(LEAVES)
+        with pytest.raises(ConfigurationError, match="CHIMERA_STACK__SEQUENCER=false"):
+            async with sequencing(second, OTHER_KEY):
+                pass
+        assert (await place.notes())[-1] == notes[-1]
+        await place.journal(0, (LEAVES, 2 * LEAVES))
+        async with sequencing(replaced, OTHER_KEY):
+            await place.signed(2 * LEAVES)
+
+    play(settings, work)
