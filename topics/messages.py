@@ -159,7 +159,8 @@ _REQUEST = {
     names.MODEL_VERSION: "its version, likewise",
     names.TENANT: "whom the request belongs to",
     names.DEADLINE: "ms since the epoch; past it the answer is deadline_exceeded",
-    names.PRIORITY: "0 default, 1 highest; for models whose ordering is none",
+    names.PRIORITY: "0 default, 1 highest; for models whose ordering is none: orders what an executor"
+    " holds, some hundred requests of a lane, and a result is visible after those before it",
     names.GENERATION: "of a redriven request",
     names.REPLAY_OF: "the request that this one repeats: <topic>:<partition>:<offset>",
     names.TRACEPARENT: "W3C trace context",
