@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from chimera.cli.kafka.server import EmbeddedKafka
 from chimera.cli.stack import locks
@@ -45,8 +45,6 @@ Command = Callable[[str, Path], Sequence[str]]
 
 NamedCommand = Callable[[str, str, Path], Sequence[str]]
 """The same of whatever runs beside the nodes, by its name."""
-
-Found = TypeVar("Found")
 
 
 class Stack:
@@ -166,8 +164,10 @@ class Stack:
                 self._kafka.start()
             if self._registry is not None:
                 self._registry.watch()
-            for one in (*self._nodes, *_some(self._sequencer), *_some(self._warehouse)):
-                one.watch()
+            for node in self._nodes:
+                node.watch()
+            for spare in self._recording:
+                spare.watch()
             if self._trainer is not None:
                 self._trainer.watch()
             elif self._trains and all(node.state.ready for node in self._nodes):
@@ -178,7 +178,7 @@ class Stack:
     def stop(self) -> None:
         """End the nodes, then the servers; everything is gone when it returns."""
         tell = [*self._nodes, *_processes(self._trainer)]
-        take = [*_processes(self._sequencer), *_processes(self._warehouse)]
+        take = [one.process for one in self._recording]
         for running in (tell, take):  # in this order: what they wrote is taken up
             for one in running:
                 one.ask_to_stop()
@@ -197,8 +197,7 @@ class Stack:
     @property
     def state(self) -> StackState:
         nodes = tuple(node.state for node in self._nodes)
-        beside = (*_some(self._sequencer), *_some(self._warehouse))
-        are_settled = all(one.is_settled for one in beside)
+        are_settled = all(one.is_settled for one in self._recording)
         kafka, registry = self._kafka, self._registry
         serve = (kafka is None or kafka.running) and (registry is None or registry.running)
         return StackState(
@@ -213,6 +212,10 @@ class Stack:
             trainer=_state(self._trainer),
             ready=serve and all(one.ready for one in nodes) and are_settled,
         )
+
+    @property
+    def _recording(self) -> list[Spare]:
+        return [one for one in (self._sequencer, self._warehouse) if one is not None]
 
     @property
     def _embedded(self) -> EmbeddedKafka:
@@ -247,10 +250,6 @@ def _processes(spare: Spare | None) -> list[Supervised]:
 
 def _state(spare: Spare | None) -> NodeState | None:
     return None if spare is None else spare.state
-
-
-def _some(one: Found | None) -> tuple[Found, ...]:
-    return () if one is None else (one,)
 
 
 def _registry(settings: Settings) -> "StackRegistry":

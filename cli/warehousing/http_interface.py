@@ -4,15 +4,16 @@
     GET /ping     Ok.        GET /metrics   of the sinks, for Prometheus
 
 A reader serves one statement at a time; some wait their turn, and more are refused. A client that goes
-away ends its statement. Errors have ClickHouse's text, code and status; one that comes after the first
+away, or that stops reading, ends its statement. Without a password, who names another host than this
+machine is refused. Errors have ClickHouse's text, code and status; one that comes after the first
 block is told in the body, behind a tag that a header announced, as ClickHouse does it.
 `tests/cli/test_http_interface.py` asks with clickhouse-connect and by hand.
 """
 
 import json
 import secrets
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from aiohttp import web
@@ -21,8 +22,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from chimera.cli.warehousing.http_answers import Answering, Answers
 from chimera.cli.warehousing.http_blocks import Frames
 from chimera.cli.warehousing.http_bodies import MOST_BYTES, Encoder, Plain, encoder
+from chimera.cli.warehousing.http_hosts import names_loopback
 from chimera.cli.warehousing.http_question import Asked, is_admitted, read
 from chimera.cli.warehousing.http_statuses import content_type, status_of
+from chimera.cli.warehousing.http_writes import ClientStalled, Patience, Writes
 from chimera.schemas.errors import ConfigurationError
 from chimera.stores.readers import StatementFailed, Summary
 from chimera.stores.statement import STREAMED
@@ -34,15 +37,21 @@ class Interface:
     """Of one warehouse."""
 
     def __init__(
-        self, answers: Answers | None, password: str | None, metrics: CollectorRegistry
+        self,
+        answers: Answers | None,
+        password: str | None,
+        metrics: CollectorRegistry,
+        patience: Patience,
     ) -> None:
         """`answers`: none where a server of one's own is asked itself."""
         self._answers = answers
         self._password = password
         self._metrics = metrics
+        self._patience = patience
 
     def application(self) -> web.Application:
-        app = web.Application(client_max_size=MOST_BYTES)
+        guards = [_require_loopback] if self._password is None else []
+        app = web.Application(client_max_size=MOST_BYTES, middlewares=guards)
         app.router.add_get("/ping", self._ping)
         app.router.add_get("/replicas_status", self._ping)
         app.router.add_get("/metrics", self._show_metrics)
@@ -74,9 +83,40 @@ class Interface:
             async with answers.taken(asked.question) as answering:
                 if asked.is_whole or asked.question.format not in STREAMED:
                     return await _whole(asked, answering, zone)
-                return await _streamed(request, asked, answering, zone)
+                return await self._streamed(request, asked, answering, zone)
         except StatementFailed as error:
             return _failed(error, query_id, is_framed=is_framed)
+
+    async def _streamed(
+        self, request: web.Request, asked: Asked, answering: Answering, timezone: str
+    ) -> web.StreamResponse:
+        blocks = answering.blocks()
+        first = await anext(blocks, b"")  # what fails before it has a status of its own
+        name, encoding = _encoder(asked)
+        tag = secrets.token_hex(_TAG_BYTES)
+        headers = _headers(asked, name, timezone) | {"X-ClickHouse-Exception-Tag": tag}
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        writes = Writes(request, response, self._patience)
+        with suppress(ClientStalled):
+            try:
+                await writes.add(encoding.encode(first))
+                async for block in blocks:
+                    await writes.add(encoding.encode(block))
+            except StatementFailed as error:
+                await writes.add(encoding.encode(_marked(str(error), tag)))
+            await writes.add(encoding.finish())
+            await writes.end()
+        return response
+
+
+@web.middleware
+async def _require_loopback(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    if not names_loopback(request.headers.get("Host", "")):
+        raise web.HTTPForbidden(text="without a password, ask as localhost or 127.0.0.1\n")
+    return await handler(request)
 
 
 async def _whole(asked: Asked, answering: Answering, timezone: str) -> web.Response:
@@ -85,27 +125,6 @@ async def _whole(asked: Asked, answering: Answering, timezone: str) -> web.Respo
     body = await answering.apart(lambda: encoding.encode(found.body) + encoding.finish())
     headers = _headers(asked, name, timezone) | {"X-ClickHouse-Summary": _told(found.summary)}
     return web.Response(body=body, headers=headers)
-
-
-async def _streamed(
-    request: web.Request, asked: Asked, answering: Answering, timezone: str
-) -> web.StreamResponse:
-    blocks = answering.blocks()
-    first = await anext(blocks, b"")  # what fails before it has a status of its own
-    name, encoding = _encoder(asked)
-    tag = secrets.token_hex(_TAG_BYTES)
-    headers = _headers(asked, name, timezone) | {"X-ClickHouse-Exception-Tag": tag}
-    response = web.StreamResponse(headers=headers)
-    await response.prepare(request)
-    try:
-        await response.write(encoding.encode(first))
-        async for block in blocks:
-            await response.write(encoding.encode(block))
-    except StatementFailed as error:
-        await response.write(encoding.encode(_marked(str(error), tag)))
-    await response.write(encoding.finish())
-    await response.write_eof()
-    return response
 
 
 def _encoder(asked: Asked) -> tuple[str | None, Encoder]:

@@ -1,18 +1,19 @@
 """The warehouse's HTTP interface, as the settings want it: where it listens, and who may ask.
 
-Anywhere but on loopback it takes a password. Its address is written beside the engine's folder, for
+Anywhere but on loopback it takes a password, and without one it is asked as this machine alone. Its address is written beside the engine's folder, for
 `chimera sql`. With a server of one's own it has no answers, only metrics.
 """
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 
 import structlog
 from prometheus_client import CollectorRegistry
 
 from chimera.cli.warehousing import engine, http_interface
 from chimera.cli.warehousing.http_answers import Answers
+from chimera.cli.warehousing.http_hosts import is_loopback
+from chimera.cli.warehousing.http_writes import Patience
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.history_settings import ClickHouseSettings
 from chimera.stores.readers import ReaderLimits, Readers
@@ -32,13 +33,14 @@ async def serving(settings: ClickHouseSettings, metrics: CollectorRegistry) -> A
         return
     secret = settings.http_password
     password = secret.get_secret_value() if secret is not None else ""
-    if not password and not _is_loopback(settings.http_host):
+    if not password and not is_loopback(settings.http_host):
         raise ConfigurationError(
             f"CHIMERA_CLICKHOUSE__HTTP_PASSWORD: {settings.http_host} is not on loopback, so clients"
             " have to bring one"
         )
     answers = None if settings.dsn is not None else Answers(_readers(settings))
-    interface = http_interface.Interface(answers, password or None, metrics)
+    patience = Patience(settings.reader_seconds)
+    interface = http_interface.Interface(answers, password or None, metrics, patience)
     try:
         where = http_interface.serving(interface, settings.http_host, settings.http_port)
         async with where as address:
@@ -57,10 +59,3 @@ def _readers(settings: ClickHouseSettings) -> Readers:
         settings.reader_seconds, settings.reader_memory_bytes, settings.reader_rows
     )
     return Readers(engine.data(settings), limits, settings.readers)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

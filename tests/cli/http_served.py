@@ -13,9 +13,11 @@ from prometheus_client import CollectorRegistry, Counter
 
 from chimera.cli.warehousing.http_answers import Answers
 from chimera.cli.warehousing.http_interface import Interface, serving
+from chimera.cli.warehousing.http_writes import Patience
 from chimera.stores.readers import ReaderLimits, Readers
 
 READERS = 2
+PATIENCE = Patience(whole_s=20)
 
 
 class Said(NamedTuple):
@@ -27,23 +29,26 @@ class Said(NamedTuple):
 class Served:
     """An interface that answers on a thread of its own."""
 
-    def __init__(self, folder: Path, password: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, password: str | None = None, patience: Patience = PATIENCE
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         self._ended = asyncio.Event()
         self._address: asyncio.Future[str] = self._loop.create_future()
         self._begun = threading.Event()
         self._thread = threading.Thread(
-            target=self._loop.run_until_complete, args=(self._serve(folder, password),)
+            target=self._loop.run_until_complete, args=(self._serve(folder, password, patience),)
         )
         self._thread.start()
         self._begun.wait()
         self.address = self._address.result()
 
-    async def _serve(self, folder: Path, password: str | None) -> None:
+    async def _serve(self, folder: Path, password: str | None, patience: Patience) -> None:
         registry = CollectorRegistry()
         Counter("chimera_sink_rows", "Rows", registry=registry).inc(7)
         answers = Answers(Readers(folder, ReaderLimits(seconds=20), READERS))
-        async with serving(Interface(answers, password, registry), "127.0.0.1", 0) as address:
+        interface = Interface(answers, password, registry, patience)
+        async with serving(interface, "127.0.0.1", 0) as address:
             self._address.set_result(address)
             self._begun.set()
             await self._ended.wait()

@@ -10,6 +10,7 @@ import gzip
 import http.client
 import ipaddress
 import json
+import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from clickhouse_connect.driver.client import Client
 from chimera.cli.warehousing import http_blocks
 from chimera.cli.warehousing.http_answers import WAITING_EACH
 from chimera.cli.warehousing.http_bodies import MOST_BYTES
+from chimera.cli.warehousing.http_writes import Patience
 from chimera.stores.clickhouse import ClickHouse
 from tests.cli.http_served import READERS, Served
 from tests.waiting import until
@@ -295,6 +297,38 @@ def test_client_that_goes_away_ends_its_statement(served: Served, engine: ClickH
     assert served.ask("SELECT 1").body == b"1\n"
 
 
+@pytest.mark.parametrize("patience", [Patience(20, piece_s=0.5), Patience(0.5, piece_s=20)])
+def test_client_that_stops_reading_loses_its_statement(
+    engine: ClickHouse, engine_folder: Path, patience: Patience
+) -> None:
+    patient = Served(engine_folder, patience=patience)
+    try:
+        left = [leave(patient, "SELECT * FROM numbers(10000000)") for _ in range(READERS)]
+        assert patient.ask("SELECT 1").body == b"1\n"
+        for connection in left:
+            with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+                connection.getresponse().read()
+            connection.close()
+    finally:
+        patient.close()
+
+
+def test_client_that_reads_slowly_keeps_its_statement(
+    engine: ClickHouse, engine_folder: Path
+) -> None:
+    patient = Served(engine_folder, patience=Patience(20, piece_s=2))
+    try:
+        connection = leave(patient, "SELECT * FROM numbers(3000000)")
+        answer, size = connection.getresponse(), 0
+        while part := answer.read(2_000_000):
+            size += len(part)
+            time.sleep(0.2)
+        assert size == sum(len(str(number)) + 1 for number in range(3_000_000))
+        connection.close()
+    finally:
+        patient.close()
+
+
 def test_more_than_may_wait_are_refused(served: Served, engine: ClickHouse) -> None:
     left = [leave(served, LONG) for _ in range(READERS * (1 + WAITING_EACH))]
     try:
@@ -320,9 +354,27 @@ def test_password_is_asked_for_where_there_is_one(engine_folder: Path, engine: C
             host="127.0.0.1", port=guarded.port, password="s3cret"
         ) as client:
             assert client.command("SELECT 1") == 1
-        assert guarded.say("/ping").body == b"Ok.\n"
+        assert guarded.say("/ping", Host="db.example:8123").body == b"Ok.\n"
     finally:
         guarded.close()
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.2:8", "[::1]:9"]
+)
+def test_request_names_this_machine_as_its_host(served: Served, host: str) -> None:
+    assert served.say("/", b"SELECT 1", Host=host).body == b"1\n"
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example:8123", "localhost.evil.example", "10.0.0.1", "[", ""]
+)
+@pytest.mark.parametrize("path", ["/?query=SELECT%201", "/metrics"])
+def test_request_that_names_another_host_is_refused_without_a_password(
+    served: Served, host: str, path: str
+) -> None:
+    said = served.say(path, Host=host)
+    assert (said.status, said.body[:18]) == (403, b"without a password")
 
 
 def test_metrics_are_shown(served: Served) -> None:
