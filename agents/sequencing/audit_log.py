@@ -119,14 +119,20 @@ class AuditLog:
         self._consumer.assign(self._parts)
         begins = await self._consumer.beginning_offsets(self._parts)
         ends = await self._consumer.end_offsets(self._parts)
+        read = dict(self.state.read)
         for part in self._parts:
             found = await self._position(part)
+            if found:
+                read[f"{part.topic}:{part.partition}"] = found
             start = found.next if found else begins[part]
             is_known = not found or found.topic_id == self._ids[part.topic]
             if not is_known or not begins[part] <= start <= ends[part]:
                 log.error("records_were_removed", **part._asdict(), start=start)
                 start = begins[part]
             self._consumer.seek(part, start)
+        self.state = replace(
+            self.state, read=read
+        )  # of a group, too: the next record tells them all
 
     async def _position(self, part: TopicPartition) -> Position | None:
         """None: nothing of it has a leaf."""

@@ -26,7 +26,7 @@ from chimera.schemas.errors import (
     SchemaInvalid,
 )
 from chimera.schemas.settings import Settings
-from chimera.schemas.transparency import policy_file
+from chimera.schemas.transparency import log_records, policy_file
 from chimera.stores.checkpoint_file import head_of
 from chimera.topics.producers import Fenced
 from tests.agents.sequencing.killing import STEPS, offsets, require_whole, survive
@@ -151,6 +151,28 @@ def test_log_goes_on_where_it_ended_though_kafka_has_forgotten_how_far_was_read(
         async with sequencing(settings):
             await place.signed(2 * SPAN)
         await require_whole(place, tmp_path, 2 * SPAN)
+
+    play(settings, work)
+
+
+def test_log_of_a_release_that_told_no_positions_goes_on_by_its_group(
+    kafka: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all inputs, those too that have nothing new when this release begins."""
+    settings = settings_of(kafka, prefix, tmp_path)
+
+    async def work(place: Place) -> None:
+        for lane in (0, 1):
+            await place.journal(lane, (0, SPAN))
+        with monkeypatch.context() as before:
+            before.setattr(log_records, "READ", "another-header")
+            async with sequencing(settings):
+                await place.signed(2 * SPAN)
+        for spans in (1, 2):
+            await place.journal(0, (spans * SPAN, (spans + 1) * SPAN))
+            async with sequencing(settings):
+                await place.signed((2 + spans) * SPAN)
+        await require_whole(place, tmp_path, 4 * SPAN)
 
     play(settings, work)
 
