@@ -19,6 +19,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO
 
+from chimera.cli.stack.interrupts import deferred
+
 # Arguments: the parent's pid, NAME=VALUE ..., "--", the command. A parent that died before the
 # kernel was asked is noticed by its pid.
 _SHIM = """
@@ -64,8 +66,14 @@ class Child:
         self._log_file = log_file
         self._inherit = tuple(inherit)
         name = f"keeper of {Path(command[0]).name}"
-        threading.Thread(target=self._keep, name=name, daemon=True).start()
-        self._started.wait()
+        try:
+            with deferred():
+                threading.Thread(target=self._keep, name=name, daemon=True).start()
+                self._started.wait()
+        except BaseException:  # Ctrl-C: nobody would know of it
+            if self._process is not None:
+                self.kill()
+            raise
         if self._failure is not None:
             raise self._failure
 

@@ -112,3 +112,37 @@ def ended(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+MAKES = """
+import sys, time
+from chimera.cli.stack.child import Child
+made = []
+try:
+    while len(made) < 500:
+        made.append(Child([sys.executable, "-c", "import time; time.sleep(600)"]))
+        print(made[-1].pid, flush=True)
+        if len(made) > 4:
+            made[0].kill()
+            del made[0]
+except KeyboardInterrupt:
+    for child in made:
+        child.kill()
+    print("killed", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("made", range(1, 7))
+def test_child_whose_start_is_interrupted_is_not_left_running(made: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", MAKES], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        for _ in range(made):
+            parent.stdout.readline()
+        parent.send_signal(signal.SIGINT)
+        while parent.stdout.readline() != "killed\n":
+            assert parent.poll() is None
+        assert psutil.Process(parent.pid).children() == []
+        parent.communicate()
