@@ -13,7 +13,6 @@ node holds nothing that Kafka does not have.
 # (aiokafka ships no type information)
 
 import asyncio
-import itertools
 import os
 import time
 from collections.abc import Collection
@@ -30,8 +29,9 @@ from chimera.agents.following.model_news import ModelNews
 from chimera.agents.following.refusals import Refusals
 from chimera.agents.journaling.journals import Journals
 from chimera.agents.lanes import failpoints
+from chimera.agents.lanes.assigned import Assigned
 from chimera.agents.lanes.attempts import Attempts
-from chimera.agents.lanes.commit_loop import CUT, MADE_ANEW, CommitLoop, Halted
+from chimera.agents.lanes.commit_loop import CommitLoop, Halted
 from chimera.agents.lanes.committers import Partition
 from chimera.agents.lanes.committing import Committing
 from chimera.agents.lanes.fetched import Run
@@ -46,7 +46,6 @@ from chimera.agents.seat import Seat, leave_for
 from chimera.agents.shared import Shared
 from chimera.schemas.errors import KafkaUnavailable
 from chimera.schemas.settings import Settings
-from chimera.schemas.stored import Damaged
 from chimera.schemas.work import BatchStory, Block, Deferred, Outcomes, Results
 from chimera.topics import clients, connections, stranded
 from chimera.topics.admin import topic_ids
@@ -108,10 +107,7 @@ class Node:
             Journals(settings, self.catalogue).new if settings.journal.enabled else None,
         )
         self._seat = Seat(settings.stack.dir / "members", settings.kafka.group)
-        self._lanes: dict[TP, Lane] = {}
-        self._by_serial: dict[int, Lane] = {}
-        self._loops: dict[TP, tuple[CommitLoop, asyncio.Task[None]]] = {}
-        self._serials = itertools.count(1)
+        self._lanes = Assigned(self._shared, self._new_loop, self._spawn, self.fatal)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # Life.
@@ -133,15 +129,15 @@ class Node:
         if self._following is not None:
             self._spawn(self._following.run(self.pool, self._news.take_refusal))
         self._spawn(self._news.run())
-        self._consumer.on_recreated(self._halt)
-        self._consumer.on_cut(self._halt_cut)
+        self._consumer.on_recreated(self._lanes.halt)
+        self._consumer.on_cut(self._lanes.halt_cut)
         self._spawn(self._tick())
         self._spawn(self._warn_of_stranded())
         await self.app.start()
         self._spawn(self._watch_app())
 
     async def stop(self) -> None:
-        await self._on_revoked(self.app, set(self._lanes))
+        await self._on_revoked(self.app, self._lanes.partitions)
         await self.app.stop()
         self._seat.leave()
         for task in self._tasks:
@@ -200,8 +196,7 @@ class Node:
             await asyncio.sleep(TICK_S)
             now_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
             self._seat.note(self._consumer.member_id)
-            for lane in self._lanes.values():
-                lane.tick(now_s, now_ms)
+            self._lanes.tick(now_s, now_ms)
             await self._committing.settle()
             if now_s - measured_s >= MEASURE_S:
                 measured_s = now_s
@@ -210,15 +205,8 @@ class Node:
     def _measure(self) -> None:
         """Gauges that nothing else sets."""
         self._news.measure(self.pool.executors, self.pool.paused)
-        consumer = self._consumer
         self.metrics.shadows.show_off(self.pool.dropped_shadows)
-        of_lanes = self.metrics.lanes
-        for tp, lane in self._lanes.items():
-            of_lanes.window_records.labels(*tp).set(len(lane))
-            of_lanes.deferred_records.labels(*tp).set(lane.deferred)
-            end = consumer.end_of(tp)
-            if end is not None and lane.position is not None:
-                of_lanes.lag_records.labels(*tp).set(max(0, end - lane.position))
+        self._lanes.measure(self._consumer.end_of)
         self.metrics.models.hold(self.pool.executors, self.pool.holdings.take_evicted())
 
     # Lanes.
@@ -246,24 +234,12 @@ class Node:
                 break
             await asyncio.sleep(LEARN_AGAIN_S)
         known: dict[str, str] = self._consumer.topic_ids
-        in_use = {tp.topic for tp in self._lanes}
+        in_use = {tp.topic for tp in self._lanes.partitions}
         for name, identity in found.items():
             if name not in in_use:
                 known[name] = identity
             elif known.get(name) != identity:
-                self._halt(name)
-
-    def _halt(self, topic: str) -> None:
-        """The topic was deleted and made anew: its offsets mean other requests."""
-        for tp, lane in self._lanes.items():
-            if tp.topic == topic and not lane.condemned:
-                lane.condemn(f"{topic}: {MADE_ANEW}")
-
-    def _halt_cut(self, topic: str, partition: int, end: int) -> None:
-        """What a lane has read is not there any more, and what comes will have the same offsets."""
-        lane = self._lanes.get(TP(topic, partition))
-        if lane is not None and not lane.condemned:
-            lane.condemn(f"{topic}-{partition} ends at {end}, before what was read of it: {CUT}")
+                self._lanes.halt(name)
 
     async def _on_assigned(self, _app: Any, *assigned: Any, **_: Any) -> None:
         """Faust passes the set of partitions."""
@@ -271,82 +247,57 @@ class Node:
         names = {topic.name for topic in self._inputs}
         for tp in assigned[0]:
             if tp.topic in names and tp not in self._lanes:
-                self._open(tp)
+                self._lanes.begin(tp)
 
-    def _open(self, tp: TP) -> None:
-        lane = Lane(self._shared, tp.topic, tp.partition, next(self._serials))
-        where = Partition(tp.topic, tp.partition, self._consumer.topic_ids.get(tp.topic, ""))
+    def _new_loop(self, lane: Lane) -> CommitLoop:
+        topic, partition = lane.topic, lane.partition
+        where = Partition(topic, partition, self._consumer.topic_ids.get(topic, ""))
         opening = Opening(
-            tp.topic,
-            tp.partition,
+            topic,
+            partition,
             where.topic_id,
             self.catalogue,
             self._attempts,
-            Partners(self._client, needed(self.catalogue, self.settings), tp.partition),
+            Partners(self._client, needed(self.catalogue, self.settings), partition),
             self._consumer_arguments,
         )
-        commits = CommitLoop(
+        return CommitLoop(
             lane,
             opening,
             lambda: self._committing.new(where),
-            Composer(self.catalogue, tp.partition, self.settings.commit.compression),
+            Composer(self.catalogue, partition, self.settings.commit.compression),
             settings=self.settings,
             metrics=self.metrics.lanes,
             fatal=self.fatal,
             forget_deaths=lambda offsets: self._forget_deaths(lane, offsets),
             take_errors=self._news.take_errors,
-            take_halt=lambda halted: self._take_halt(tp, halted),
+            take_halt=lambda halted: self._take_halt(lane, halted),
         )
-        self._lanes[tp] = self._by_serial[lane.serial] = lane
-        self._loops[tp] = (commits, self._spawn(commits.run()))
 
-    def _take_halt(self, tp: TP, halted: Halted) -> None:
-        self._spawn(self._halts.tell(tp.topic, tp.partition, halted))
+    def _take_halt(self, lane: Lane, halted: Halted) -> None:
+        self._spawn(self._halts.tell(lane.topic, lane.partition, halted))
 
     async def _on_revoked(self, _app: Any, *revoked: Any, **_: Any) -> None:
         """Lanes finish what is decided; Faust passes the set of partitions."""
-        within_s = self.settings.serving.revoke_within_ms / 1000
-        gone = [tp for tp in revoked[0] if tp in self._lanes]
-        await asyncio.gather(*(self._loops[tp][0].finish(within_s) for tp in gone))
-        for tp in gone:
-            task = self._loops.pop(tp)[1]
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            del self._by_serial[self._lanes.pop(tp).serial]
-            self.metrics.lanes.forget(*tp)
+        await self._lanes.leave(revoked[0], self.settings.serving.revoke_within_ms / 1000)
 
     def _take(self, run: Run) -> None:
-        lane = self._lanes.get(TP(run.topic, run.partition))
-        if lane is not None:  # else: revoked meanwhile; whoever has the partition reads it again
+        if self._lanes.take(run):
             self.metrics.requests.labels(run.topic).inc(run.count)
-            try:
-                lane.put(run)
-            except Exception as error:  # the boundary: Faust would go on with the run after it
-                log.exception("run_refused", topic=run.topic, partition=run.partition)
-                self.fatal(f"{run.topic}-{run.partition}: {error!r}")
 
     # What executors say.
 
     def take_outcomes(self, outcomes: Outcomes) -> None:
-        lane = self._by_serial.get(outcomes.lane)
-        if lane is not None:
-            lane.answer(outcomes)
+        if self._lanes.answer(outcomes):
             self._count_batch(outcomes.batch)
 
     def take_results(self, results: Results) -> None:
-        lane = self._by_serial.get(results.lane)
-        if lane is not None:
-            lane.answer_block(results)
+        if self._lanes.answer_block(results):
             for story in results.stories:
                 self._count_batch(story)
 
     def take_unread(self, block: Block, accused: Collection[int]) -> None:
-        lane = self._by_serial.get(block.lane)
-        if lane is not None:
-            try:
-                lane.unread(block, accused)
-            except Damaged as error:
-                self.fatal(f"{block.topic}-{block.partition}: {error}")
+        self._lanes.unread(block, accused)
 
     def _count_batch(self, story: BatchStory) -> None:
         """Each batch once, though every lane in it is told of it; size 0: no model saw it."""
@@ -361,19 +312,14 @@ class Node:
 
     def take_deferred(self, deferred: Deferred) -> None:
         self._news.take_deferred(deferred)
-        lane = self._by_serial.get(deferred.lane)
-        if lane is not None:
-            try:
-                lane.defer(deferred)
-            except Damaged as error:
-                self.fatal(f"{lane.topic}-{lane.partition}: {error}")
+        self._lanes.defer(deferred)
 
     def take_report(self, report: Report) -> None:
         self._news.take_report(report)
         self.metrics.shadows.take(report.shadows)
 
     def take_suspects(self, lane: int, offsets: list[int], reason: str) -> None:
-        found = self._by_serial.get(lane)
+        found = self._lanes.accused(lane)
         if found is not None:
             self._spawn(self._write_deaths(found, found.suspect(offsets, reason), reason))
 
