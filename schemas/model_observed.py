@@ -29,6 +29,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     latencies: dict[Bucket, Count] = {}
     compared: Count = 0  # as a shadow, with what was answered
     disagreed: Count = 0
+    # of batches of 2^(size / 4) rows or more, and less than the next size: how many took so long
+    paces: dict[Bucket, dict[Bucket, Count]] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ModelObserved(msgspec.Struct, frozen=True, kw_only=True):

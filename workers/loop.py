@@ -69,7 +69,12 @@ class Loop:
         self._settling = settling
         self._configuration = configuration
         self._paused = frozenset(configuration.orders.paused if configuration.orders else ())
-        self._reporting = Reporting(configuration.slot, link.send, repertoire.transitions)
+        self._reporting = Reporting(
+            configuration.slot,
+            link.send,
+            repertoire.transitions,
+            is_on_cpu=configuration.device == "cpu",
+        )
         self._mirroring = Mirroring(board, configuration.shadows, self._reporting.shadows)
         if configuration.orders is not None:
             self._mirroring.follow(repertoire, configuration.orders.shadows)
@@ -255,6 +260,7 @@ class Loop:
         self._queues.add(None, (), ONE_BY_ONE, run)
 
     def _compute(self, pieces: list[Piece[Task | Held]]) -> None:
+        began_ns = time.thread_time_ns()
         tasks: list[Task] = []
         for carried, start, stop in pieces:
             if isinstance(carried, Task):
@@ -281,7 +287,7 @@ class Loop:
             tasks, batch, started_ns, self._send_results, self._ledger
         ):
             self._link.send(work_frames.frame_outcomes(answered))
-        self._reporting.count(tasks, batch)
+        self._reporting.count(tasks, batch, time.thread_time_ns() - began_ns)
         if batch.kept:
             self._mirroring.offer(batch.kept, batch.tier.name)
 

@@ -28,6 +28,11 @@ class Evidence:
         self.from_ms = int((watch.since - before).timestamp() * 1000)
         self._read: dict[str, int] = {}  # node -> the last of its records
 
+    @property
+    def is_same_load(self) -> bool:
+        """What it is compared with was seen at the same time."""
+        return self.watch.weight < 100
+
     def take(self, observed: ModelObserved, at_ms: int) -> None:
         """Any record of `models.observed`, appended then."""
         if (observed.tenant, observed.model) != (self.tenant, self.model):
@@ -40,7 +45,7 @@ class Evidence:
         if observed.version == watch.placed.version and is_since:
             self.candidate += seen
         elif observed.version == watch.previous.version:
-            if is_since == (watch.weight < 100):
+            if is_since == self.is_same_load:
                 self.previous += seen
             if is_since:
                 self.candidate += Observation(compared=seen.compared, disagreed=seen.disagreed)

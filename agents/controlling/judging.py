@@ -108,7 +108,13 @@ class Judging:
             return held.verdict if now >= held.again_at else None
         watch = evidence.watch
         elapsed_s = (now - watch.since).total_seconds()
-        verdict = judge(watch.policy, elapsed_s, evidence.candidate, evidence.previous)
+        verdict = judge(
+            watch.policy,
+            elapsed_s,
+            evidence.candidate,
+            evidence.previous,
+            is_same_load=evidence.is_same_load,
+        )
         return None if verdict.ruling is Ruling.WAIT else verdict
 
     async def _follow(self, live: Live) -> None:

@@ -16,6 +16,8 @@ from chimera.schemas.model_observed import (
 GOLDEN = Path(__file__).with_name("golden")
 SEEN = Seen(requests=600, errors=2, latencies={0: 8, 160: 590}, compared=30, disagreed=1)
 
+PACED = Seen(requests=9, latencies={160: 9}, paces={0: {100: 1}, 12: {120: 1}})
+
 
 def observed(sequence: int, seen: Seen) -> ModelObserved:
     return ModelObserved(
@@ -30,7 +32,7 @@ def observed(sequence: int, seen: Seen) -> ModelObserved:
     )
 
 
-WRITTEN = {1: [observed(1, SEEN), observed(2, Seen(errors=1, requests=1))]}
+WRITTEN = {1: [observed(1, SEEN), observed(2, Seen(errors=1, requests=1)), observed(3, PACED)]}
 """What each version's golden file holds, a record a line, as this release understands it."""
 
 
@@ -64,6 +66,7 @@ def changed(**fields: Any) -> bytes:
         (changed(sequence=0), SchemaInvalid, "sequence"),
         (changed(seen={"requests": -1}), SchemaInvalid, "requests"),
         (changed(seen={"latencies": {"577": 1}}), SchemaInvalid, "latencies"),
+        (changed(seen={"paces": {"12": {"577": 1}}}), SchemaInvalid, "paces"),
         (changed(node="a b"), SchemaInvalid, "node"),
     ],
 )

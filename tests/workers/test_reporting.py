@@ -19,6 +19,7 @@ from chimera.workers.reports import (
     frame_report,
     read_report,
 )
+from chimera.workers.watching.paces import size_of
 from chimera.workers.watching.watch import Observation, total
 from tests.workers import hostile_executor as hostile
 from tests.workers.rig import REAL, Rig, block, manifest, request, sums, work, write_hostile
@@ -80,6 +81,13 @@ def test_executor_reports_what_it_computed_once(tmp_path: Path) -> None:
             found = seen(rig)
             assert (found.errors, len(found.latencies)) == (0, 640)
             assert 0 < found.latencies.quantile_us(1.0) < 1.1 * took_us
+            assert 0 < sum(map(len, found.paces.by_size.values())) < 640
+            assert max(found.paces.by_size) > size_of(
+                1
+            )  # and of a processor, no more than there was
+            assert all(
+                0 < one.quantile_us(1.0) < 1.1 * took_us for one in found.paces.by_size.values()
+            )
             await rig.answered(41)
 
     asyncio.run(scenario())

@@ -131,7 +131,9 @@ class Tally:
             compared=compared,
             disagreed=counts.disagreed,
         )
-        found = judge(policy, 0.0, candidate, Observation(latencies=self.served.latencies))
+        found = judge(
+            policy, 0.0, candidate, Observation(latencies=self.served.latencies), is_same_load=True
+        )
         return VERDICTS[found.ruling], found.reason
 
 

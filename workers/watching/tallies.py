@@ -8,6 +8,7 @@ they share a latency. Latencies are put into their buckets when they are taken, 
 from dataclasses import dataclass, field
 
 from chimera.workers.watching.latencies import Latencies
+from chimera.workers.watching.paces import Paces, size_of
 from chimera.workers.watching.watch import Observation
 
 WAITING = 4_096  # latencies of one version that are in no bucket yet, at most
@@ -20,6 +21,7 @@ class _Tally:
     observation: Observation = field(default_factory=Observation)
     counts: list[int] = field(default_factory=list[int])
     latencies_us: list[int] = field(default_factory=list[int])
+    batches_us: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
 
     def fold(self) -> Observation:
         """All of it; what waited is in its buckets then."""
@@ -27,6 +29,10 @@ class _Tally:
             latencies = Latencies.of(self.latencies_us, self.counts)
             self.observation += Observation(requests=sum(self.counts), latencies=latencies)
             self.counts, self.latencies_us = [], []
+        if self.batches_us:
+            paces = {size: Latencies.of(us) for size, us in self.batches_us.items()}
+            self.observation += Observation(paces=Paces(paces))
+            self.batches_us = {}
         return self.observation
 
 
@@ -43,6 +49,10 @@ class Tallies:
         tally.latencies_us.append(latency_us)
         if len(tally.counts) >= WAITING:
             tally.fold()
+
+    def worked(self, model: str, version: str, rows: int, took_us: int) -> None:
+        """A batch of so many rows, 1 or more, was all an executor's work for so long."""
+        self._of(model, version).batches_us.setdefault(size_of(rows), []).append(took_us)
 
     def failed(self, model: str, version: str, count: int = 1) -> None:
         """So many requests ended in an error that is not their callers' fault."""

@@ -6,6 +6,9 @@ answered, and all are surely within theirs. In between the watch goes on: few re
 nothing, and a watch ends by evidence alone. A breach wants the more certainty, as it is asked for
 again and again and each look may err.
 
+Callers that wait longer than those before them are a breach if the version is slower, or if that could not be
+told by the end of the window; where batches of a size surely take no longer, it is load (`paces.py`).
+
 Outcomes that are the callers' own fault belong in neither count. Requests of one batch fail
 together, so a tier that failed once can look worse than it is; counting final outcomes, after
 retries, keeps that small. `tests/workers/watching/test_watch.py` has the laws, and replays of chance.
@@ -15,14 +18,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.model_events import Observed
 from chimera.schemas.model_observed import Seen
 from chimera.workers.watching.latencies import NONE, Latencies
+from chimera.workers.watching.paces import Paces
 from chimera.workers.watching.proportions import surely_above, surely_below
 
 Z_BREACH = 3.29
 Z_PASS = 1.645
+NO_PACES = Paces()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +38,8 @@ class Observation:
 
     requests: int = 0
     errors: int = 0
-    latencies: Latencies = NONE
+    latencies: Latencies = NONE  # as callers wait
+    paces: Paces = NO_PACES  # as executors work
     compared: int = 0  # with the version that it shadowed
     disagreed: int = 0
 
@@ -40,6 +48,7 @@ class Observation:
             requests=self.requests + other.requests,
             errors=self.errors + other.errors,
             latencies=self.latencies + other.latencies,
+            paces=self.paces + other.paces,
             compared=self.compared + other.compared,
             disagreed=self.disagreed + other.disagreed,
         )
@@ -51,6 +60,7 @@ class Observation:
             requests=seen.requests,
             errors=seen.errors,
             latencies=Latencies.in_buckets(seen.latencies),
+            paces=Paces.in_buckets(seen.paces or {}),
             compared=seen.compared,
             disagreed=seen.disagreed,
         )
@@ -61,6 +71,7 @@ class Observation:
             requests=self.requests,
             errors=self.errors,
             latencies=self.latencies.buckets,
+            paces=self.paces.buckets or msgspec.UNSET,
             compared=self.compared,
             disagreed=self.disagreed,
         )
@@ -94,12 +105,22 @@ class Verdict:
 
 
 def judge(
-    policy: WatchPolicy, elapsed_s: float, candidate: Observation, previous: Observation | None
+    policy: WatchPolicy,
+    elapsed_s: float,
+    candidate: Observation,
+    previous: Observation | None,
+    *,
+    is_same_load: bool = False,
 ) -> Verdict:
-    """The verdict after so many seconds; `previous` is None where nothing was live before."""
+    """The verdict after so many seconds.
+
+    Args:
+        previous: None where nothing was live before.
+        is_same_load: that was seen at the same time, or of the same requests.
+    """
     findings = [
         _rate("error rate", candidate.errors, candidate.requests, policy.max_error_rate),
-        _latency(policy, candidate, previous),
+        _latency(policy, elapsed_s, candidate, previous, is_same_load=is_same_load),
     ]
     if policy.max_disagreement is not None and previous is not None:
         name, limit = "disagreement", policy.max_disagreement
@@ -129,7 +150,14 @@ def _rate(name: str, hits: int, trials: int, limit: float) -> Verdict:
     return Verdict(Ruling.WAIT, f"{seen}: too few to tell")
 
 
-def _latency(policy: WatchPolicy, candidate: Observation, previous: Observation | None) -> Verdict:
+def _latency(
+    policy: WatchPolicy,
+    elapsed_s: float,
+    candidate: Observation,
+    previous: Observation | None,
+    *,
+    is_same_load: bool,
+) -> Verdict:
     ratio = policy.max_p99_ratio
     if ratio is None or previous is None:
         return Verdict(Ruling.PASS, "")
@@ -139,6 +167,13 @@ def _latency(policy: WatchPolicy, candidate: Observation, previous: Observation 
         f" limit {ratio:g} times that"
     )
     if ours.bounds_us(0.99, Z_BREACH)[0] > ratio * theirs.bounds_us(0.99, Z_BREACH)[1]:
+        is_slower = is_same_load or candidate.paces.is_slower(
+            ratio, previous.paces, z_slower=Z_BREACH, z_kept=Z_PASS
+        )
+        if is_slower is False:
+            return Verdict(Ruling.PASS, f"{seen}; but batches of a size take no longer than that")
+        if is_slower is None and elapsed_s < policy.window_s:
+            return Verdict(Ruling.WAIT, f"{seen}: it may be their number")
         return Verdict(Ruling.BREACH, seen)
     if ours.bounds_us(0.99, Z_PASS)[1] <= ratio * theirs.bounds_us(0.99, Z_PASS)[0]:
         return Verdict(Ruling.PASS, seen)

@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 
+from msgspec import UNSET
+
 from chimera.schemas.deployments import Change, watches
 from chimera.schemas.model_commands import (
     DeployModel,
@@ -35,11 +37,12 @@ def seen(
     *,
     errors: int = 0,
     bucket: int = FAST,
+    pace: int | None = None,
     model: str = "digits",
     compared: int = 0,
     disagreed: int = 0,
 ) -> ModelObserved:
-    """What a node told of a version; records are numbered as they are made."""
+    """What a node told of a version, batches by pace; records are numbered as they are made."""
     return ModelObserved(
         tenant=stage.tenant,
         model=model,
@@ -54,6 +57,7 @@ def seen(
             latencies={bucket: requests - errors} if requests > errors else {},
             compared=compared,
             disagreed=disagreed,
+            paces=UNSET if pace is None else {12: {pace: requests}},
         ),
     )
 
@@ -110,11 +114,23 @@ def test_version_that_fails_too_often_is_rolled_back_by_itself(play_compiled: Pl
 def test_version_that_is_too_slow_is_rolled_back_by_itself(play_compiled: Play) -> None:
     async def work(stage: Stage) -> None:
         async with steered(stage):
-            await promoted(stage, LONG, seen(stage, "1", 1, 2_000))
-            await stage.observe(seen(stage, "2", 2, 2_000, bucket=SLOW))
+            await promoted(stage, LONG, seen(stage, "1", 1, 2_000, pace=FAST))
+            await stage.observe(seen(stage, "2", 2, 2_000, bucket=SLOW, pace=SLOW))
             (verdict,) = await judged(stage)
         assert verdict.verdict == "breached"
         assert "p99 4." in verdict.reason and "before 1." in verdict.reason
+
+    play_compiled(work)
+
+
+def test_version_that_only_has_more_callers_is_kept(play_compiled: Play) -> None:
+    async def work(stage: Stage) -> None:
+        async with steered(stage):
+            await promoted(stage, SHORT, seen(stage, "1", 1, 2_000, pace=FAST))
+            await stage.observe(seen(stage, "2", 2, 2_000, bucket=SLOW, pace=FAST))
+            (verdict,) = await judged(stage)
+        assert verdict.verdict == "passed"
+        assert "batches of a size take no longer" in verdict.reason
 
     play_compiled(work)
 

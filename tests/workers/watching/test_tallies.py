@@ -1,10 +1,13 @@
 """What is counted is taken once, whole, and adds up however it was counted."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chimera.workers.watching import tallies
 from chimera.workers.watching.latencies import Latencies
+from chimera.workers.watching.paces import size_of
 from chimera.workers.watching.tallies import Tallies
 from chimera.workers.watching.watch import Observation
 
@@ -51,6 +54,17 @@ def test_tallies_keep_versions_and_what_is_said_of_them_apart() -> None:
     assert told == {"1": (7, 1, 2, 0, 0), "2": (4, 4, 0, 0, 0), "3": (0, 0, 0, 10, 4)}
 
 
+@given(BATCHES)
+def test_tallies_count_each_batch_with_its_size(batches: list[tuple[int, int]]) -> None:
+    found = Tallies()
+    for rows, took_us in batches:
+        found.worked("m", "1", rows, took_us)
+    taken = found.take().get(("m", "1"), Observation())
+    assert taken.requests == 0
+    told = {size: len(times) for size, times in taken.paces.by_size.items()}
+    assert told == Counter(size_of(rows) for rows, _ in batches)
+
+
 @given(BATCHES, st.integers(0, 9), st.integers(0, 9))
 def test_observation_survives_its_way_to_another_process(
     batches: list[tuple[int, int]], compared: int, disagreed: int
@@ -58,6 +72,7 @@ def test_observation_survives_its_way_to_another_process(
     found = Tallies()
     for count, latency_us in batches:
         found.computed("m", "1", count, latency_us)
+        found.worked("m", "1", count, latency_us)
     found.compared("m", "1", compared, disagreed)
     taken = found.take()["m", "1"]
     back = Observation.of(taken.seen())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.model_events import Observed
 from chimera.workers.watching.latencies import Latencies
+from chimera.workers.watching.paces import Paces
 from chimera.workers.watching.watch import Observation, Ruling, judge, total
 
 POLICY = WatchPolicy(
@@ -18,7 +19,9 @@ POLICY = WatchPolicy(
 ERRORS_ONLY = WatchPolicy(window_s=60, min_requests=500, max_p99_ratio=None)
 CALM = Latencies.of(np.full(2_000, 1_000.0))
 SLOW = Latencies.of(np.full(2_000, 2_000.0))
-GOOD = Observation(requests=2_000, latencies=CALM, compared=2_000)
+PACE = Paces({12: CALM})
+SLOW_PACE = Paces({12: SLOW})
+GOOD = Observation(requests=2_000, latencies=CALM, paces=PACE, compared=2_000)
 COUNTS = st.integers(0, 3_000)
 
 
@@ -49,7 +52,10 @@ def test_watch_passes_what_is_as_before() -> None:
     ("candidate", "reason"),
     [
         (Observation(requests=2_000, errors=60, latencies=CALM, compared=2_000), "error rate 60"),
-        (Observation(requests=2_000, latencies=SLOW, compared=2_000), "p99 2.0 ms, before 1.0 ms"),
+        (
+            Observation(requests=2_000, latencies=SLOW, paces=SLOW_PACE, compared=2_000),
+            "p99 2.0 ms, before 1.0 ms",
+        ),
         (
             Observation(requests=2_000, latencies=CALM, compared=2_000, disagreed=90),
             "disagreement 90",
@@ -64,9 +70,31 @@ def test_watch_is_breached_at_any_time_and_says_why(candidate: Observation, reas
 
 
 def test_watch_tells_all_breaches() -> None:
-    bad = Observation(requests=2_000, errors=2_000, latencies=SLOW, compared=9, disagreed=9)
+    bad = Observation(
+        requests=2_000, errors=2_000, latencies=SLOW, paces=SLOW_PACE, compared=9, disagreed=9
+    )
     reason = judge(POLICY, 0, bad, GOOD).reason
     assert ["error" in reason, "p99" in reason, "disagreement" in reason] == [True] * 3
+
+
+def test_watch_is_not_breached_by_callers_that_are_more_than_before() -> None:
+    crowded = Observation(requests=2_000, latencies=SLOW, paces=PACE, compared=2_000)
+    assert [ruling(crowded, elapsed_s) for elapsed_s in (0, 60)] == [Ruling.WAIT, Ruling.PASS]
+    assert "no longer" in judge(POLICY, 60, crowded, GOOD).reason
+
+
+def test_watch_takes_waiting_for_slowness_at_its_end_where_batches_do_not_tell() -> None:
+    untold = Observation(requests=2_000, latencies=SLOW, compared=2_000)
+    larger = Observation(requests=2_000, latencies=SLOW, paces=Paces({32: SLOW}), compared=2_000)
+    for seen in (untold, larger):
+        assert [ruling(seen, at) for at in (0, 59, 60)] == [Ruling.WAIT, Ruling.WAIT, Ruling.BREACH]
+
+
+def test_watch_of_the_same_load_is_decided_by_callers_alone() -> None:
+    slow = Observation(requests=2_000, latencies=SLOW, paces=PACE, compared=2_000)
+    for elapsed_s in (0, 60):
+        verdict = judge(POLICY, elapsed_s, slow, GOOD, is_same_load=True)
+        assert verdict.ruling is Ruling.BREACH
 
 
 @given(observations(), st.floats(0, 200))
