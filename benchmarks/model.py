@@ -7,6 +7,7 @@ Its answers mean nothing; its cost does. Input "x" [n, 64], output "y" [n, 10], 
 # (onnx's stubs leave a type parameter open)
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +35,14 @@ def manifest(version: str = "1") -> Manifest:
     return Manifest(NAME, version, inputs=size[:1], outputs=size[1:], sha256="0" * 64)
 
 
-def build() -> bytes:
-    """The ONNX file's bytes."""
+def build(layers: Sequence[int] = LAYERS) -> bytes:
+    """The ONNX file's bytes; the widths of `layers` begin and end as `LAYERS` do."""
     random = np.random.default_rng(0)
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
     source = "x"
-    for index, (wide, narrow) in enumerate(itertools.pairwise(LAYERS)):
-        last = index == len(LAYERS) - 2
+    for index, (wide, narrow) in enumerate(itertools.pairwise(layers)):
+        last = index == len(layers) - 2
         weight, bias = f"w{index}", f"b{index}"
         drawn = (random.normal(size=(wide, narrow)) * 0.1).astype(np.float32)
         weights += [

@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -152,12 +152,11 @@ class Case:
     def contender(self) -> Contender:
         return Contender("exactly_once", "exactly once", self._commands, ours=True)
 
-    def release(self, place: Place) -> None:
-        """Both versions, registered and compiled; the first one is live."""
+    def release(self, place: Place, files: Mapping[str, bytes]) -> None:
+        """Both versions, registered and compiled; the first one is live. `files`: ONNX, of each."""
         for version in (FIRST, SECOND):
             folder = self._folder / f"upload-{version}"
-            table = with_table(int(version), MIB)
-            write_folder(folder, model.manifest(version), {"model.onnx": table})
+            write_folder(folder, model.manifest(version), {"model.onnx": files[version]})
             self.order(place, "register", str(folder))
             self.order(place, "compile", model.NAME, version, "--tiers", "onnx-cpu")
         self.order(place, "promote", model.NAME, FIRST, "--no-watch")
@@ -187,7 +186,7 @@ def play(case: Case, one: Trial, rounds: int, rate: float) -> Report:
     place = one.place
     one.make_topics()
     running = one.start()
-    case.release(place)
+    case.release(place, {one: with_table(int(one), MIB) for one in (FIRST, SECOND)})
     one.await_probes(running)
     count, start_s = int(rate * (WARM_UP_S + (2 * rounds + 1) * TURN_S)), time.monotonic() + 2.0
     loop = one.open_loop(count, start_s, rate, warmup_s=WARM_UP_S)
