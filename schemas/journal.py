@@ -6,7 +6,8 @@
 A part is made where its requests were computed, and put into a segment as it is: a node reads none
 of it. Segments of a lane follow each other: the `start` of one is the `next` of the one before, and
 offsets in between that have no row had no request (Kafka's own markers). A head's version is read
-as `schemas/versioned.py` says; parts have a version of their own.
+as `schemas/versioned.py` says; parts have a version of their own. A window's head also says how many
+requests it had, so that a row that was left out of it is missed.
 `tests/schemas/test_journal.py` takes segments there and back, reads the golden files, and fuzzes.
 """
 
@@ -37,6 +38,9 @@ class SegmentHead(msgspec.Struct, frozen=True, kw_only=True):
     guarantee: Guarantee
     node: Annotated[str, msgspec.Meta(max_length=255)] = ""
     v: int = SEGMENT_VERSION
+    # how many its window answered, by what the lane read and not by the rows, of which there are as many; in the
+    # first segment of several that a window became, 0 in the others; unset: an older release has not said
+    requests: Count | msgspec.UnsetType = msgspec.UNSET
 
 
 _FORM = Form[SegmentHead]("journal segment", SegmentHead, SEGMENT_VERSION)
@@ -75,10 +79,13 @@ def encode_segments(head: SegmentHead, parts: Sequence[bytes], max_bytes: int) -
         taken[-1].append(part)
         size += len(part)
     starts = [head.start, *(first_of(found[0][_SIZE.size :]) for found in taken[1:])]
-    return [
-        encode_segment(msgspec.structs.replace(head, start=start, next=end), found)
-        for found, start, end in zip(taken, starts, [*starts[1:], head.next], strict=True)
+    heads = [
+        msgspec.structs.replace(head, start=start, next=end)
+        for start, end in zip(starts, [*starts[1:], head.next], strict=True)
     ]
+    if head.requests is not msgspec.UNSET:
+        heads[1:] = [msgspec.structs.replace(one, requests=0) for one in heads[1:]]
+    return [encode_segment(one, found) for one, found in zip(heads, taken, strict=True)]
 
 
 def decode_segment(value: bytes) -> tuple[SegmentHead, Iterator[Rows]]:

@@ -83,12 +83,15 @@ class Journal:
         if len(self._rows) == PART_ROWS:
             self._close_part()
 
-    def segments(self, end: int) -> list[Produced]:
-        """The window, which ends before offset `end`, as records of the journal."""
+    def segments(self, end: int, requests: int) -> list[Produced]:
+        """The window, which ends before offset `end`, as records of the journal.
+
+        `requests`: how many it has, counted by somebody else.
+        """
         self._close_part()
         parts, self._parts = self._parts, []
         topic, partition = self._head.topic, self._head.partition
-        head = structs.replace(self._head, start=self._start, next=end)
+        head = structs.replace(self._head, start=self._start, next=end, requests=requests)
         room = self._topic.max_message_bytes - FRAMING_BYTES - KEY_BYTES
         return [
             Produced(

@@ -112,7 +112,7 @@ class Pages(Protocol):
 
     def block(self, results: Results) -> None: ...
     def row(self, record: Raw, outcome: Outcome, tail: bytes) -> None: ...
-    def segments(self, end: int) -> list[Produced]: ...
+    def segments(self, end: int, requests: int) -> list[Produced]: ...
 
 
 class Composer:
@@ -162,7 +162,8 @@ class Composer:
         for topic, records in others.items():
             batches += self._batches(topic, records)
         if journal is not None:
-            batches += journal.segments(end_of(prefix[-1][0]))
+            requests = sum(count_of(entry) for entry, _ in prefix)
+            batches += journal.segments(end_of(prefix[-1][0]), requests)
         return batches
 
     def _batches(self, topic: Topic, records: list[Record]) -> list[Produced]:

@@ -1,6 +1,5 @@
 """`chimera audit check`: the proof of one request, by itself and offline."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ def check(
 
     with told("audit check"):
         from chimera.schemas.transparency import policy_file, proof_file
+        from chimera.schemas.transparency.cosignatures import moment
         from chimera.stores.audit_export import read_file
 
         raw = read_file(policy, policy_file.MAX_POLICY_BYTES)
@@ -26,7 +26,5 @@ def check(
     typer.echo(f"audit check: ok, leaf {read.index:,} of {head.size:,} in {head.origin}")
     typer.echo(f"  signed by key {opened.key.key_id.hex()}")
     for name, at_s in opened.cosigned_at_s.items():
-        typer.echo(
-            f"  cosigned by {name} at {datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
-        )
+        typer.echo(f"  cosigned by {name} at {moment(at_s)}")
     typer.echo(read.body.decode("utf-8", "backslashreplace"))

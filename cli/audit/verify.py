@@ -29,6 +29,12 @@ def verify(
         list[Path] | None,
         typer.Option(help="Checkpoints from elsewhere: a witness's, or an earlier visit's."),
     ] = None,
+    max_age: Annotated[
+        str | None,
+        typer.Option(
+            help="How long ago its witnesses may have seen it last: 3h, 7d; else whenever."
+        ),
+    ] = None,
     source: Annotated[
         Source, typer.Option(help="Without an export: Kafka's own log, or the warehouse's table.")
     ] = "kafka",
@@ -41,8 +47,10 @@ def verify(
 
     Exit 1: it could not be gone over, because a file is missing or is none.
     """
+    from chimera.cli.models.moments import seconds
     from chimera.cli.refusals import told
 
+    age_s = None if max_age is None else seconds(max_age)
     with told("audit verify"):
         from chimera.schemas.transparency import checkpoints, policy_file, verification
         from chimera.stores import audit_export
@@ -53,20 +61,25 @@ def verify(
             for note in checkpoints.split_held(audit_export.read_file(file, MAX_HELD_BYTES))
         ]
         if export is None:
-            believed, verdict = _of_log(policy, source, bootstrap, brought)
+            believed, verdict = _of_log(policy, source, bootstrap, brought, age_s)
         else:
             path = policy or export / audit_export.POLICY_FILE
             raw = audit_export.read_file(path, policy_file.MAX_POLICY_BYTES)
             believed = policy_file.decode(raw, str(path))
             rows, published = audit_export.read_rows(export), audit_export.read_checkpoints(export)
-            verdict = verification.verify(rows, published, believed, brought)
+            since_s = _since_s(believed, age_s)
+            verdict = verification.verify(rows, published, believed, brought, since_s=since_s)
     is_own = export is not None and policy is None
     typer.echo(_json(verdict, is_own) if as_json else said(verdict, believed, is_own))
     raise typer.Exit(0 if verdict.is_good else 2)
 
 
 def _of_log(
-    policy: Path | None, source: Source, bootstrap: str | None, brought: "Sequence[bytes]"
+    policy: Path | None,
+    source: Source,
+    bootstrap: str | None,
+    brought: "Sequence[bytes]",
+    age_s: int | None,
 ) -> "tuple[Policy, Verdict]":
     """Leaves up to the largest checkpoint that is believed: those behind it are not signed yet."""
     from chimera.cli.audit import sources
@@ -75,16 +88,37 @@ def _of_log(
 
     settings = load()
     believed = sources.believed(settings, policy)
+    since_s = _since_s(believed, age_s)
     with sources.opened(settings, source, bootstrap) as log:
         published = log.checkpoints()
         rows = log.rows(believed.size_of(published) or 0)
-        return believed, verification.verify(rows, published, believed, brought)
+        return believed, verification.verify(rows, published, believed, brought, since_s=since_s)
+
+
+def _since_s(policy: "Policy", age_s: int | None) -> int | None:
+    """Raises ConfigurationError: nobody tells times."""
+    import time
+
+    from chimera.schemas.errors import ConfigurationError
+    from chimera.schemas.transparency.policy import NONE
+
+    if age_s is None:
+        return None
+    if policy.quorum == NONE:
+        raise ConfigurationError(
+            "--max-age: the policy asks for no witness, and they alone tell times"
+        )
+    return int(time.time()) - age_s
 
 
 def said(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
+    from chimera.schemas.transparency.cosignatures import moment
+
     lines = [_headline(verdict, policy), *(f"  {fault}" for fault in verdict.faults)]
     if not verdict.is_good:
         lines.append(f"  the first {verdict.signed_size:,} leaves have a root that was signed")
+    if verdict.witnessed_at_s is not None:
+        lines.append(f"  witnesses last saw it at {moment(verdict.witnessed_at_s)}")
     for span in verdict.spans:
         repeats = ""
         if span.repeats:
@@ -99,6 +133,9 @@ def said(verdict: "Verdict", policy: "Policy", is_own_policy: bool) -> str:
         lane = f"{one.topic}-{one.partition}, offsets {one.first_offset} to {one.end_offset}"
         counts = f"{one.missing:,} without a leaf, {one.repeated:,} leaves too many"
         lines.append(f"  leaf {one.index:,}: reconciliation of {lane}: {counts}")
+    for begin in verdict.begins:
+        told = f"counted from offset {begin.offset:,} on; of those before it the log knows nothing"
+        lines.append(f"  {begin.topic}-{begin.partition} is {told}")
     if verdict.unreadable:
         lines.append(f"  {verdict.unreadable:,} leaves are of no kind that this release knows")
     if is_own_policy:
@@ -131,6 +168,7 @@ def _json(verdict: "Verdict", is_own_policy: bool) -> str:
         "root": encode_base64(verdict.root),
         "spans": [span._asdict() for span in verdict.spans],
         "keys": [use._asdict() for use in verdict.keys],
+        "begins": [lane._asdict() for lane in verdict.begins],
         "unreconciled": [msgspec.structs.asdict(one) for one in verdict.unreconciled],
     }
     believed = "the export's own" if is_own_policy else "the auditor's"

@@ -7,6 +7,7 @@ reach turns a fork, a rewritten history or a cut tail into something that can be
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from chimera.schemas.errors import EvidenceUntrusted
 from chimera.schemas.signing import SigningKey
@@ -56,6 +57,14 @@ def gathered(note: Note, answer: bytes, keys: Iterable[VerifierKey]) -> Note:
     if not ours:
         raise EvidenceUntrusted("the answer has no cosignature of a witness that is known")
     return Note(note.text, (*note.signatures, *ours))
+
+
+def moment(at_s: int) -> str:
+    """When that was, for people; in seconds since the epoch, whoever said so."""
+    try:
+        return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"{at_s} s after 1970"
 
 
 def _message(text: str, at_s: int) -> bytes:

@@ -1,7 +1,8 @@
 """Which offsets of a lane have leaves: the count that finds a request that never became a leaf.
 
 Segments of the journal follow each other, so where one begins behind the end of the one before,
-requests between have no leaf; where it begins before that end, some have two. A lane is counted
+requests between have no leaf; where it begins before that end, some have two. A window that had more
+requests than it has rows lacks leaves within. A lane is counted
 from reconciliation to reconciliation, which compares its end with the offset that the lanes' group
 has committed and becomes a leaf itself. Pure. `tests/schemas/transparency/test_coverage.py`.
 """
@@ -25,19 +26,25 @@ class Covered(msgspec.Struct, frozen=True, array_like=True):
     first: int
     next: int
     leaves: int = 0
-    missing: int = 0  # offsets between segments
+    missing: int = 0  # offsets between segments, and requests of windows without a row
     repeated: int = 0  # leaves of requests that had one
+    owed: int = 0  # rows of the last window that have not come
 
     def with_segment(self, head: SegmentHead) -> Covered:
         """Before its rows."""
-        missing = self.missing + max(0, head.start - self.next)
-        return msgspec.structs.replace(self, missing=missing)
+        missing, owed = self.missing + max(0, head.start - self.next), self.owed
+        if head.requests != 0:  # a window begins
+            missing, owed = missing + owed, head.requests or 0
+        return msgspec.structs.replace(self, missing=missing, owed=owed)
 
     def with_rows(self, offsets: Numbers) -> Covered:
         """Of a segment that `with_segment` has seen; ascending."""
         again = int(np.searchsorted(offsets, self.next))
         return msgspec.structs.replace(
-            self, leaves=self.leaves + len(offsets), repeated=self.repeated + again
+            self,
+            leaves=self.leaves + len(offsets),
+            repeated=self.repeated + again,
+            owed=max(0, self.owed - len(offsets)),
         )
 
     def up_to(self, end: int) -> Covered:
@@ -48,7 +55,8 @@ class Covered(msgspec.Struct, frozen=True, array_like=True):
         self, topic: str, partition: int, committed: int, *, at_ms: int, tenant: str
     ) -> tuple[OffsetsReconciled, Covered]:
         """The leaf, and where counting begins anew; `committed`: the group's own offset."""
-        end, missing = max(self.next, committed), self.missing + max(0, committed - self.next)
+        end = max(self.next, committed)
+        missing = self.missing + self.owed + max(0, committed - self.next)
         leaf = OffsetsReconciled(
             at_ms=at_ms,
             tenant=tenant,

@@ -37,6 +37,7 @@ class Lanes:
 
     def __init__(self) -> None:
         self._lanes: dict[tuple[str, int], _Lane] = {}
+        self.begins: dict[tuple[str, int], int] = {}  # the offset from which each was counted first
 
     def is_repeat(self, topic: str, partition: int, offset: int) -> bool:
         """Whether a request's leaf is not its first; it is counted."""
@@ -53,6 +54,7 @@ class Lanes:
         """What does not agree with the leaves before it; `index` is of the leaf that says it."""
         lane = self._lanes.setdefault((said.topic, said.partition), _Lane())
         name = f"{said.topic}-{said.partition}"
+        self.begins.setdefault((said.topic, said.partition), said.first_offset)
         if lane.end not in (None, said.first_offset):
             yield (
                 f"reconciliation of {name} begins at offset {said.first_offset},"

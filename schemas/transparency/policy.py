@@ -44,6 +44,9 @@ class Opened:
     key: VerifierKey
     cosigned_at_s: Mapping[str, int]  # by the policy's name of a witness, since the epoch
     is_witnessed: bool  # by as many as the quorum needs
+    seen_at_s: (
+        int | None
+    )  # when the quorum saw it last, since the epoch; none: it did not, or none is wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,8 @@ class Policy:
             raise EvidenceUntrusted("the root of size 0 is not that of the empty tree")
         times = {name: cosigned_at(note, key) for name, key in self.witnesses.items()}
         seen = {name: at_s for name, at_s in times.items() if at_s is not None}
-        return Opened(checkpoint, in_range[0], seen, self._is_good(self.quorum, seen))
+        is_good = self._is_good(self.quorum, seen)
+        return Opened(checkpoint, in_range[0], seen, is_good, self._last(seen))
 
     def open_witnessed(self, raw: bytes) -> Opened:
         """The same, where too few witnesses are refused too.
@@ -100,6 +104,16 @@ class Policy:
             with suppress(EvidenceRefused):
                 self.open(raw)
                 return size
+        return None
+
+    def _last(self, seen: Mapping[str, int]) -> int | None:
+        """The latest moment since which cosignatures are enough."""
+        if self.quorum == NONE:
+            return None
+        for since_s in sorted({*seen.values()}, reverse=True):
+            later = {name: at_s for name, at_s in seen.items() if at_s >= since_s}
+            if self._is_good(self.quorum, later):
+                return since_s
         return None
 
     def _is_good(self, name: str, seen: Mapping[str, int]) -> bool:

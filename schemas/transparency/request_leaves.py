@@ -69,7 +69,7 @@ def leaves(head: SegmentHead, rows: Rows, at_ms: int) -> list[bytes]:
 def _templates(head: SegmentHead, rows: Rows, at_ms: int) -> tuple[list[Template], list[int]]:
     """All that the rows need, and which is each row's; which is nobody's question if it is one."""
     columns = (rows.group, rows.outcome, rows.attempt)
-    lane = msgspec.structs.replace(head, start=0, next=1, node="")
+    lane = msgspec.structs.replace(head, start=0, next=1, node="", requests=msgspec.UNSET)
     if all(map(_is_constant, columns)):
         kinds, which = [tuple(int(column[0]) for column in columns)], list[int]()
     else:

@@ -60,6 +60,14 @@ class KeyUse(NamedTuple):
     leaves: int
 
 
+class Begins(NamedTuple):
+    """A lane whose first reconciliation counts from there, and not from offset 0."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 @dataclass(slots=True)
 class Scan:
     """What the rows are; `broken` is the first that does not follow."""
@@ -73,6 +81,7 @@ class Scan:
     unreconciled: list[Unreconciled] = field(default_factory=list[Unreconciled])
     omitted: list[Fault] = field(default_factory=list[Fault])
     keys: list[KeyUse] = field(default_factory=list[KeyUse])
+    begins: list[Begins] = field(default_factory=list[Begins])
 
 
 class _Request(msgspec.Struct):
@@ -146,6 +155,9 @@ def scan(rows: Iterable[Row], sizes: Iterable[int]) -> Scan:
     found.tree = found.tree.extend(waiting)
     guarantees.close()
     found.keys = [KeyUse(*use) for use in keys.values()]
+    found.begins = [Begins(*lane, offset) for lane, offset in lanes.begins.items() if offset][
+        :MAX_SPANS
+    ]
     return found
 
 

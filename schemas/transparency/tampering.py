@@ -5,7 +5,8 @@ beside the log's own count: `omitted` (a request has no leaf, or the count was m
 beside the checkpoints: `cut` (the end is missing), `rewritten` (every hash is right, and the signed
 root is another), `unsigned` (past the last checkpoint). Of the checkpoints: `forged` (no trusted
 key signed it), `forked` (two histories were signed), `rolled_back` (a longer one was signed
-before), `unwitnessed` (too few witnesses have seen it).
+before), `unwitnessed` (too few witnesses have seen it), `stale` (they have not for long: the end may be
+missing, checkpoints and all).
 `tests/schemas/transparency/test_tampering.py` and `test_verification.py` do each of them to a log.
 """
 
@@ -29,6 +30,7 @@ class Kind(StrEnum):
     FORKED = "forked"
     ROLLED_BACK = "rolled_back"
     UNWITNESSED = "unwitnessed"
+    STALE = "stale"
 
 
 @dataclass(frozen=True, slots=True)

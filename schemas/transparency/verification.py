@@ -4,7 +4,9 @@ Every hash is computed again from the stored bytes. The rows must have exactly t
 checkpoints sign, to the last row; with a quorum, the last checkpoint must be witnessed; and no
 reconciliation in the log may miss a request (`lanes`). What the auditor brought himself, from a
 witness or from an earlier visit, counts as much: it is what finds a history that was rewritten and
-signed again with the log's own key. Pure; nothing is fetched.
+signed again with the log's own key. A log that was cut together with its checkpoints is what it was
+once: only its age tells, by the witnesses' clocks, since none cosigns a log that became shorter.
+Pure; nothing is fetched.
 `tests/schemas/transparency/test_verification.py` does to a history whatever can be done to it.
 """
 
@@ -12,9 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chimera.schemas.errors import EvidenceRefused
+from chimera.schemas.transparency.cosignatures import moment
 from chimera.schemas.transparency.policy import NONE, Opened, Policy
 from chimera.schemas.transparency.row import Row
-from chimera.schemas.transparency.scan import KeyUse, Scan, Span, Unreconciled, scan
+from chimera.schemas.transparency.scan import Begins, KeyUse, Scan, Span, Unreconciled, scan
 from chimera.schemas.transparency.tampering import Fault, Kind
 
 
@@ -26,10 +29,12 @@ class Verdict:
     root: bytes
     signed_size: int  # of the largest checkpoint whose root the rows have
     witnessed_size: int  # of the largest of those that the quorum cosigned; 0: it asks for none
+    witnessed_at_s: int | None  # when the quorum saw one of those last, since the epoch
     spans: tuple[Span, ...]
     unreadable: int
     unreconciled: tuple[Unreconciled, ...]  # what the log itself says that it has not, or twice
     keys: tuple[KeyUse, ...]  # of tenants, that made commitments
+    begins: tuple[Begins, ...]  # lanes that are not counted from their first offset
     faults: tuple[Fault, ...]
 
     @property
@@ -54,7 +59,12 @@ class _Head:
 
 
 def verify(
-    rows: Iterable[Row], published: Sequence[bytes], policy: Policy, held: Sequence[bytes] = ()
+    rows: Iterable[Row],
+    published: Sequence[bytes],
+    policy: Policy,
+    held: Sequence[bytes] = (),
+    *,
+    since_s: int | None = None,
 ) -> Verdict:
     """Go over a log once.
 
@@ -62,6 +72,7 @@ def verify(
         rows: all of them, in order.
         published: the log's checkpoints as signed notes, in the order of their publication.
         held: checkpoints of the same log from elsewhere, in any order.
+        since_s: the quorum must have seen it no earlier, since the epoch; none: whenever.
     """
     heads, faults = _opened(published, held, policy)
     seen = scan(rows, [head.size for head in heads])
@@ -69,6 +80,7 @@ def verify(
     signed_size = max((head.size for head in agreed), default=0)
     witnessed = (head.size for head in agreed if head.opened.is_witnessed)
     witnessed_size = max(witnessed, default=0) if policy.quorum != NONE else 0
+    witnessed_at_s = max((at_s for head in agreed if (at_s := head.opened.seen_at_s)), default=None)
     broken = _row_fault(seen, heads)
     faults += [
         *([broken] if broken else []),
@@ -77,16 +89,19 @@ def verify(
         *_size_faults(seen, heads, broken),
         *_backwards(heads),
         *_unwitnessed(policy, heads),
+        *_stale(seen.tree.size, witnessed_at_s, since_s),
     ]
     return Verdict(
         leaves=seen.tree.size,
         root=seen.tree.root(),
         signed_size=signed_size,
         witnessed_size=witnessed_size,
+        witnessed_at_s=witnessed_at_s,
         spans=tuple(seen.spans),
         unreadable=seen.unreadable,
         unreconciled=tuple(seen.unreconciled),
         keys=tuple(seen.keys),
+        begins=tuple(seen.begins),
         faults=tuple(sorted(faults, key=lambda fault: fault.index)),
     )
 
@@ -174,6 +189,18 @@ def _unwitnessed(policy: Policy, heads: Sequence[_Head]) -> Iterator[Fault]:
     if size > witnessed:
         told = f"no checkpoint past size {witnessed} has the cosignatures of {policy.quorum}"
         yield Fault(Kind.UNWITNESSED, witnessed, size - 1, told)
+
+
+def _stale(leaves: int, seen_at_s: int | None, since_s: int | None) -> Iterator[Fault]:
+    if since_s is None or (seen_at_s is not None and seen_at_s >= since_s):
+        return
+    last = (
+        "no witnesses have seen it"
+        if seen_at_s is None
+        else f"witnesses last saw it at {moment(seen_at_s)}, and not"
+    )
+    told = f"{last} since {moment(since_s)}: leaves may be missing from here on"
+    yield Fault(Kind.STALE, leaves, leaves, told)
 
 
 def _published_size(heads: Sequence[_Head]) -> int:

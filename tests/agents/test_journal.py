@@ -159,6 +159,7 @@ def test_blocks_rows_go_on_as_they_are_between_others(bench: Bench) -> None:
     bench.answer_block(bench.executors.blocks[-1], framed(write_part(given)))
     ((head, (before, between, after)),) = segments(bench)
     assert (head.start, head.next) == (39, 105)
+    assert head.requests == 66  # as the lane counts them; this executor has told of 4 in its block
     assert (before.offsets.tolist(), after.offsets.tolist()) == ([39], [104])
     assert same(between, given)
 
@@ -171,6 +172,7 @@ def test_segments_follow_each_other(bench: Bench) -> None:
     bench.answer(4, tail=TAIL, note=NOTE)
     ((second, _),) = segments(bench)
     assert (first.start, first.next, second.start, second.next) == (0, 2, 2, 5)
+    assert (first.requests, second.requests) == (2, 1)
 
 
 def test_window_that_was_fenced_is_told_again_from_what_is_committed(bench: Bench) -> None:

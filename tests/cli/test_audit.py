@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from chimera.schemas.transparency.cosignatures import witness_key
 from chimera.schemas.transparency.merkle import prove_inclusion
 from chimera.schemas.transparency.proof_file import Proof
 from chimera.stores import audit_export
-from tests.schemas.transparency.logs import KEY, ORIGIN, WITNESSES, make_log
+from tests.schemas.transparency.logs import AT_S, KEY, ORIGIN, WITNESSES, make_log
 
 LOG = make_log(11)
 LOG_KEY = log_key(ORIGIN, KEY).text
@@ -92,6 +93,29 @@ def test_checkpoint_that_the_auditor_holds_counts(
     result = audit("verify", "--export", export, "--policy", policy, "--held", held)
     assert result.exit_code == 2
     assert "leaves 11 to 12: rolled back" in result.stdout
+
+
+def test_export_that_no_witness_has_seen_for_long_is_stale(
+    tmp_path: Path, export: Path, policy: Path
+) -> None:
+    old = audit("verify", "--export", export, "--policy", policy, "--max-age", "1h")
+    assert old.exit_code == 2
+    assert "leaf 11: stale: witnesses last saw it at 2025-11-21 09:30:16 UTC" in old.stdout
+    told = json.loads(
+        audit("verify", "--export", export, "--policy", policy, "--max-age", "1h", "--json").stdout
+    )
+    assert (told["witnessed_at_s"], told["faults"][0]["kind"]) == (AT_S, "stale")
+    fresh = [LOG.checkpoint(11, "w1", "w2", at_s=int(time.time()))]
+    audit_export.write(tmp_path / "fresh", LOG.rows(), fresh, b"")
+    result = audit("verify", "--export", tmp_path / "fresh", "--policy", policy, "--max-age", "1h")
+    assert result.exit_code == 0, result.output
+    assert "witnesses last saw it at" in result.stdout
+
+
+def test_age_of_a_log_without_witnesses_is_not_told(export: Path) -> None:
+    result = audit("verify", "--export", export, "--max-age", "1h")
+    assert result.exit_code == 1
+    assert "asks for no witness" in result.stderr
 
 
 def test_export_that_cannot_be_read_is_told(tmp_path: Path, policy: Path) -> None:

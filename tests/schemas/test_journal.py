@@ -34,7 +34,10 @@ def windows(draw: st.DrawFn) -> tuple[SegmentHead, list[Rows]]:
         found.append(draw(some_rows(at)))
         at = int(found[-1].offsets[-1]) + 1
     guarantee = draw(st.sampled_from(["exactly_once", "at_least_once"]))
-    head = msgspec.structs.replace(HEAD, start=start, next=at, guarantee=guarantee)
+    requests = sum(map(len, found))
+    head = msgspec.structs.replace(
+        HEAD, start=start, next=at, guarantee=guarantee, requests=requests
+    )
     return head, found
 
 
@@ -61,6 +64,8 @@ def test_segments_of_a_large_window_follow_each_other(
     heads, parts = zip(*map(decode_segment, values), strict=True)
     assert (heads[0].start, heads[-1].next) == (head.start, head.next)
     assert [one.start for one in heads[1:]] == [one.next for one in heads[:-1]]
+    assert heads[0].requests == head.requests
+    assert {one.requests for one in heads[1:]} <= {0}
     found = [list(one) for one in parts]
     assert all(same(a, b) for a, b in zip(chain(*found), rows, strict=True))
     assert all(

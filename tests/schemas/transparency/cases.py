@@ -26,9 +26,10 @@ class Case:
     rows: list[Row] = field(default_factory=LOG.rows)
     published: list[bytes] = field(default_factory=lambda: checkpoints_of(LOG))
     held: list[bytes] = field(default_factory=list[bytes])
+    since_s: int | None = None
 
     def verdict(self) -> Verdict:
-        return verify(iter(self.rows), self.published, POLICY, self.held)
+        return verify(iter(self.rows), self.published, POLICY, self.held, since_s=self.since_s)
 
     def fault(self) -> Fault:
         """The first."""

@@ -78,16 +78,16 @@ class Log:
     def head(self, size: int) -> Checkpoint:
         return Checkpoint(ORIGIN, size, merkle.root(self.leaf_hashes[:size]))
 
-    def note(self, size: int, *witnesses: str) -> Note:
+    def note(self, size: int, *witnesses: str, at_s: int = AT_S) -> Note:
         """A checkpoint, cosigned by these."""
         note = checkpoints.sign(self.head(size), self.key)
         lines = (
-            cosignatures.cosign(note.text, one, WITNESSES[one], at_s=AT_S) for one in witnesses
+            cosignatures.cosign(note.text, one, WITNESSES[one], at_s=at_s) for one in witnesses
         )
         return Note(note.text, (*note.signatures, *lines))
 
-    def checkpoint(self, size: int, *witnesses: str) -> bytes:
-        return self.note(size, *witnesses).encode()
+    def checkpoint(self, size: int, *witnesses: str, at_s: int = AT_S) -> bytes:
+        return self.note(size, *witnesses, at_s=at_s).encode()
 
 
 def make_log(count: int) -> Log:

@@ -4,7 +4,14 @@ import pytest
 
 from chimera.schemas.errors import EvidenceMalformed, EvidenceUntrusted
 from chimera.schemas.transparency import checkpoints, notes
-from chimera.schemas.transparency.cosignatures import cosign, cosigned_at, gathered, witness_key
+from chimera.schemas.transparency.cosignatures import (
+    MAX_TIME_S,
+    cosign,
+    cosigned_at,
+    gathered,
+    moment,
+    witness_key,
+)
 from chimera.schemas.transparency.notes import Note, Signature
 from tests.schemas.transparency.logs import AT_S, KEY, WITNESSES, make_log, vectors
 
@@ -102,3 +109,11 @@ def test_cosignature_does_not_pass_for_a_logs_signature() -> None:
     forged = Note(NOTE.text, (Signature("w1", log.key_id, line.raw[8:]),))
     with pytest.raises(EvidenceUntrusted):
         checkpoints.signers_of(forged, [log])
+
+
+@pytest.mark.parametrize(
+    ("at_s", "told"),
+    [(AT_S, "2025-11-21 09:30:16 UTC"), (MAX_TIME_S, "9223372036854775807 s after 1970")],
+)
+def test_any_time_can_be_told(at_s: int, told: str) -> None:
+    assert moment(at_s) == told

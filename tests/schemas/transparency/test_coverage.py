@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET, UnsetType
 
 from chimera.schemas.columns import numbers
 from chimera.schemas.errors import EvidenceMalformed
@@ -38,6 +39,36 @@ def test_gap_overlap_and_what_no_segment_tells_of_are_counted() -> None:
     assert (behind.missing, behind.committed, behind.end_offset) == (7, 10, "10")
 
 
+def window(covered: Covered, start: int, end: int, rows: int, requests: int | UnsetType) -> Covered:
+    """By a segment with so many rows, the first ones."""
+    head = SegmentHead(
+        topic="r", partition=0, start=start, next=end, guarantee="exactly_once", requests=requests
+    )
+    return covered.with_segment(head).with_rows(numbers(range(start, start + rows))).up_to(end)
+
+
+def test_rows_that_a_window_lacks_are_missing() -> None:
+    whole = window(Covered(0, 0), 0, 5, 5, 5)
+    markers = window(whole, 5, 9, 2, 2)  # offsets without a request are none that lack
+    assert told(markers, 9).missing == 0
+    lacking = window(window(whole, 5, 9, 2, 4), 9, 12, 3, 3)
+    assert (told(lacking, 12).missing, told(lacking, 12).committed) == (2, 12)
+    assert told(window(whole, 5, 9, 0, 4), 9).missing == 4  # of the last window too
+    assert lacking.reconciled("r", 0, 12, at_ms=0, tenant="t")[1] == Covered(12, 12)
+
+
+def test_window_of_several_segments_is_counted_as_one() -> None:
+    first = window(Covered(0, 0), 0, 3, 3, 8)
+    assert told(window(first, 3, 9, 5, 0), 9).missing == 0
+    assert told(window(first, 3, 9, 4, 0), 9).missing == 1
+
+
+def test_segments_of_a_release_that_counts_nothing_lack_nothing() -> None:
+    old = window(Covered(0, 0), 0, 5, 2, UNSET)
+    assert told(window(old, 5, 9, 1, UNSET), 9).missing == 0
+    assert told(window(window(old, 5, 9, 1, 4), 9, 12, 1, UNSET), 12).missing == 3
+
+
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 6)), max_size=8), st.integers(0, 40))
 def test_counts_are_those_of_sets(segments: list[tuple[int, int]], committed: int) -> None:
     segments.sort()
@@ -54,8 +85,9 @@ def test_counts_are_those_of_sets(segments: list[tuple[int, int]], committed: in
 
 
 def test_lanes_there_and_back() -> None:
-    lanes = {"r:0": Covered(1, 2, 3, 4, 5), "a:7": Covered(0, 2**62)}
+    lanes = {"r:0": Covered(1, 2, 3, 4, 5, 6), "a:7": Covered(0, 2**62)}
     assert decode_lanes(encode_lanes(lanes)) == lanes
+    assert decode_lanes(b'{"r:0":[1,2,3,4,5]}') == {"r:0": Covered(1, 2, 3, 4, 5)}
     for wrong in (b"", b"[]", b'{"r:0":[1]}', b"\xff"):
         with pytest.raises(EvidenceMalformed):
             decode_lanes(wrong)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import UNSET, UnsetType
 
 from chimera.schemas.columns import numbers
 from chimera.schemas.journal import SegmentHead
@@ -16,18 +17,20 @@ from tests.schemas.transparency.logs import Log, make_policy, served
 class Told:
     """A log as a sequencer writes it: segments of one lane, and what was committed in between."""
 
-    def __init__(self, guarantee: Any = "exactly_once") -> None:
+    def __init__(self, guarantee: Any = "exactly_once", begin: int = 0) -> None:
         self.bodies: list[bytes] = []
         self._guarantee = guarantee
-        self._covered = Covered(0, 0)
+        self._covered = Covered(begin, begin)
 
-    def segment(self, start: int, end: int) -> "Told":
+    def segment(self, start: int, end: int, requests: int | UnsetType = UNSET) -> "Told":
+        """`requests`: of the window, if its node has counted them."""
         head = SegmentHead(
             topic="inference.requests",
             partition=0,
             start=start,
             next=end,
             guarantee=self._guarantee,
+            requests=requests,
         )
         rows = numbers(range(start, end))
         self._covered = self._covered.with_segment(head).with_rows(rows).up_to(end)
@@ -52,6 +55,21 @@ class Told:
         (fault,) = self.verdict().faults
         assert fault == Fault(Kind.OMITTED, fault.index, fault.index, fault.told)
         return fault.index, fault.told
+
+
+def test_request_whose_row_a_node_left_out_is_omitted() -> None:
+    told = Told().segment(0, 3, 3).segment(3, 6, 5).reconciled(6)
+    assert told.omitted() == (
+        6,
+        "2 requests of inference.requests-0 have no leaf, between the offsets 0 and 6",
+    )
+
+
+def test_lane_that_is_not_counted_from_its_beginning_is_told() -> None:
+    assert Told().segment(0, 3).reconciled(3).verdict().begins == ()
+    late = Told(begin=7).segment(7, 9).reconciled(9).segment(9, 10).reconciled(10).verdict()
+    assert late.is_good
+    assert late.begins == (("inference.requests", 0, 7),)
 
 
 def test_log_whose_counts_agree_is_good() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from chimera.schemas.transparency import checkpoints
+from chimera.schemas.transparency.notes import Note
 from chimera.schemas.transparency.policy import LogKey, Policy
 from chimera.schemas.transparency.row import Row
 from chimera.schemas.transparency.tampering import Fault, Kind
@@ -21,7 +22,7 @@ from tests.schemas.transparency.cases import (
     Case,
     checkpoints_of,
 )
-from tests.schemas.transparency.logs import KEY, ORIGIN, OTHER_KEY, Log, make_log, make_policy
+from tests.schemas.transparency.logs import AT_S, KEY, ORIGIN, OTHER_KEY, Log, make_log, make_policy
 
 
 def rewritten(bodies: list[bytes]) -> list[Row]:
@@ -69,6 +70,38 @@ def test_log_that_is_cut_with_its_checkpoints_is_found_by_what_the_auditor_holds
     case.held = [LOG.checkpoint(32)]
     fault = case.fault()
     assert (fault.kind, fault.index, fault.last) == (Kind.ROLLED_BACK, 16, 31)
+
+
+def test_log_that_is_cut_with_its_checkpoints_is_stale() -> None:
+    """A witness cosigns nothing shorter than what it saw: the cut log has old times alone."""
+    notes = [LOG.checkpoint(size, "w1", "w3", at_s=AT_S + size) for size in SIZES]
+    case = Case(published=notes, since_s=AT_S + COUNT)
+    assert (case.verdict().is_good, case.verdict().witnessed_at_s) == (True, AT_S + COUNT)
+    cut = Case(LOG.rows()[:16], notes[:3], since_s=AT_S + COUNT)
+    fault = cut.fault()
+    assert (fault.kind, fault.index, cut.verdict().witnessed_at_s) == (Kind.STALE, 16, AT_S + 16)
+    assert "last saw it at 2025-11-21 09:30:32 UTC" in fault.told
+
+
+def test_idle_log_that_is_cosigned_again_is_not_stale() -> None:
+    again = LOG.checkpoint(COUNT, "w1", "w3", at_s=AT_S + 100)
+    case = Case(published=[*checkpoints_of(LOG), again], since_s=AT_S + 100)
+    assert case.verdict().is_good
+
+
+def test_one_witness_of_the_quorum_makes_no_log_fresh() -> None:
+    note = LOG.note(COUNT, "w1", at_s=AT_S + 50)
+    later = LOG.note(COUNT, "w3", at_s=AT_S + 99).signatures[1:]
+    both = Note(note.text, (*note.signatures, *later)).encode()
+    case = Case(published=[*checkpoints_of(LOG, SIZES[:-1]), both], since_s=AT_S + 99)
+    assert (case.fault().kind, case.verdict().witnessed_at_s) == (Kind.STALE, AT_S + 50)
+
+
+def test_log_that_no_quorum_saw_is_stale_too() -> None:
+    kinds = [
+        fault.kind for fault in Case(published=[LOG.checkpoint(COUNT)], since_s=1).verdict().faults
+    ]
+    assert kinds == [Kind.UNWITNESSED, Kind.STALE]
 
 
 def test_checkpoints_that_go_back_are_found() -> None:
