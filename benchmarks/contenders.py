@@ -60,6 +60,8 @@ class Contender:
     burst: bool = False  # cannot start on a backlog: is started first, then gets its requests
     headers: Headers = ()  # that it needs on every request
     ours: bool = False  # its topics are made by `chimera topics sync`
+    answers: bool = True  # requests; else it has turns and a figure of its own, as a sink has
+    partitions: int = 4
 
     @property
     def rival(self) -> str:

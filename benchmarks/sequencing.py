@@ -6,8 +6,8 @@
     clickhouse  the same out of ClickHouse, over HTTP (`proofs`)
 
 The journal has commitments and windows of 4,096 requests, as the spine writes them under load. The
-spine's figure is that of docs/results/throughput.json unless another one is given: compare ratios
-of one machine only.
+spine, in both guarantees, has its turns in the same rounds (`spine`): the better one counts.
+`tests/benchmarks/test_spine.py`.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -23,15 +23,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import orjson
 import psutil
 
-from benchmarks import proofs
+from benchmarks import proofs, spine
 from benchmarks.audit import CHECKPOINT_EVERY, ORIGIN
+from benchmarks.contenders import Contender, Place, our_settings
 from benchmarks.environments import ROOT
 from benchmarks.sitting import Report, Sitting
+from benchmarks.throughput import OURS
+from benchmarks.trial import Trial
 from chimera.schemas.batches import encode
 from chimera.schemas.columns import constant, numbers
 from chimera.schemas.headers import tail
@@ -54,65 +55,71 @@ from chimera.topics.catalogue import Catalogue, catalogue
 from chimera.topics.producers import IdempotentProducer, Produced
 
 WINDOW = 4_096
-VERIFIED = 1_000_000
 AT_MS = 1_763_717_416_000
 WITHIN_S = 600.0
 GROUP = Group("default", "digits", "1", "0" * 64, "onnx-cpu", "cpu:0", 256, 900, 700, 2_000)
 PROOFS = 20
 
 
-def run(sitting: Sitting, requests: int, spine_rps: float | None) -> Report:
-    """All three; `requests` of the backlog."""
-    known = spine_rps or _spine()
-    rounds: list[dict[str, float]] = []
-    for number in range(sitting.rounds):
-        sitting.say(f"round {number + 1} of {sitting.rounds}: {requests:,} requests are sequenced")
-        rounds.append(_sequenced(sitting.broker.bootstrap, sitting.work, requests))
-    found: dict[str, Any] = {
-        name: statistics.median(one[name] for one in rounds) for name in rounds[0]
-    }
+def run(sitting: Sitting, *, leaves: int, requests: int, executors: int, verified: int) -> Report:
+    """All of them: `leaves` of the backlog, `requests` of the spine's, `verified` of the other two."""
+    sequencer = Contender(
+        "sequencer", "exactly once", lambda _: [], ours=True, answers=False, partitions=1
+    )
+
+    def one(trial: Trial) -> Report:
+        trial.make_topics()
+        found = _sequenced(trial.place, leaves)
+        sitting.say(f"sequencer: {found['leaves_s']:,.0f} leaves/s")
+        return found
+
+    reports, beside = spine.beside(
+        sitting,
+        [sequencer],
+        one,
+        rate="leaves_s",
+        guarantees=OURS,
+        requests=requests,
+        executors=executors,
+    )
+    rounds = reports[sequencer.name]
     sitting.say("stages")
     stages = _stages()
-    sitting.say(f"{VERIFIED:,} leaves are verified")
-    verified = _verified()
-    sitting.say(f"{VERIFIED:,} leaves are proved and verified from ClickHouse")
-    head = sitting.head("audit")
-    return head | {
-        "requests": requests,
-        "sequencer": found,
-        "spine_rps": known,
-        "to_spine": found["leaves_s"] / known,
+    sitting.say(f"{verified:,} leaves are verified")
+    from_memory = _verified(verified)
+    sitting.say(f"{verified:,} leaves are proved and verified from ClickHouse")
+    return {
+        **sitting.head("audit"),
+        "leaves": leaves,
+        "sequencer": {name: statistics.median(one[name] for one in rounds) for name in rounds[0]},
+        **beside,
         "stages_us": stages,
-        **verified,
-        "clickhouse": proofs.run(Path(tempfile.mkdtemp(dir=sitting.work)), VERIFIED),
+        "verified": verified,
+        **from_memory,
+        "clickhouse": proofs.run(Path(tempfile.mkdtemp(dir=sitting.work)), verified),
     }
 
 
-def _spine() -> float:
-    report = orjson.loads((ROOT / "docs" / "results" / "throughput.json").read_bytes())
-    return float(report["contenders"]["exactly_once"]["rps"]["median"])
-
-
-def _sequenced(bootstrap: str, work: Path, requests: int) -> dict[str, float]:
+def _sequenced(place: Place, leaves: int) -> dict[str, float]:
     """Leaves a second from the first committed one to the last, and the processor's share."""
-    prefix = f"a{secrets.token_hex(4)}."
-    kafka = KafkaSettings(bootstrap=bootstrap, group=prefix, topic_prefix=prefix, partitions=1)
+    kafka = KafkaSettings(
+        bootstrap=place.bootstrap,
+        group=place.group,
+        topic_prefix=place.prefix,
+        partitions=place.partitions,
+    )
     settings = Settings(kafka=kafka)
     topics = catalogue(settings)
-    asyncio.run(_journal(kafka, topics, requests))
-    folder = Path(tempfile.mkdtemp(dir=work))
-    environment = {
-        "CHIMERA_KAFKA__BOOTSTRAP": bootstrap,
-        "CHIMERA_KAFKA__GROUP": prefix,
-        "CHIMERA_KAFKA__TOPIC_PREFIX": prefix,
-        "CHIMERA_KAFKA__PARTITIONS": "1",
+    asyncio.run(_journal(kafka, topics, leaves))
+    ready = place.folder / "ready"
+    environment = our_settings(place) | {
         "CHIMERA_AUDIT__KEY": new_key().pem().decode(),
-        "CHIMERA_AUDIT__CHECKPOINTS_FILE": str(folder / "checkpoints.txt"),
+        "CHIMERA_AUDIT__CHECKPOINTS_FILE": str(place.folder / "checkpoints.txt"),
     }
-    command = [sys.executable, "-m", "chimera.cli", "sequencer", "--ready-file", str(folder / "ok")]
+    command = [sys.executable, "-m", "chimera.cli", "sequencer", "--ready-file", str(ready)]
     with subprocess.Popen(command, env=os.environ | environment, cwd=ROOT) as process:
         try:
-            return _timed(process, folder / "ok", settings, topics, requests)
+            return _timed(process, ready, settings, topics, leaves)
         finally:
             process.terminate()
 
@@ -155,10 +162,9 @@ async def _until_signed(settings: Settings, topics: Catalogue, requests: int) ->
 
 
 async def _journal(kafka: KafkaSettings, topics: Catalogue, requests: int) -> None:
-    """The topics, and the backlog in one of them."""
+    """The backlog."""
     name = topics.journal.name
     async with admin.connected(kafka) as client:
-        await admin.apply(client, topics, await admin.plan(client, topics))
         await client.set_topics([name])
         producer = IdempotentProducer(client, "none", call_timeout_s=30)
         await producer.open()
@@ -230,19 +236,17 @@ def _best(step: Callable[[], object], repeats: int = 9) -> float:
     return min(found)
 
 
-def _verified() -> dict[str, float]:
-    """A million leaves, and proofs of single ones from their hashes."""
-    head = _head("inference.requests", 0, VERIFIED)
-    spans = range(0, VERIFIED, PART_ROWS)
+def _verified(count: int) -> dict[str, float]:
+    """So many leaves, and proofs of single ones from their hashes."""
+    head = _head("inference.requests", 0, count)
+    spans = range(0, count, PART_ROWS)
     bodies = [
-        body
-        for at in spans
-        for body in leaves(head, _rows(at, min(VERIFIED, at + PART_ROWS)), AT_MS)
+        body for at in spans for body in leaves(head, _rows(at, min(count, at + PART_ROWS)), AT_MS)
     ]
     log = list(rows(Indexed(at, body) for at, body in enumerate(bodies)))
     hashes = [row.leaf_hash for row in log]
     signing, tree, notes = new_key(), CompactRange(), list[bytes]()
-    for first in range(0, VERIFIED, CHECKPOINT_EVERY):
+    for first in range(0, count, CHECKPOINT_EVERY):
         tree = tree.extend(hashes[first : first + CHECKPOINT_EVERY])
         notes.append(checkpoints.sign(Checkpoint(ORIGIN, tree.size, tree.root()), signing).encode())
     policy = Policy((LogKey(checkpoints.log_key(ORIGIN, signing)),))
@@ -252,9 +256,9 @@ def _verified() -> dict[str, float]:
     verify_s = time.perf_counter() - began
     proof_ms: list[float] = []
     for number in range(PROOFS):
-        index = number * VERIFIED // PROOFS
+        index = number * count // PROOFS
         began = time.perf_counter()
         proof = prove_inclusion(hashes, index)
         proof_ms.append((time.perf_counter() - began) * 1_000)
-        verify_inclusion(hashes[index], index, proof, size=VERIFIED, root=tree.root())
+        verify_inclusion(hashes[index], index, proof, size=count, root=tree.root())
     return {"verify_s": verify_s, "proof_ms": statistics.median(proof_ms)}

@@ -1,18 +1,22 @@
 """The sink from Kafka to rows that can be asked for: rows/s, bytes a row, and how late a row is.
 
 A backlog of segments, as a busy node writes them, is read by a warehouse process into the embedded
-engine; it is done when a reader counts all of them. Then segments come one after the other at a rate of
-requests, and each row's delay is from the broker's append to the answer that has it, asked over HTTP.
-Processor time is the warehouse's own: a share of a busy machine is no speed of ours, so rows per
-second of one core stand beside rows/s.
+engine; it is done when a reader counts all of them. Rows of a tenant with a key have commitments, which
+are 64 random bytes each; those of one without have none: both have turns, and the spine's exactly once
+beside them (`spine`). Then segments come one after the other at a rate of requests, and each row's delay
+is from the broker's append to the answer that has it, asked over HTTP. Processor time is the warehouse's
+own: a share of a busy machine is no speed of ours, so rows per second of one core stand beside rows/s.
+`tests/benchmarks/test_spine.py`.
 """
 
 import os
+import statistics
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -21,9 +25,11 @@ import numpy as np
 import psutil
 from confluent_kafka import Producer
 
-from benchmarks import machine
-from benchmarks.broker import QUIET, Broker
-from benchmarks.sitting import Sitting
+from benchmarks import spine
+from benchmarks.broker import QUIET
+from benchmarks.contenders import Contender, our_settings
+from benchmarks.sitting import Report, Sitting
+from benchmarks.trial import Trial
 from chimera.schemas.columns import constant, numbers
 from chimera.schemas.journal import SegmentHead, encode_segment, framed
 from chimera.schemas.journal_rows import (
@@ -38,66 +44,88 @@ from chimera.schemas.journal_rows import (
 
 PARTITIONS = 2
 PARTS_OF_A_SEGMENT = 8  # a window of 4,096 requests
+KEYED, PLAIN = "sink, commitments", "sink, no commitments"
 _WITHIN_S = 300.0
 
 
-def run(sitting: Sitting, *, rows: int, rate: float, seconds: float) -> dict[str, Any]:
-    """One warehouse for each round's backlog; the last also reads the steady rate."""
-    speeds: list[dict[str, float]] = []
-    sizes: dict[str, float] = {}
+def run(
+    sitting: Sitting,
+    *,
+    rows: int,
+    requests: int,
+    executors: int,
+    rate: float,
+    seconds: float,
+) -> Report:
+    """A backlog of rows for each way in each round; the last round also has their size and delay."""
+    sinks = [
+        Contender(
+            name, "exactly once", lambda _: [], ours=True, answers=False, partitions=PARTITIONS
+        )
+        for name in (KEYED, PLAIN)
+    ]
+    played: Counter[str] = Counter()
+    sizes: dict[str, dict[str, float]] = {}
     delays: dict[str, float] = {}
-    for number in range(sitting.rounds):
-        sitting.say(f"round {number + 1} of {sitting.rounds}: {rows:,} rows")
-        trial = _Trial(sitting, number)
-        speeds.append(trial.backlog(rows))
-        with trial.warehouse():
-            trial.until_visible(rows)
-            sizes = trial.bytes_a_row()
-            if number == sitting.rounds - 1:
-                sitting.say(f"{rate:.0f} requests/s for {seconds:.0f} s")
-                delays = trial.delays(rate, seconds)
-        trial.end()
-    ranked = sorted(speeds, key=lambda one: one["rows_per_s"])
-    report = {
-        "kind": "sinks",
-        "rounds": sitting.rounds,
-        "machine": machine.describe(sitting.broker),
-    }
+
+    def one(trial: Trial) -> Report:
+        name = trial.contender.name
+        played[name] += 1
+        sink = _Sink(trial, has_key=name == KEYED)
+        found = sink.backlog(rows)
+        sitting.say(f"{name}: {found['rows_per_s']:,.0f} rows/s")
+        if played[name] == sitting.rounds:
+            with sink.warehouse():
+                sink.until_visible(rows)
+                sizes[name] = sink.bytes_a_row()
+                if name == KEYED:
+                    sitting.say(f"{rate:.0f} requests/s for {seconds:.0f} s")
+                    delays.update(sink.delays(rate, seconds))
+        return found
+
+    reports, beside = spine.beside(
+        sitting,
+        sinks,
+        one,
+        rate="rows_per_s",
+        guarantees=["exactly_once"],
+        requests=requests,
+        executors=executors,
+    )
     return {
-        **report,
+        **sitting.head("sinks"),
         "rows": rows,
-        "backlog": ranked[len(ranked) // 2],
-        "bytes_a_row": sizes,
+        "backlog": _middle(reports[KEYED]),
+        "backlog_no_commitments": _middle(reports[PLAIN]),
+        "bytes_a_row": sizes[KEYED],
+        "bytes_a_row_no_commitments": sizes[PLAIN],
         "visible_ms": delays,
         "rate": rate,
+        **beside,
     }
 
 
-class _Trial:
-    """One prefix, one folder."""
+def _middle(found: list[Report]) -> Report:
+    """The round whose rows/s are the median."""
+    rate = statistics.median_low(one["rows_per_s"] for one in found)
+    return next(one for one in found if one["rows_per_s"] == rate)
 
-    def __init__(self, sitting: Sitting, number: int) -> None:
-        self._broker: Broker = sitting.broker
-        self._prefix = f"sinks{os.getpid()}-{number}."
-        self._folder = sitting.work / f"warehouse-{number}"
-        self._folder.mkdir()
-        self._producer = Producer({"bootstrap.servers": self._broker.bootstrap, **QUIET})
+
+class _Sink:
+    """The topics of one trial, and its folder."""
+
+    def __init__(self, trial: Trial, *, has_key: bool) -> None:
+        self._has_key = has_key
+        self._folder = trial.place.folder
+        self._topic = f"{trial.place.prefix}inference.journal"
+        self._producer = Producer({"bootstrap.servers": trial.place.bootstrap, **QUIET})
         self._next = [0] * PARTITIONS
-        self._env = os.environ | {
-            "CHIMERA_KAFKA__BOOTSTRAP": self._broker.bootstrap,
-            "CHIMERA_KAFKA__TOPIC_PREFIX": self._prefix,
-            "CHIMERA_KAFKA__GROUP": self._prefix,
-            "CHIMERA_KAFKA__PARTITIONS": str(PARTITIONS),
-            "CHIMERA_CLICKHOUSE__DIR": str(self._folder / "clickhouse"),
-            "CHIMERA_CLICKHOUSE__HTTP_PORT": "0",
-        }
-        command = [sys.executable, "-m", "chimera.cli", "topics", "sync", "--apply"]
-        subprocess.run(command, env=self._env, check=True, stdout=subprocess.DEVNULL)
+        self._env = os.environ | our_settings(trial.place)
+        self._env["CHIMERA_CLICKHOUSE__DIR"] = str(self._folder / "clickhouse")
+        self._env["CHIMERA_CLICKHOUSE__HTTP_PORT"] = "0"
+        trial.make_topics()
 
-    def end(self) -> None:
-        self._broker.delete(self._prefix)
-
-    def backlog(self, rows: int) -> dict[str, float]:
+    def backlog(self, rows: int) -> Report:
         """Written first, then read by a warehouse of its own, which ends."""
         size = PART_ROWS * PARTS_OF_A_SEGMENT
         for number in range(-(-rows // size)):
@@ -108,7 +136,8 @@ class _Trial:
             self.until_visible(rows)
             took_s = time.monotonic() - began
             after = process.cpu_times()
-        cpu_s = after.user + after.system - before.user - before.system
+        used_s = after.user + after.system - before.user - before.system
+        cpu_s = max(used_s, 0.01)  # the kernel counts no less
         return {
             "rows_per_s": rows / took_s,
             "rows_per_cpu_s": rows / cpu_s,
@@ -182,16 +211,18 @@ class _Trial:
     def _produce(self, partition: int, rows: int) -> None:
         start = self._next[partition]
         self._next[partition] += rows
-        value = segment(partition, start, rows)
-        topic = f"{self._prefix}inference.journal"
-        self._producer.produce(topic, value, partition=partition)
+        value = segment(partition, start, rows, has_key=self._has_key)
+        self._producer.produce(self._topic, value, partition=partition)
         self._producer.poll(0)
 
 
-def segment(partition: int, start: int, rows: int) -> bytes:
-    """A window as a node commits it: parts of one block each, with times, ids and commitments of their own."""
+def segment(partition: int, start: int, rows: int, *, has_key: bool) -> bytes:
+    """A window as a node commits it: parts of one block each, with times, ids and commitments of their own.
+
+    `has_key`: of a tenant that has one; rows of another's have no commitments.
+    """
     parts = [
-        _part(start + at, min(PART_ROWS, rows - at), start // PART_ROWS)
+        _part(start + at, min(PART_ROWS, rows - at), start // PART_ROWS, has_key=has_key)
         for at in range(0, rows, PART_ROWS)
     ]
     head = SegmentHead(
@@ -205,10 +236,13 @@ def segment(partition: int, start: int, rows: int) -> bytes:
     return encode_segment(head, [framed(part) for part in parts])
 
 
-def _part(start: int, rows: int, seed: int) -> bytes:
+def _part(start: int, rows: int, seed: int, *, has_key: bool) -> bytes:
     made = np.random.default_rng(seed)
     story = (256, 900, int(made.integers(500, 5_000)), int(made.integers(2_000, 9_000)))
-    group = Group("default", "digits", "1", "d" * 64, "onnx-cpu", "cpu:0", *story, "c" * 32)
+    key = "c" * 32 if has_key else ""
+    commitments = made.bytes(2 * COMMITMENT_BYTES * rows) if has_key else b""
+    half = len(commitments) // 2
+    group = Group("default", "digits", "1", "d" * 64, "onnx-cpu", "cpu:0", *story, key)
     now_ms = time.time_ns() // 1_000_000
     return write_part(
         Rows(
@@ -223,8 +257,8 @@ def _part(start: int, rows: int, seed: int) -> bytes:
             constant(NO_SLACK, rows),
             constant(0, rows),
             [b"request-%d" % at for at in range(start, start + rows)],
-            input_commitments=made.bytes(COMMITMENT_BYTES * rows),
-            output_commitments=made.bytes(COMMITMENT_BYTES * rows),
+            input_commitments=commitments[:half],
+            output_commitments=commitments[half:],
         )
     )
 

@@ -38,11 +38,17 @@ class Sitting:
         return {"kind": kind, "rounds": self.rounds, "machine": machine.describe(self.broker)}
 
     def play(
-        self, contenders: Sequence[Contender], one: Callable[[Trial], Report]
+        self,
+        contenders: Sequence[Contender],
+        one: Callable[[Trial], Report],
+        warm_up: int = WARM_UP_REQUESTS,
     ) -> tuple[dict[str, list[Report]], dict[str, str]]:
-        """All rounds; returns each contender's reports, and the reasons of those left out."""
+        """All rounds; returns each contender's reports, and the reasons of those left out.
+
+        `warm_up`: requests of each turn that does not count.
+        """
         self._prepare(contenders)
-        self._warm_up(contenders)
+        self._warm_up(contenders, warm_up)
         reports: dict[str, list[Report]] = {contender.name: [] for contender in contenders}
         left_out: dict[str, str] = {}
         for number, contender in turns(contenders, self.rounds):
@@ -69,12 +75,12 @@ class Sitting:
                 except NotRun as error:
                     self.say(str(error))
 
-    def _warm_up(self, contenders: Sequence[Contender]) -> None:
+    def _warm_up(self, contenders: Sequence[Contender], requests: int) -> None:
         """Turns of everybody that do not count: a broker compiles what each asks of it.
 
-        The slow ones are left out; one that cannot run says so in the first round.
+        The slow ones are left out, and who answers none; one that cannot run says so in the first round.
         """
-        quick = [one for one in contenders if one.share == 1.0]
+        quick = [one for one in contenders if one.share == 1.0 and one.answers]
         for _, contender in turns(quick, WARM_UP_TURNS):
             self.say(f"warm-up: {contender.name}")
             with (
@@ -83,7 +89,7 @@ class Sitting:
                     self.broker, contender, models_dir=self.models_dir, work=self.work
                 ) as running,
             ):
-                running.throughput(WARM_UP_REQUESTS, 60.0)
+                running.throughput(requests, 60.0)
 
 
 def turns(contenders: Sequence[Contender], rounds: int) -> Iterator[tuple[int, Contender]]:
@@ -103,6 +109,16 @@ def summary(values: Sequence[float]) -> dict[str, float]:
         "min": round(min(values), 2),
         "max": round(max(values), 2),
         "spread_pct": round(spread, 1),
+    }
+
+
+def ratio(mine: Sequence[float], other: Sequence[float]) -> Report:
+    """One contender's rates over another's: of the medians, and the range over single rounds."""
+    each = [one / beside for one, beside in zip(mine, other, strict=False) if beside]
+    middle = statistics.median(other)
+    return {
+        "of_medians": round(statistics.median(mine) / middle, 3) if middle else None,
+        "rounds": [round(min(each), 3), round(max(each), 3)] if each else [],
     }
 
 

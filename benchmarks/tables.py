@@ -1,5 +1,6 @@
 """Reports as tables for a person: the machine, who promises what, figures, the rivals beside us."""
 
+import statistics
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,18 +37,32 @@ def show(report: Report, console: Console) -> None:
 def _sinks(report: Report, console: Console) -> None:
     table = Table("what", _right("figure"), box=box.SIMPLE_HEAD, title_justify="left")
     table.title = f"Sink of {report['rows']:,} rows, median of {report['rounds']} rounds"
-    backlog, late = report["backlog"], report["visible_ms"]
-    table.add_row("rows/s, from Kafka to an answer", f"{backlog['rows_per_s']:,.0f}")
-    table.add_row("rows a second of processor time", f"{backlog['rows_per_cpu_s']:,.0f}")
-    table.add_row("processor us a row", f"{backlog['cpu_us_a_row']:.2f}")
-    if report["spine_rps"]:
-        times = backlog["rows_per_s"] / report["spine_rps"]
-        table.add_row(f"x the spine's {report['spine_rps']:,.0f}/s, exactly once", f"{times:.2f}")
-    for name, size in report["bytes_a_row"].items():
-        table.add_row(f"bytes a row of {name}", f"{size}")
-    for name, value in late.items():
+    for more, rows in (("", "rows with commitments"), ("_no_commitments", "without any")):
+        if (backlog := report.get(f"backlog{more}")) is None:
+            continue  # a report from before there was the other one
+        table.add_row(f"{rows}, rows/s from Kafka to an answer", f"{backlog['rows_per_s']:,.0f}")
+        table.add_row("  a second of processor time", f"{backlog['rows_per_cpu_s']:,.0f}")
+        table.add_row("  processor us a row", f"{backlog['cpu_us_a_row']:.2f}")
+        for name, size in report[f"bytes_a_row{more}"].items():
+            table.add_row(f"  bytes a row of {name}", f"{size}")
+    _add_spine(table, report)
+    for name, value in report["visible_ms"].items():
         table.add_row(f"visible at {report['rate']:,.0f}/s, ms, {name}", f"{value:,}")
     console.print(table)
+
+
+def _add_spine(table: Table, report: Report) -> None:
+    """The spine in the same rounds, and what each is to it; in older reports another sitting's."""
+    if "ratios" not in report and report.get("to_spine"):
+        table.add_row("x another sitting's spine", f"{report['to_spine']:.2f}")
+    for name in ("exactly_once", "at_least_once"):
+        if found := report.get("raw", {}).get(name):
+            rate = statistics.median(one["rps"] for one in found)
+            table.add_row(f"spine, {name}, requests/s", f"{rate:,.0f}")
+    for name, ratio in report.get("ratios", {}).items():
+        rounds = " to ".join(f"{one:.2f}" for one in ratio["rounds"])
+        times = "-" if ratio["of_medians"] is None else f"{ratio['of_medians']:.2f}"
+        table.add_row(f"{name}, of medians (rounds)", f"{times} ({rounds})")
 
 
 def _throughput(report: Report, console: Console) -> None:
@@ -136,15 +151,17 @@ def _memory(report: Report, console: Console) -> None:
 def _audit(report: Report, console: Console) -> None:
     sequencer, table = report["sequencer"], Table("what", _right("figure"), box=box.SIMPLE_HEAD)
     table.title = (
-        f"Audit log, {report['requests']:,} requests, medians of {report['rounds']} rounds"
+        f"Audit log, {report.get('leaves') or report['requests']:,} requests,"
+        f" medians of {report['rounds']} rounds"
     )
     table.add_row("leaves/s, journal to checkpoint", f"{sequencer['leaves_s']:,.0f}")
-    table.add_row("x the spine", f"{report['to_spine']:.2f} of {report['spine_rps']:,.0f}")
+    _add_spine(table, report)
     table.add_row("leaves/s of one core", f"{sequencer['leaves_s_of_a_core']:,.0f}")
     table.add_row("CPU us a leaf, all of the process", f"{sequencer['cpu_us']:.2f}")
     for name, cost_us in report["stages_us"].items():
         table.add_row(f"  {name}, us", f"{cost_us:.2f}")
-    table.add_row("1,000,000 leaves verified, s", f"{report['verify_s']:.2f}")
+    verified = report.get("verified", 1_000_000)
+    table.add_row(f"{verified:,} leaves verified, s", f"{report['verify_s']:.2f}")
     table.add_row("one inclusion proof of them, ms", f"{report['proof_ms']:.1f}")
     if "clickhouse" in report:
         found = report["clickhouse"]

@@ -6,11 +6,11 @@ and is left out; the rate is the other nine tenths by the time they took to beco
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.contenders import Contender
-from benchmarks.sitting import Report, Sitting, best, summary
+from benchmarks.sitting import WARM_UP_REQUESTS, Report, Sitting, best, ratio, summary
 from benchmarks.trial import Trial
 
 LIMIT_S = 180.0
@@ -20,6 +20,13 @@ LOOPS = ("loop_aiokafka x1", "loop_aiokafka x2")
 
 def run(sitting: Sitting, contenders: Sequence[Contender], requests: int) -> Report:
     """All rounds; see `report` for what comes back."""
+    warm_up = min(requests, WARM_UP_REQUESTS)
+    raw, left_out = sitting.play(contenders, turn(sitting, requests), warm_up)
+    return {**sitting.head("throughput"), "requests": requests, **report(contenders, raw, left_out)}
+
+
+def turn(sitting: Sitting, requests: int) -> Callable[[Trial], Report]:
+    """What a contender does in each round."""
 
     def one(trial: Trial) -> Report:
         count = max(1_000, int(requests * trial.contender.share))
@@ -27,8 +34,7 @@ def run(sitting: Sitting, contenders: Sequence[Contender], requests: int) -> Rep
         sitting.say(f"{trial.contender.name}: {found['rps']:,.0f} requests/s")
         return found
 
-    raw, left_out = sitting.play(contenders, one)
-    return {**sitting.head("throughput"), "requests": requests, **report(contenders, raw, left_out)}
+    return one
 
 
 def report(
@@ -84,13 +90,8 @@ def _ratios(medians: dict[str, float], raw: dict[str, list[Report]]) -> dict[str
         for rival, names in rivals.items():
             against = best(medians, names)
             assert against is not None
-            pairs = zip(raw[mine], raw[against], strict=False)
-            each = [one["rps"] / other["rps"] for one, other in pairs if other["rps"]]
-            found[f"{mine} / {rival}"] = {
-                "of_medians": round(medians[mine] / medians[against], 3),
-                "rounds": [round(min(each), 3), round(max(each), 3)] if each else [],
-                "against": against,
-            }
+            both = ([one["rps"] for one in raw[name]] for name in (mine, against))
+            found[f"{mine} / {rival}"] = ratio(*both) | {"against": against}
     return found
 
 

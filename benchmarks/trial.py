@@ -236,13 +236,13 @@ class Trial:
 
 @contextmanager
 def trial(
-    broker: Broker, contender: Contender, *, models_dir: Path, work: Path, partitions: int = 4
+    broker: Broker, contender: Contender, *, models_dir: Path, work: Path
 ) -> Generator[Trial]:
     """A trial whose processes and topics are gone afterwards, whatever happened in it."""
     prefix = f"bench-{os.getpid()}-{next(_serial)}-"
     folder = work / f"{prefix}{contender.name.replace(' ', '-')}"
     folder.mkdir(parents=True)
-    place = Place(broker.bootstrap, prefix, partitions, models_dir, folder)
+    place = Place(broker.bootstrap, prefix, contender.partitions, models_dir, folder)
     found = Trial(broker, contender, place)
     try:
         yield found

@@ -25,6 +25,7 @@ Rounds = Annotated[int, typer.Option(min=1, help="Rounds; contenders take turns 
 JsonTo = Annotated[str | None, typer.Option("--json", help="A file for the report; -: stdout.")]
 Save = Annotated[bool, typer.Option(help="Keep the report as docs/results/<kind>.json, too.")]
 Executors = Annotated[int, typer.Option(min=1, help="Executor processes of our node.")]
+SpineRequests = Annotated[int, typer.Option(min=1_000, help="Backlog of the spine's trial.")]
 Who = Annotated[
     str,
     typer.Option(
@@ -141,21 +142,22 @@ def transactions(
 def sinks(
     bootstrap: Bootstrap = None,
     rounds: Rounds = 3,
-    rows: Annotated[int, typer.Option(min=10_000, help="Backlog of a round.")] = 8_000_000,
+    rows: Annotated[int, typer.Option(min=10_000, help="Backlog of the sink.")] = 8_000_000,
+    requests: SpineRequests = 300_000,
+    executors: Executors = 2,
     rate: Annotated[float, typer.Option(min=40, help="Requests per second, steadily.")] = 1_000,
     seconds: Annotated[float, typer.Option(min=1, help="Of that rate.")] = 30,
-    spine: Annotated[
-        float, typer.Option(help="The spine's exactly-once requests/s, to compare.")
-    ] = 0,
     json: JsonTo = None,
     save: Save = False,
 ) -> None:
-    """Rows per second from the journal into ClickHouse, their bytes, and how late they are."""
+    """Rows per second from the journal into ClickHouse, beside the spine; how late they are."""
 
     def play(sitting: "Sitting") -> dict[str, Any]:
         from benchmarks.sinks import run
 
-        return run(sitting, rows=rows, rate=rate, seconds=seconds) | {"spine_rps": spine}
+        return run(
+            sitting, rows=rows, requests=requests, executors=executors, rate=rate, seconds=seconds
+        )
 
     _sit(play, bootstrap, rounds, json, save)
 
@@ -164,20 +166,21 @@ def sinks(
 def audit(
     bootstrap: Bootstrap = None,
     rounds: Rounds = 3,
-    requests: Annotated[int, typer.Option(min=10_000, help="Backlog of the journal.")] = 4_000_000,
-    spine: Annotated[
-        float | None,
-        typer.Option(help="The spine's requests/s; unset: of docs/results/throughput.json."),
-    ] = None,
+    leaves: Annotated[int, typer.Option(min=10_000, help="Backlog of the journal.")] = 4_000_000,
+    requests: SpineRequests = 300_000,
+    executors: Executors = 2,
+    verified: Annotated[int, typer.Option(min=1_000, help="Leaves to verify.")] = 1_000_000,
     json: JsonTo = None,
     save: Save = False,
 ) -> None:
-    """Leaves per second of the sequencer, what a leaf costs, and a million of them verified."""
+    """Leaves per second of the sequencer, beside the spine; a million of them verified."""
 
     def play(sitting: "Sitting") -> dict[str, Any]:
         from benchmarks.sequencing import run
 
-        return run(sitting, requests, spine)
+        return run(
+            sitting, leaves=leaves, requests=requests, executors=executors, verified=verified
+        )
 
     _sit(play, bootstrap, rounds, json, save)
 

@@ -27,7 +27,9 @@ def own_act(reason: str = "") -> "Act":
 
 
 @contextmanager
-def recorded(settings: "Settings", event: "ActionTaken") -> Generator[None]:
+def recorded(
+    settings: "Settings", event: "ActionTaken", bootstrap: str | None = None
+) -> Generator[None]:
     """The block does what the event tells.
 
     Raises:
@@ -37,7 +39,7 @@ def recorded(settings: "Settings", event: "ActionTaken") -> Generator[None]:
 
     with AuditOutbox(settings.audit.outbox).holding(event):
         yield
-    send_what_waits(settings)
+    send_what_waits(settings, bootstrap)
 
 
 def send_what_waits(settings: "Settings", bootstrap: str | None = None) -> None:

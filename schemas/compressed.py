@@ -5,7 +5,8 @@
     lz4, zstd into a room of that size; small first, as most batches become little
 
 Whoever sends a batch decides what it becomes: 30 KB of gzip are 30 MB, and of zstd a gigabyte. The
-broker looks at the smaller size alone. `tests/schemas/test_compressed.py` has a bomb of each.
+broker looks at the smaller size alone. Nor is what becomes nothing unpacked for ever: a megabyte holds
+fifty thousand empty members of gzip. `tests/schemas/test_compressed.py` has a bomb of each.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -25,19 +26,21 @@ USUAL_RATIO = 32  # a batch that becomes more than both is unpacked twice
 _FULL = "failed to write whole buffer"  # the words of Rust's `ErrorKind::WriteZero`
 _GZIP = 31  # for zlib: a gzip header, and any window
 _XERIAL = b"\x82SNAPPY\0"  # of Java's framing; other clients send one block without a frame
+MOST_MEMBERS = 64  # of gzip, for which clients write one; each copies what is behind it
+MOST_BLOCKS = 16_384  # of snappy, for which clients write one per 32 KiB
 _XERIAL_BYTES = 16  # its versions included
 _SIZE_BYTES = 4
 
 
 class TooLong(Exception):
-    """It becomes more than its reader allows."""
+    """It becomes more than its reader allows, or is made of too many pieces."""
 
 
 def unpack(codec: int, data: Data, most_bytes: int) -> Data:
     """`codec`: its number in a batch's attributes.
 
     Raises:
-        TooLong: it would be more than `most_bytes`.
+        TooLong: it would be more than `most_bytes`, or has more pieces than any client makes.
         ValueError, zlib.error, cramjam.DecompressionError: it is damaged, or no codec of Kafka's.
     """
     found = _CODECS.get(codec)
@@ -59,6 +62,8 @@ def _gzip(data: Data, most_bytes: int) -> bytes:
         parts.append(part)
         left -= len(part)
         data = member.unused_data.lstrip(b"\0")
+        if data and len(parts) == MOST_MEMBERS:
+            raise TooLong
     return b"".join(parts)
 
 
@@ -77,6 +82,8 @@ def _xerial_blocks(raw: bytes) -> list[bytes]:
         start = at + _SIZE_BYTES
         at = start + int.from_bytes(raw[at:start], "big")
         blocks.append(raw[start:at])
+        if len(blocks) > MOST_BLOCKS:
+            raise TooLong
     return blocks
 
 

@@ -21,8 +21,8 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 import rfc8785
-import yaml
 
+from chimera.schemas import bounded_yaml
 from chimera.schemas.errors import ConfigurationError
 from chimera.schemas.model_commands import WatchPolicy
 from chimera.schemas.model_names import Name
@@ -34,15 +34,6 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Several = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Arguments = dict[str, Any]
-
-_NO_YAML = (  # what PyYAML raises of 2024-13-45, of `!!int ""`, of brackets without end
-    yaml.YAMLError,
-    ValueError,
-    ArithmeticError,
-    LookupError,
-    AttributeError,
-    RecursionError,
-)
 
 
 def about(text: str) -> msgspec.Meta:
@@ -304,9 +295,9 @@ def parse(text: str, where: str = "the configuration") -> TrainingConfig:
         ConfigurationError: says which field, and what is wrong with it.
     """
     try:
-        config = msgspec.convert(yaml.safe_load(text), TrainingConfig)
+        config = msgspec.convert(bounded_yaml.load(text), TrainingConfig)
         canonical(config)
-    except (msgspec.ValidationError, ConfigurationError, *_NO_YAML) as error:
+    except (msgspec.ValidationError, ConfigurationError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{where}: {error}") from None
     return config
 
@@ -314,7 +305,8 @@ def parse(text: str, where: str = "the configuration") -> TrainingConfig:
 def load(path: Path) -> TrainingConfig:
     """Raises ConfigurationError: it cannot be read, or is none."""
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
+        with path.open(encoding="utf-8") as file:
+            return parse(file.read(bounded_yaml.MAX_CHARACTERS + 1), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
 

@@ -75,13 +75,10 @@ class AuditLog:
             KafkaUnavailable: no broker, no topics, or no transactions. ProducerError, KafkaError.
             EvidenceMalformed: the last record is none of ours.
         """
-        topics, kafka = self.topics, self._settings.kafka
+        kafka = self._settings.kafka
         async with admin.connected(kafka, self._bootstrap, CLIENT) as client:
-            needed = [*self._kinds, topics.audit_log.name, topics.audit_checkpoints.name]
-            self._ids = await admin.topic_ids(client, needed)
-            if missing := sorted(set(needed) - set(self._ids)):
-                raise KafkaUnavailable(f"no topic {missing[0]}: `chimera topics sync --apply`")
-            await client.set_topics(needed)
+            self._ids = await self._found(client)
+            await client.set_topics([*self._ids])
             await require_features(client)
             self._lanes_group = Producer(
                 client, kafka.group, call_timeout_s=kafka.request_timeout_ms / 1000
@@ -100,6 +97,20 @@ class AuditLog:
                 await self._consumer.stop()
                 await self._producer.close()
                 await self._lanes_group.close()
+
+    async def require_topics(self) -> None:
+        """Fences nobody. Raises KafkaUnavailable: no broker, or no topics."""
+        async with admin.connected(self._settings.kafka, self._bootstrap, CLIENT) as client:
+            await self._found(client)
+
+    async def _found(self, client: AIOKafkaClient) -> dict[str, str]:
+        """Ids of the topics that are read and written."""
+        topics = self.topics
+        needed = [*self._kinds, topics.audit_log.name, topics.audit_checkpoints.name]
+        found = await admin.topic_ids(client, needed)
+        if missing := sorted(set(needed) - set(found)):
+            raise KafkaUnavailable(f"no topic {missing[0]}: `chimera topics sync --apply`")
+        return found
 
     def _new_producer(self, client: AIOKafkaClient) -> TransactionalProducer:
         return TransactionalProducer(

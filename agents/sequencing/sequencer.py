@@ -78,6 +78,22 @@ class Sequencer:
         self._unpublished: list[bytes] = []
         self._signing: asyncio.Task[None] | None = None
 
+    async def require_free(self) -> None:
+        """That no other key signs this log, before it is taken from who writes it.
+
+        Raises:
+            ConfigurationError: another one does, and this one never did. KafkaUnavailable.
+        """
+        connections.install()
+        if await asyncio.to_thread(self._file.last) is not None:
+            return
+        try:
+            await self._records.require_topics()
+            if await self._published.last(None) is None:
+                self._published.require_new(self._audit.origin)
+        except KafkaError as error:
+            raise KafkaUnavailable(str(error) or repr(error)) from error
+
     async def run(self, stopping: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
         """Until `stopping` is set, and then a last checkpoint covers all that is committed.
 
@@ -85,7 +101,7 @@ class Sequencer:
             ProducerError, KafkaUnavailable, DiskUnavailable: open the log anew.
             Malformed, SchemaInvalid, EvidenceMalformed, HistoryConflict, ConfigurationError.
         """
-        connections.install()
+        await self.require_free()
         try:
             await self._run(stopping, ready)
         except KafkaError as error:

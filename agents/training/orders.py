@@ -119,7 +119,9 @@ class Orders:
         try:
             urls.require_under(url, self._prefixes, f"reference {url[:200]!r}")
             with opened(url, self._prefixes, SOURCES) as file:
-                raw = file.read(MAX_CONFIG_BYTES)
+                raw = file.read(MAX_CONFIG_BYTES + 1)
+            if len(raw) > MAX_CONFIG_BYTES:
+                raise TrainingRefused(f"{url}: more than {MAX_CONFIG_BYTES:,} bytes")
             if hashlib.sha256(raw).hexdigest() != reference.sha256:
                 raise ArtifactDamaged(f"{url}: is not {reference.sha256}")
             return parse(raw.decode(), url)

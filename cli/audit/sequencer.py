@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from chimera.agents.sequencing.sequencer import Sequencer
     from chimera.schemas.settings import Settings
+    from chimera.schemas.signing import SigningKey
 
 SETTING = "CHIMERA_AUDIT__KEY"
 METRICS_PORT = "CHIMERA_AUDIT__METRICS_PORT"
@@ -28,7 +29,7 @@ def sequencer(
         None, help="Written once it goes on from the last leaf."
     ),
     key_if_none: bool = typer.Option(
-        False, "--key-if-none", help="Make the log's key first, unless there is one."
+        False, "--key-if-none", help="Make the log's key first, unless it, or the log, is there."
     ),
     make_key: bool = typer.Option(
         False, "--make-key", help="Make the log's key, show its public half, and end."
@@ -44,9 +45,7 @@ def sequencer(
         if make_key:
             typer.echo(_make_key(settings))
             return
-        if key_if_none:
-            require_key(settings)
-        where, opened = _opened(settings, bootstrap)
+        where, opened = _opened(settings, bootstrap, makes_key=key_if_none)
         host = settings.observability.metrics_host
         expose(opened.metrics.registry, host, settings.audit.metrics_port, METRICS_PORT)
         import uvloop
@@ -54,25 +53,22 @@ def sequencer(
         uvloop.run(_serve(settings, where, opened, ready_file))
 
 
-def require_key(settings: "Settings") -> None:
-    """Make the log's key, unless there is one. Raises ConfigurationError."""
-    from chimera.stores.keys import find_key
-
-    if find_key(settings.audit.key_file, settings.audit.key, SETTING) is None:
-        _make_key(settings)
-
-
 def _make_key(settings: "Settings") -> str:
     """Its public half."""
+    from chimera.schemas.signing import new_key
+
+    return _keep(settings, new_key())
+
+
+def _keep(settings: "Settings", key: "SigningKey", bootstrap: str | None = None) -> str:
+    """Its public half, once it is on the disk, and told."""
     from chimera.cli.recording import own_act, recorded
     from chimera.schemas.control_actions import key_created
-    from chimera.schemas.signing import new_key
     from chimera.schemas.transparency.checkpoints import log_key
     from chimera.stores.keys import write_key
 
-    key, file = new_key(), settings.audit.key_file
-    public = log_key(_origin(settings), key).text
-    with recorded(settings, key_created(own_act(), "log", public, str(file))):
+    file, public = settings.audit.key_file, log_key(_origin(settings), key).text
+    with recorded(settings, key_created(own_act(), "log", public, str(file)), bootstrap):
         write_key(file, key, public)
     return public
 
@@ -88,15 +84,24 @@ def _origin(settings: "Settings") -> str:
     return settings.audit.origin
 
 
-def _opened(settings: "Settings", bootstrap: str | None) -> "tuple[str, Sequencer]":
-    """With Kafka's address. Raises ConfigurationError: a setting is missing or wrong."""
+def _opened(
+    settings: "Settings", bootstrap: str | None, *, makes_key: bool
+) -> "tuple[str, Sequencer]":
+    """With Kafka's address; a new key is kept once it is known that no other one signs the log.
+
+    Raises:
+        ConfigurationError: a setting is missing or wrong, or another key signs the log.
+    """
+    import asyncio
+
     from chimera.cli.stack.state import find_bootstrap
     from chimera.schemas.errors import ConfigurationError
+    from chimera.schemas.signing import new_key
     from chimera.stores.keys import find_key
 
     _origin(settings)
     key = find_key(settings.audit.key_file, settings.audit.key, SETTING)
-    if key is None:
+    if key is None and not makes_key:
         raise ConfigurationError(
             f"{settings.audit.key_file}: no key to sign with; make one with `chimera sequencer --make-key`"
         )
@@ -104,7 +109,13 @@ def _opened(settings: "Settings", bootstrap: str | None) -> "tuple[str, Sequence
     from chimera.agents.lanes import failpoints
     from chimera.agents.sequencing.sequencer import Sequencer
 
-    return where, Sequencer(settings, where, key, failpoints.from_environment())
+    signs = key or new_key()
+    found = Sequencer(settings, where, signs, failpoints.from_environment())
+    if key is None:
+        with started_again():
+            asyncio.run(found.require_free())
+        _keep(settings, signs, where)
+    return where, found
 
 
 async def _serve(

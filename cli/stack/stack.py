@@ -4,7 +4,7 @@
                 └─ Postgres (embedded, or the server of the settings) ── tables ┴─ warehouse
     down ── nodes, trainer ── sequencer, warehouse ── Kafka ── Postgres ── unlock
 
-Where the journal is written, a sequencer runs beside the nodes, and its key is made if there is none.
+Where the journal is written, a sequencer runs beside the nodes, which makes its key if neither key nor log is there.
 The settings leave any of the three beside the nodes to another host.
 
 Its state stands in `stack_state`, so that other commands find it. A server that dies is started
@@ -128,7 +128,7 @@ class Stack:
             self._nodes.append(node)
         journal, asked = self.settings.journal, self.settings.stack
         if journal.enabled and asked.sequencer:
-            self._start_sequencer()
+            self._sequencer = self._spare("sequencer")
         if journal.enabled and asked.warehouse:
             self._warehouse = self._spare("warehouse")
         self._write()
@@ -145,12 +145,6 @@ class Stack:
     @property
     def _trains(self) -> bool:
         return self.settings.stack.trainer and self._registry is not None and self._count > 0
-
-    def _start_sequencer(self) -> None:
-        from chimera.cli.audit.sequencer import require_key
-
-        require_key(self.settings)
-        self._sequencer = self._spare("sequencer")
 
     def watch(self, until: Callable[[], bool]) -> None:
         """Keep everything running until `until()`.
@@ -266,6 +260,8 @@ def node_command(bootstrap: str, ready_file: Path) -> list[str]:
 def command_line(name: str, bootstrap: str, ready_file: Path) -> list[str]:
     """How one of our commands is run so."""
     arguments = ["--bootstrap", bootstrap, "--ready-file", str(ready_file)]
+    if name == "sequencer":
+        arguments.append("--key-if-none")
     return [sys.executable, "-m", "chimera.cli", name, *arguments]
 
 

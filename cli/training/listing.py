@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+import msgspec
 from rich import box
 from rich.table import Column, Table
 
@@ -14,7 +15,7 @@ from chimera.cli.models.registry import opened
 from chimera.schemas.errors import ConfigurationError, PostgresUnavailable
 from chimera.schemas.model_names import DEFAULT_TENANT
 from chimera.schemas.settings import load
-from chimera.schemas.training_config import TrainingConfig, hash_config, parse
+from chimera.schemas.training_config import TrainingConfig, hash_config
 from chimera.schemas.training_events import RunProgressed, decode_event
 from chimera.schemas.training_manifest import TrainingManifest
 from chimera.stores.registry.registry import Registry
@@ -85,7 +86,7 @@ def state(run: TrainingRun) -> str:
 
 def lines(run: TrainingRun) -> list[str]:
     """Whose it is, and how it came to be what it is."""
-    config: TrainingConfig = parse(run.config)
+    config = msgspec.json.decode(run.config, type=TrainingConfig)
     found = [
         f"run {run.run_id} of {run.model}: {state(run)}",
         f"  ordered {run.queued_at:%Y-%m-%d %H:%M:%S %Z} by {run.actor} ({run.reason})",

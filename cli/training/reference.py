@@ -21,7 +21,7 @@ HEAD = """# A training configuration, field by field
 
 Made by `make docs` from the descriptions in `schemas/training_config.py`; a test keeps it equal.
 
-YAML or JSON; names that are not here are refused. `null` unsets. How runs are started: `docs/training.md`.
+YAML or JSON, of 1,048,576 characters and 200,000 values at most, each alias counted as what it stands for; names that are not here are refused. `null` unsets. How runs are started: `docs/training.md`.
 """
 
 Schema = dict[str, Any]

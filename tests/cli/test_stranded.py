@@ -3,11 +3,16 @@
 # pyright: reportPrivateImportUsage=false
 # (confluent-kafka re-exports names without saying so)
 
+import asyncio
 import json
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from chimera.schemas.errors import KafkaUnavailable
+from chimera.schemas.settings import Settings
+from chimera.topics import admin, clients, stranded
+from chimera.topics.catalogue import catalogue
 from tests.cli.places import Place
 from tests.waiting import until
 
@@ -43,6 +48,29 @@ def test_sync_tells_how_many_requests_wait_where_no_lane_reads(place: Place, top
     assert "set CHIMERA_SERVING__RETRY_DELAYS_MS back" in done.stdout
     commit(place, topic, 3)  # after the second one: the markers of both are no requests
     assert "1 request left" in place.run("topics", "sync", "--apply").stdout
+
+
+def test_of_very_many_it_is_told_that_there_are_more(place: Place, topic: str) -> None:
+    producer = Producer({"bootstrap.servers": place.bootstrap})
+    for number in range(stranded.MOST):
+        producer.produce(topic, b"a request", partition=number % 2)
+    assert producer.flush(30) == 0
+    assert "10,000 requests or more left" in place.run("topics", "sync").stdout
+
+
+def test_records_that_do_not_come_are_not_waited_for(
+    place: Place, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings.model_validate({"kafka": {"topic_prefix": place.prefix, "partitions": 2}})
+    monkeypatch.setattr(stranded, "WITHIN_S", 0.0)
+
+    async def count() -> None:
+        arguments = clients.consumer_arguments(settings.kafka, place.bootstrap)
+        async with admin.connected(settings.kafka, place.bootstrap) as client:
+            await stranded.stranded(client, catalogue(settings), "nobody", arguments)
+
+    with pytest.raises(KafkaUnavailable, match=f"{topic}: not read within"):
+        asyncio.run(count())
 
 
 def test_sync_is_content_where_all_were_answered_or_the_delay_is_back(

@@ -231,12 +231,14 @@ def test_key_that_never_signed_begins_no_log_that_another_one_signs(
         await place.journal(0, (0, LEAVES))
         async with sequencing(settings):
             notes = await place.signed(LEAVES)
-        with pytest.raises(ConfigurationError, match="CHIMERA_STACK__SEQUENCER=false"):
-            async with sequencing(second, OTHER_KEY):
-                pass
-        assert (await place.notes())[-1] == notes[-1]
-        await place.journal(0, (LEAVES, 2 * LEAVES))
+            with pytest.raises(ConfigurationError, match="CHIMERA_STACK__SEQUENCER=false"):
+                async with sequencing(second, OTHER_KEY):
+                    pass
+            assert (await place.notes())[-1] == notes[-1]
+            await place.journal(0, (LEAVES, 2 * LEAVES))
+            await place.signed(2 * LEAVES)  # whose log it is was not fenced
+        await place.journal(0, (2 * LEAVES, 3 * LEAVES))
         async with sequencing(replaced, OTHER_KEY):
-            await place.signed(2 * LEAVES)
+            await place.signed(3 * LEAVES)
 
     play(settings, work)

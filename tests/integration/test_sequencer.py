@@ -130,6 +130,43 @@ def test_sequencer_as_a_process_signs_what_is_left_when_it_is_told_to_stop(
     play(settings, work)
 
 
+def test_key_is_made_for_a_new_log_and_not_for_one_that_another_key_signs(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    """As `chimera up` starts it on a host with no key of its own."""
+    settings = settings_of(kafka, prefix, tmp_path)
+
+    def run(name: str) -> tuple[Path, subprocess.Popen[str]]:
+        folder = tmp_path / name
+        folder.mkdir()
+        told = ["--key-if-none", "--ready-file", str(folder / "ready")]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "chimera.cli", "sequencer", *told],
+            env=variables(settings, folder),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return folder, process
+
+    async def work(place: Place) -> None:
+        first, running = run("first")
+        while not (first / "ready").exists():  # the process writes it
+            assert running.poll() is None
+            await asyncio.sleep(0.05)
+        assert (first / "key.pem").exists()
+        await place.signed(1)
+        second, refused = run("second")
+        _, why = await asyncio.to_thread(refused.communicate, timeout=WITHIN_S)
+        assert (refused.returncode, "CHIMERA_STACK__SEQUENCER=false" in why) == (1, True)
+        assert not (second / "key.pem").exists()
+        assert not (second / "outbox").exists()
+        running.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(running.communicate, timeout=WITHIN_S)
+        assert running.returncode == 0
+
+    play(settings, work)
+
+
 def forget(settings: Settings) -> None:
     """As a broker does with a group that rests for `offsets.retention.minutes`."""
     client: Any = AdminClient({"bootstrap.servers": settings.kafka.bootstrap or ""})

@@ -12,7 +12,7 @@ from aiokafka import codec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chimera.schemas.compressed import FIRST_ROOM, TooLong, unpack
+from chimera.schemas.compressed import FIRST_ROOM, MOST_BLOCKS, MOST_MEMBERS, TooLong, unpack
 
 MIB = 1 << 20
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
@@ -71,6 +71,18 @@ def test_members_of_gzip_are_counted_together() -> None:
     assert unpack(GZIP, packed, 1_200) == b"a" * 600 + b"b" * 600
     with pytest.raises(TooLong):
         unpack(GZIP, packed, 1_199)
+
+
+def test_more_pieces_than_any_client_makes_are_not_unpacked() -> None:
+    member = codec.gzip_encode(b"")
+    assert unpack(GZIP, member * MOST_MEMBERS, MIB) == b""
+    with pytest.raises(TooLong):
+        unpack(GZIP, member * (MOST_MEMBERS + 1), MIB)
+    frame, block = codec.snappy_encode(b"")[:16], unframed(b"")
+    block = len(block).to_bytes(4, "big") + block
+    assert unpack(SNAPPY, frame + block * MOST_BLOCKS, MIB) == b""
+    with pytest.raises(TooLong):
+        unpack(SNAPPY, frame + block * (MOST_BLOCKS + 1), MIB)
 
 
 def test_frames_of_zstd_are_counted_together() -> None:

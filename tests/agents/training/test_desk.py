@@ -8,6 +8,7 @@ import msgspec
 from confluent_kafka.admin import AdminClient
 from msgspec.structs import replace
 
+from chimera.agents.training.orders import MAX_CONFIG_BYTES
 from chimera.agents.training.telling import tell
 from chimera.schemas.training_events import (
     LeftOut,
@@ -175,6 +176,8 @@ def misreferring(stage: Stage, folder: Path) -> dict[bytes | None, tuple[str, ..
         b"2024-13-45": "month must be in 1..12",
         b"[" * 3_000 + b"]" * 3_000: "recursion",
         b"!!int ''": "out of range",
+        billion(): "more than 200,000 values, with what its aliases stand for",
+        b"'" + b"x" * MAX_CONFIG_BYTES + b"'": "more than 1,048,576 bytes",
     }
     reasons = {
         referred(folder / "data" / f"{at}.yaml", order.replace(b"MOMENTUM", value)): reason
@@ -189,6 +192,12 @@ def misreferring(stage: Stage, folder: Path) -> dict[bytes | None, tuple[str, ..
         encoded(stage.order(config=None, reference=one)): ("schema_invalid", reason)
         for one, reason in reasons.items()
     }
+
+
+def billion() -> bytes:
+    """A few hundred bytes that stand for gigabytes."""
+    rows = (f"&a{at} [{', '.join([f'*a{at - 1}'] * 10)}]" for at in range(1, 10))
+    return f"[&a0 [x], {', '.join(rows)}]".encode()
 
 
 def referred(path: Path, content: bytes) -> ConfigReference:
