@@ -6,7 +6,8 @@
 One process at a time (`holding.py`) reads all partitions. The engine blocks, so it is called from a
 thread, one call at a time. What is committed in Kafka follows what is in the table, never the other
 way round; a table whose rows a retention removed is not filled again because of it. What cannot be
-read, or does not fit what is there, ends it: another topic of the same name, too.
+read, or does not fit what is there, ends it: another topic of the same name, too (`warehouse_readers.py`
+has the others go on).
 `tests/integration/test_warehouse.py`.
 """
 
@@ -69,6 +70,10 @@ class Warehouse:
         self._opened = AsyncExitStack()
         self._opened.push_async_callback(self._consumer.stop)
         self._committed: dict[TopicPartition, int] = {}
+
+    @property
+    def table(self) -> str:
+        return self._sink.table
 
     async def start(self) -> None:
         """Take over from whoever wrote the table, and find where each partition goes on.

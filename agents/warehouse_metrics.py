@@ -26,6 +26,12 @@ class WarehouseMetrics:
         self.unavailable = counter(
             "chimera_sink_unavailable", "Times that ClickHouse did not answer"
         )
+        self.stopped = Gauge(
+            "chimera_sink_stopped",
+            "1 for a table that nothing is written to any more, until somebody mends it",
+            ["table"],
+            registry=self.registry,
+        )
         self.visible_seconds = Histogram(
             "chimera_sink_visible_seconds",
             "From the broker's append to a row in the table, oldest of each INSERT",

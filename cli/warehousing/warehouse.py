@@ -2,7 +2,7 @@
 
 One process owns the embedded engine's folder, and serves it over HTTP: a lock in it says who. A server
 of one's own is named by `CHIMERA_CLICKHOUSE__DSN`; one warehouse at a time there, too. Exit status 1:
-something is wrong that another start does not mend; 70: start it again, ClickHouse or Kafka is away, or
+something is wrong that another start does not mend, and not with one table alone; 70: start it again, ClickHouse or Kafka is away, or
 another one has the folder: who is started again and again takes over once that one is gone.
 """
 
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator
 
     from chimera.agents.warehouse import Warehouse
     from chimera.agents.warehouse_metrics import WarehouseMetrics
+    from chimera.agents.warehouse_readers import WarehouseReaders
     from chimera.schemas.history_settings import ClickHouseSettings
     from chimera.schemas.settings import Settings
     from chimera.stores.clickhouse import ClickHouse
@@ -61,6 +62,7 @@ async def _serve(
     import asyncio
 
     from chimera.agents.warehouse_metrics import WarehouseMetrics
+    from chimera.agents.warehouse_readers import WarehouseReaders
     from chimera.cli import lasting
     from chimera.cli.stack.stack import find_bootstrap
     from chimera.cli.warehousing import http_server
@@ -73,7 +75,7 @@ async def _serve(
     stop = asyncio.Event()
     lasting.when_told(stop.set)
     metrics = WarehouseMetrics()
-    readers = list(_readers(settings, where, clickhouse, metrics))
+    readers = WarehouseReaders(list(_readers(settings, where, clickhouse, metrics)), metrics)
     async with http_server.serving(settings.clickhouse, metrics.registry):
         reading = asyncio.ensure_future(_read(readers, ready_file))
         told = asyncio.ensure_future(stop.wait())
@@ -85,8 +87,7 @@ async def _serve(
             for task in (reading, told):
                 task.cancel()
             await asyncio.gather(reading, told, return_exceptions=True)
-            for reader in readers:
-                await reader.stop()
+            await readers.stop()
 
 
 def _days(settings: "ClickHouseSettings") -> dict[str, int | None]:
@@ -97,15 +98,12 @@ def _days(settings: "ClickHouseSettings") -> dict[str, int | None]:
     }
 
 
-async def _read(readers: "Sequence[Warehouse]", ready_file: Path | None) -> None:
-    import asyncio
-
+async def _read(readers: "WarehouseReaders", ready_file: Path | None) -> None:
     from chimera.cli import lasting
 
-    for reader in readers:
-        await reader.start()
+    await readers.start()
     lasting.ready(ready_file)
-    await asyncio.gather(*(reader.run() for reader in readers))
+    await readers.run()
 
 
 def _readers(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,12 +28,21 @@ from chimera.stores import warehouse_tables
 from chimera.topics.producers import Fenced
 from tests.cli.letters import starts
 from tests.integration.topics import produce, produce_values
+from tests.waiting import until
 
 MIGRATE = """
 import pathlib, sys
 from chimera.stores import clickhouse, warehouse_tables
 warehouse_tables.migrate(clickhouse.embedded(pathlib.Path(sys.argv[1]) / "clickhouse" / "data"))
 """
+EMPTY = """
+import pathlib, sys
+from chimera.stores import clickhouse
+engine = clickhouse.embedded(pathlib.Path(sys.argv[1]) / "clickhouse" / "data")
+engine.command("TRUNCATE TABLE chimera.inference_log")
+"""
+GOLDEN = Path(__file__).parents[1] / "schemas" / "golden" / "model_events_v1.jsonl"
+EVENT = GOLDEN.read_bytes().splitlines()[0]
 COUNT = (
     "SELECT count() AS n, uniqExact(offset) AS distinct, max(offset) + 1 AS size FROM inference_log"
 )
@@ -119,13 +129,46 @@ def test_segments_become_rows_once_through_kills(kafka: str, prefix: str, tmp_pa
     assert starts(kafka, prefix) == ["warehouse"]  # of three, the first
 
 
-def test_segment_that_cannot_be_read_ends_it(kafka: str, prefix: str, tmp_path: Path) -> None:
-    """Though it is met by who reads ahead: going on would lose rows in silence."""
+def stopped(folder: Path) -> dict[str, float]:
+    """By table."""
+    found = re.findall(
+        r'^chimera_sink_stopped\{table="(\w+)"\} (\S+)$', metrics(folder), re.MULTILINE
+    )
+    return {table: float(value) for table, value in found}
+
+
+def test_table_that_cannot_go_on_stops_alone(kafka: str, prefix: str, tmp_path: Path) -> None:
+    """Though it is met by who reads ahead: going on would lose rows in silence. Others lose none."""
     env = environment(kafka, prefix, tmp_path)
     assert chimera(env, "topics", "sync", "--apply").returncode == 0
     produce_values(kafka, f"{prefix}inference.journal", [b"no segment"])
+    events = f"{prefix}models.events"
     with started(env, tmp_path) as process:
-        assert process.wait(60) == 1
+        until(lambda: stopped(tmp_path)["inference_log"] == 1)
+        produce_values(kafka, events, [EVENT])
+        until_committed(kafka, f"{prefix}.warehouse", events, 1)
+        told = chimera(env, "sql", "SELECT event FROM model_log", "--format", "tsv")  # over HTTP
+        assert told.stdout == "answered\n", told.stderr
+        assert {table for table, value in stopped(tmp_path).items() if value} == {"inference_log"}
+        assert process.poll() is None
+    with started(env, tmp_path):  # as long as nobody mends it
+        until(lambda: stopped(tmp_path)["inference_log"] == 1)
+
+
+def test_table_that_does_not_fit_what_was_decided_stops_alone(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    """Where it begins: others begin, and the warehouse is ready."""
+    env = environment(kafka, prefix, tmp_path)
+    assert chimera(env, "topics", "sync", "--apply").returncode == 0
+    journal = f"{prefix}inference.journal"
+    with started(env, tmp_path):
+        for end in (5, 10):  # two batches: the one before the last had been inserted for certain
+            produce(kafka, journal, range(end - 5, end))
+            until_committed(kafka, f"{prefix}.warehouse", journal, end)
+    subprocess.run([sys.executable, "-c", EMPTY, str(tmp_path)], check=True)
+    with started(env, tmp_path):
+        assert {table for table, value in stopped(tmp_path).items() if value} == {"inference_log"}
 
 
 @pytest.mark.parametrize(
