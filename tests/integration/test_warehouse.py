@@ -1,5 +1,6 @@
 """The warehouse as a process on a real broker: rows in ClickHouse, each once, through its deaths."""
 
+import asyncio
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 import typer
 from aiokafka.errors import NodeNotReadyError  # pyright: ignore[reportMissingTypeStubs]  # has none
 
+from chimera.agents import holding
 from chimera.cli.refusals import told
 from chimera.cli.warehousing.warehouse import started_again
 from chimera.schemas.errors import (
@@ -24,7 +26,9 @@ from chimera.schemas.errors import (
     HistoryConflict,
     KafkaUnavailable,
 )
+from chimera.schemas.server_settings import KafkaSettings
 from chimera.stores import warehouse_tables
+from chimera.topics import admin
 from chimera.topics.producers import Fenced
 from tests.cli.letters import starts
 from tests.integration.topics import produce, produce_values
@@ -153,6 +157,26 @@ def test_table_that_cannot_go_on_stops_alone(kafka: str, prefix: str, tmp_path: 
         assert process.poll() is None
     with started(env, tmp_path):  # as long as nobody mends it
         until(lambda: stopped(tmp_path)["inference_log"] == 1)
+
+
+async def take(kafka: str, group: str, topic: str) -> None:
+    """The right to write one table, as another warehouse does."""
+    settings = KafkaSettings(bootstrap=kafka, group=group)
+    async with admin.connected(settings) as client, holding.held(client, settings, topic):
+        pass
+
+
+def test_warehouse_that_another_takes_over_from_ends(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    """Whole, to be started again: nothing is wrong with the table that is taken first."""
+    env = environment(kafka, prefix, tmp_path)
+    assert chimera(env, "topics", "sync", "--apply").returncode == 0
+    events = f"{prefix}models.events"
+    with started(env, tmp_path) as process:
+        asyncio.run(take(kafka, prefix, events))
+        produce_values(kafka, events, [EVENT])
+        assert process.wait(60) == 70
 
 
 def test_table_that_does_not_fit_what_was_decided_stops_alone(
