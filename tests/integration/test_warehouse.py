@@ -45,6 +45,12 @@ from chimera.stores import clickhouse
 engine = clickhouse.embedded(pathlib.Path(sys.argv[1]) / "clickhouse" / "data")
 engine.command("TRUNCATE TABLE chimera.inference_log")
 """
+SERVED = """
+from chimera.cli.warehousing.engine import opened, served
+from chimera.schemas.settings import load
+with opened(load().clickhouse):
+    print(served(load().clickhouse))
+"""
 GOLDEN = Path(__file__).parents[1] / "schemas" / "golden" / "model_events_v1.jsonl"
 EVENT = GOLDEN.read_bytes().splitlines()[0]
 COUNT = (
@@ -224,3 +230,24 @@ def test_sql_changes_nothing_and_reads_no_file(tmp_path: Path) -> None:
     )
     names = [f"{one.version}\t{one.name}\n" for one in warehouse_tables.MIGRATIONS]
     assert (found.returncode, found.stdout) == (0, "".join(names))
+
+
+def test_killed_warehouse_answers_nobody(kafka: str, prefix: str, tmp_path: Path) -> None:
+    """Its address is not believed, while the next one has the folder and does not serve yet."""
+    env = environment(kafka, prefix, tmp_path)
+    assert chimera(env, "topics", "sync", "--apply").returncode == 0
+    with started(env, tmp_path):
+        pass
+    assert (tmp_path / "clickhouse" / "http").exists()
+    command = [sys.executable, "-c", SERVED]
+    found = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+    assert found.stdout == "None\n"
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="no IPv6 here")
+def test_address_of_ipv6_is_asked(kafka: str, prefix: str, tmp_path: Path) -> None:
+    env = environment(kafka, prefix, tmp_path) | {"CHIMERA_CLICKHOUSE__HTTP_HOST": "::1"}
+    assert chimera(env, "topics", "sync", "--apply").returncode == 0
+    with started(env, tmp_path):
+        found = chimera(env, "sql", "SELECT 1", "--format", "tsv")
+        assert found.stdout == "1\n", found.stderr
