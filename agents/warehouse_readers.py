@@ -12,10 +12,11 @@ import structlog
 from chimera.agents.warehouse import Warehouse
 from chimera.agents.warehouse_metrics import WarehouseMetrics
 from chimera.schemas.errors import ChimeraError, ClickHouseUnavailable, KafkaUnavailable
+from chimera.topics.producers import ProducerError
 
 log = structlog.get_logger(__name__)
 
-PASSING = (ClickHouseUnavailable, KafkaUnavailable)
+PASSING = (ClickHouseUnavailable, KafkaUnavailable, ProducerError)  # another one took over, too
 
 
 class WarehouseReaders:

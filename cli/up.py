@@ -119,6 +119,8 @@ def _fetch(settings: "Settings") -> None:
 
 
 def _ready(settings: "Settings", state: "StackState") -> str:
+    from chimera.cli.warehousing.http_hosts import in_url
+
     kept = "your own cluster" if settings.kafka.bootstrap else settings.kafka.embedded_dir
     lines = ["ready", f"  Kafka  {state.bootstrap} ({kept})"]
     if state.postgres is not None:
@@ -127,7 +129,7 @@ def _ready(settings: "Settings", state: "StackState") -> str:
     lines.append(f"  nodes  {len(state.nodes)}, models from {settings.serving.models_dir}")
     if state.warehouse is not None and settings.clickhouse.dsn is None:
         of = settings.clickhouse
-        lines.append(f"  SQL  http://{of.http_host}:{of.http_port}, or `chimera sql`")
+        lines.append(f"  SQL  http://{in_url(of.http_host)}:{of.http_port}, or `chimera sql`")
     if settings.stack.trainer and state.postgres is not None and state.nodes:
         lines.append(f"  training  `chimera train submit`; runs in {settings.training.dir}")
     lines += [f"  metrics  {node.metrics}" for node in state.nodes if node.metrics]

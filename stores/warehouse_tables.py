@@ -153,6 +153,7 @@ MIGRATIONS = (
     Migration(8, "requests_by_id", _REQUESTS_BY_ID),
     Migration(9, "commitment_key", (_COMMITMENT_KEY,)),
     Migration(10, "compact_parts", _COMPACT_PARTS),
+    Migration(11, "repeats", warehouse_views.statements()),
 )
 
 

@@ -1,5 +1,6 @@
 """The warehouse's views: the questions that analysts ask first, by their names.
 
+    requests              each row, and whether its request stands before it already (`is_repeat`)
     latency_by_model      an hour's percentiles of a version on a tier
     throughput_by_minute  requests and errors of a model each minute
     errors_by_code        a day's errors, and their share of all outcomes
@@ -9,15 +10,27 @@
     served_by_version     which weights answered, from when to when
 
 They are of `inference_log`. A request that went to a retry topic has a row there with the outcome
-`retry` and another one where it ended: only the latter counts. Times are in milliseconds, and computing
+`retry` and another one where it ended: only the latter counts. So does only the first row of a request
+that was computed again, as a lane does that serves at least once: the sink writes what the journal says,
+and `requests` finds repeats by their coordinates, in lanes that ever served so; others cost nothing. Times are in milliseconds, and computing
 time of a request is its part of its batch's. `docs/analytics.md` uses them; `tests/stores/test_analytics.py`.
 """
 
 from chimera.stores.clickhouse import DATABASE
 
-_FROM = f"FROM {DATABASE}.inference_log WHERE outcome != 'retry'"
+_FROM = f"FROM {DATABASE}.requests WHERE outcome != 'retry' AND NOT is_repeat"
+_LANES = (
+    f"(SELECT DISTINCT topic, partition FROM {DATABASE}.inference_log"
+    " WHERE guarantee != 'exactly_once')"
+)
 
 VIEWS = {
+    "requests": f"""
+SELECT *, toUInt8(0) AS is_repeat
+FROM {DATABASE}.inference_log WHERE (topic, partition) NOT IN {_LANES}
+UNION ALL
+SELECT *, toUInt8(row_number() OVER (PARTITION BY topic, partition, offset ORDER BY journal_offset) > 1)
+FROM {DATABASE}.inference_log WHERE (topic, partition) IN {_LANES}""",
     "latency_by_model": f"""
 SELECT tenant, model, version, tier, toStartOfHour(committed_at) AS hour, count() AS requests,
     quantileTDigest(0.5)(total_us) / 1000 AS p50_ms,

@@ -97,6 +97,7 @@ def opened(settings: "ClickHouseSettings") -> "Generator[ClickHouse]":
             f"CHIMERA_CLICKHOUSE__DIR: {folder} is in use by process {locks.holder(path)}"
         )
     try:
+        address_file(settings).unlink(missing_ok=True)  # of a warehouse that was killed
         engine = clickhouse.embedded(data(settings))
         try:
             yield engine

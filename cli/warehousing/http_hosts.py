@@ -16,6 +16,11 @@ def is_loopback(name: str) -> bool:
         return name == "localhost"
 
 
+def in_url(name: str) -> str:
+    """A name or an address as it stands in a URL: one of IPv6 in brackets."""
+    return f"[{name}]" if ":" in name else name
+
+
 def names_loopback(host: str) -> bool:
     """Of a Host header, with whatever port."""
     try:

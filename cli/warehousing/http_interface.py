@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from chimera.cli.warehousing.http_answers import Answering, Answers
 from chimera.cli.warehousing.http_blocks import Frames
 from chimera.cli.warehousing.http_bodies import MOST_BYTES, Encoder, Plain, encoder
-from chimera.cli.warehousing.http_hosts import names_loopback
+from chimera.cli.warehousing.http_hosts import in_url, names_loopback
 from chimera.cli.warehousing.http_question import Asked, is_admitted, read
 from chimera.cli.warehousing.http_statuses import content_type, status_of
 from chimera.cli.warehousing.http_writes import ClientStalled, Patience, Writes
@@ -181,6 +181,6 @@ async def serving(interface: Interface, host: str, port: int) -> AsyncGenerator[
         except OSError as error:
             raise ConfigurationError(f"CHIMERA_CLICKHOUSE__HTTP_PORT: {error}") from None
         found_host, found_port = runner.addresses[0][:2]
-        yield f"http://{found_host}:{found_port}"
+        yield f"http://{in_url(found_host)}:{found_port}"
     finally:
         await runner.cleanup()

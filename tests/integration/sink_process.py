@@ -1,10 +1,10 @@
 """A warehouse of one topic that dies at each of some fail-points, and lives until it has all rows.
 
-    python -m tests.integration.sink_process KAFKA TOPIC FOLDER ROWS STEP:N ...
+    python -m tests.integration.sink_process KAFKA TABLE TOPIC FOLDER ROWS STEP:N ...
 
 STEP for the N-th time: it is killed there, and another comes. The last one loses the answers of two
 INSERTs, and is then told that nobody is there. It prints the signals that ended the others, then rows,
-distinct requests, and one more than the largest offset.
+different ones, and one more than the largest (`sink_tables.py`).
 """
 
 import argparse
@@ -22,10 +22,10 @@ from chimera.agents.warehouse import Warehouse
 from chimera.agents.warehouse_metrics import WarehouseMetrics
 from chimera.schemas.errors import ClickHouseUnavailable
 from chimera.schemas.server_settings import KafkaSettings
-from chimera.stores import clickhouse, inference_log, warehouse_tables
+from chimera.stores import clickhouse, warehouse_tables
 from chimera.stores.clickhouse import ClickHouse
 from chimera.stores.sink import Limits, Sink
-from tests.integration.clickhouse_at import COUNTS
+from tests.integration.sink_tables import TABLES
 from tests.integration.topics import topic_of
 from tests.stores.sink_records import SIZE
 
@@ -60,14 +60,15 @@ def killer(at: str) -> Callable[[str], None]:
 
 
 async def live(given: argparse.Namespace, engine: Losing, kill: str) -> None:
-    sink = Sink(engine, inference_log.LOG, Limits(rows=2 * SIZE, seconds=0.02), killer(kill))
+    table, limits = TABLES[given.table], Limits(rows=2 * SIZE, seconds=0.02)
+    sink = Sink(engine, table.destination(), limits, killer(kill))
     kafka = KafkaSettings(bootstrap=given.kafka, group=given.topic)
     reader = Warehouse(topic_of(given.topic), sink, WarehouseMetrics(), kafka)
     await reader.start()
     running = asyncio.create_task(reader.run())
     try:
         while not running.done():
-            if (await asyncio.to_thread(engine.rows, COUNTS))[0][0] >= given.rows:
+            if (await asyncio.to_thread(engine.rows, table.counts))[0][0] >= given.rows:
                 return
             await asyncio.sleep(0.02)
         await running
@@ -84,14 +85,15 @@ def life(given: argparse.Namespace, kill: str = "", lost: int = 0) -> None:
     warehouse_tables.migrate(engine)
     engine.left = lost
     asyncio.run(live(given, engine, kill))
-    sys.stdout.write(" ".join(map(str, engine.rows(COUNTS)[0])))
+    TABLES[given.table].require_whole(engine)
+    sys.stdout.write(" ".join(map(str, engine.rows(TABLES[given.table].counts)[0])))
     engine.close()
 
 
 def main() -> None:
     """Each life is a fork, so that only the engine is loaded again."""
     parser = argparse.ArgumentParser()
-    for name in ("kafka", "topic", "folder"):
+    for name in ("kafka", "table", "topic", "folder"):
         parser.add_argument(name)
     parser.add_argument("rows", type=int)
     parser.add_argument("kills", nargs="*")

@@ -1,5 +1,6 @@
 """The warehouse as a process on a real broker: rows in ClickHouse, each once, through its deaths."""
 
+import asyncio
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 import typer
 from aiokafka.errors import NodeNotReadyError  # pyright: ignore[reportMissingTypeStubs]  # has none
 
+from chimera.agents import holding
 from chimera.cli.refusals import told
 from chimera.cli.warehousing.warehouse import started_again
 from chimera.schemas.errors import (
@@ -24,7 +26,9 @@ from chimera.schemas.errors import (
     HistoryConflict,
     KafkaUnavailable,
 )
+from chimera.schemas.server_settings import KafkaSettings
 from chimera.stores import warehouse_tables
+from chimera.topics import admin
 from chimera.topics.producers import Fenced
 from tests.cli.letters import starts
 from tests.integration.topics import produce, produce_values
@@ -40,6 +44,12 @@ import pathlib, sys
 from chimera.stores import clickhouse
 engine = clickhouse.embedded(pathlib.Path(sys.argv[1]) / "clickhouse" / "data")
 engine.command("TRUNCATE TABLE chimera.inference_log")
+"""
+SERVED = """
+from chimera.cli.warehousing.engine import opened, served
+from chimera.schemas.settings import load
+with opened(load().clickhouse):
+    print(served(load().clickhouse))
 """
 GOLDEN = Path(__file__).parents[1] / "schemas" / "golden" / "model_events_v1.jsonl"
 EVENT = GOLDEN.read_bytes().splitlines()[0]
@@ -155,6 +165,26 @@ def test_table_that_cannot_go_on_stops_alone(kafka: str, prefix: str, tmp_path: 
         until(lambda: stopped(tmp_path)["inference_log"] == 1)
 
 
+async def take(kafka: str, group: str, topic: str) -> None:
+    """The right to write one table, as another warehouse does."""
+    settings = KafkaSettings(bootstrap=kafka, group=group)
+    async with admin.connected(settings) as client, holding.held(client, settings, topic):
+        pass
+
+
+def test_warehouse_that_another_takes_over_from_ends(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    """Whole, to be started again: nothing is wrong with the table that is taken first."""
+    env = environment(kafka, prefix, tmp_path)
+    assert chimera(env, "topics", "sync", "--apply").returncode == 0
+    events = f"{prefix}models.events"
+    with started(env, tmp_path) as process:
+        asyncio.run(take(kafka, prefix, events))
+        produce_values(kafka, events, [EVENT])
+        assert process.wait(60) == 70
+
+
 def test_table_that_does_not_fit_what_was_decided_stops_alone(
     kafka: str, prefix: str, tmp_path: Path
 ) -> None:
@@ -200,3 +230,24 @@ def test_sql_changes_nothing_and_reads_no_file(tmp_path: Path) -> None:
     )
     names = [f"{one.version}\t{one.name}\n" for one in warehouse_tables.MIGRATIONS]
     assert (found.returncode, found.stdout) == (0, "".join(names))
+
+
+def test_killed_warehouse_answers_nobody(kafka: str, prefix: str, tmp_path: Path) -> None:
+    """Its address is not believed, while the next one has the folder and does not serve yet."""
+    env = environment(kafka, prefix, tmp_path)
+    assert chimera(env, "topics", "sync", "--apply").returncode == 0
+    with started(env, tmp_path):
+        pass
+    assert (tmp_path / "clickhouse" / "http").exists()
+    command = [sys.executable, "-c", SERVED]
+    found = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+    assert found.stdout == "None\n"
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="no IPv6 here")
+def test_address_of_ipv6_is_asked(kafka: str, prefix: str, tmp_path: Path) -> None:
+    env = environment(kafka, prefix, tmp_path) | {"CHIMERA_CLICKHOUSE__HTTP_HOST": "::1"}
+    assert chimera(env, "topics", "sync", "--apply").returncode == 0
+    with started(env, tmp_path):
+        found = chimera(env, "sql", "SELECT 1", "--format", "tsv")
+        assert found.stdout == "1\n", found.stderr

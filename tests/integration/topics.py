@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from confluent_kafka import Producer
 
+from chimera.stores.source import Record
 from chimera.topics.catalogue import Topic
 from tests.stores.sink_records import record
 
@@ -33,6 +34,14 @@ def topic_of(name: str) -> Topic:
 def produce(kafka: str, topic: str, numbers: range) -> None:
     """Segments of a journal."""
     produce_values(kafka, topic, (record(0, number).value for number in numbers))
+
+
+def produce_records(kafka: str, topic: str, records: Iterable[Record]) -> None:
+    """Values and headers, to the first partition; the broker says when and where."""
+    producer = Producer({"bootstrap.servers": kafka})
+    for one in records:
+        producer.produce(topic, one.value, partition=0, headers=list(one.headers))
+    producer.flush(30)
 
 
 def produce_values(kafka: str, topic: str, values: Iterable[bytes]) -> None:

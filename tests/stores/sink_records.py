@@ -1,6 +1,7 @@
 """Records of a journal that any process makes the same."""
 
 from chimera.schemas.columns import constant, numbers
+from chimera.schemas.guarantees import Guarantee
 from chimera.schemas.journal import SegmentHead, encode_segment, framed
 from chimera.schemas.journal_rows import NO_SLACK, OK, Group, Rows, write_part
 from chimera.stores.source import Record
@@ -12,7 +13,7 @@ GROUP = Group("default", "digits", "1", "d" * 64, "onnx-cpu", "cpu:0", 2, 90, 70
 OTHER = Group("acme", "words", "2", "e" * 64, "torch-cpu", "cpu:1", 1, 9, 70, 80)
 
 
-def record(partition: int, number: int) -> Record:
+def record(partition: int, number: int, guarantee: Guarantee = "exactly_once") -> Record:
     """The `number`th segment: requests number * SIZE and the following, a second after the last."""
     start = number * SIZE
     at_ms = FIRST_MS + number * 1_000
@@ -36,7 +37,7 @@ def record(partition: int, number: int) -> Record:
         partition=partition,
         start=start,
         next=start + SIZE,
-        guarantee="exactly_once",
+        guarantee=guarantee,
         node="n:1",
     )
     value = encode_segment(head, [framed(write_part(rows))])

@@ -16,7 +16,7 @@ from chimera.stores.sink import Sink
 from chimera.stores.source import Destination, Record
 from chimera.stores.warehouse_views import VIEWS
 from tests.stores.audit_records import AT_MS, ORIGIN, body, leaf_record
-from tests.stores.sink_records import record
+from tests.stores.sink_records import APART, SIZE, record
 from tests.stores.test_model_log import GOLDEN
 from tests.stores.training_records import training_record
 
@@ -25,6 +25,7 @@ QUESTIONS = re.findall(
     r"^### (\d+)\. ([^\n]+\?)\n\n```sql\n(.+?)```", PAGE, re.MULTILINE | re.DOTALL
 )
 LEAVES = 21
+REPEATING = 900_001  # a lane that served at least once, and a segment of it again
 
 
 def fill(engine: ClickHouse, to: Destination, records: list[Record]) -> None:
@@ -43,6 +44,9 @@ def readers(engine: ClickHouse, engine_folder: Path) -> Readers:
         engine.command(f"TRUNCATE TABLE chimera.{table}")
     engine.command("DELETE FROM chimera.sink_batches WHERE sink LIKE 'audit%'")
     fill(engine, inference_log.LOG, [record(part, number) for number in range(10)])
+    again = record(REPEATING, 3, "at_least_once")._replace(offset=5 * APART)
+    lane = [record(REPEATING, number, "at_least_once") for number in range(5)]
+    fill(engine, inference_log.LOG, [*lane, again])
     events = GOLDEN.read_bytes().splitlines()
     fill(
         engine,
@@ -83,14 +87,31 @@ def test_root_is_the_signed_one(readers: Readers) -> None:
     assert (int(size), is_signed) == (LEAVES, "1")
 
 
+ROWS = ("requests", "slowest_requests")  # not counted by
 ROWS_OF = {"errors_by_code": "outcome != 'ok'", "latency_by_model": "outcome = 'ok'"}
 
 
-@pytest.mark.parametrize("name", [name for name in VIEWS if name != "slowest_requests"])
+@pytest.mark.parametrize("name", [name for name in VIEWS if name not in ROWS])
 def test_view_counts_each_request_once(readers: Readers, name: str) -> None:
     what = "errors" if name == "errors_by_code" else "requests"
     ((seen,),) = asked(readers, f"SELECT sum({what}) FROM {name}")
-    ((there,),) = asked(
-        readers, f"SELECT count() FROM inference_log WHERE {ROWS_OF.get(name, '1')}"
+    where = ROWS_OF.get(name, "1")
+    ((there, repeated),) = asked(
+        readers,
+        f"SELECT count(), countIf(partition = {REPEATING}) - uniqExactIf(offset, partition = {REPEATING})"
+        f" FROM inference_log WHERE {where}",
     )
-    assert int(seen) == int(there) > 0
+    assert int(repeated) > 0
+    assert int(seen) == int(there) - int(repeated) > 0
+
+
+def test_repeat_is_told_from_what_it_repeats(readers: Readers) -> None:
+    found = asked(
+        readers,
+        f"SELECT journal_offset, count() FROM requests WHERE is_repeat AND partition = {REPEATING} GROUP BY 1",
+    )
+    assert found == [[str(5 * APART), str(SIZE)]]
+    ((rows, there),) = asked(
+        readers, "SELECT count(), (SELECT count() FROM inference_log) FROM requests"
+    )
+    assert rows == there
