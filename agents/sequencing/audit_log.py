@@ -28,6 +28,7 @@ from chimera.schemas.batches import Encoded, encode
 from chimera.schemas.errors import EvidenceMalformed, KafkaUnavailable
 from chimera.schemas.settings import Settings
 from chimera.schemas.transparency import compact_range, coverage
+from chimera.schemas.transparency.by_partition import key
 from chimera.schemas.transparency.log_records import COMPACT_RANGE, COVERED, READ, Headers
 from chimera.schemas.transparency.positions import Position, decode_positions
 from chimera.topics import admin, clients, log_reader
@@ -134,7 +135,7 @@ class AuditLog:
         for part in self._parts:
             found = await self._position(part)
             if found:
-                read[f"{part.topic}:{part.partition}"] = found
+                read[key(*part)] = found
             start = found.next if found else begins[part]
             is_known = not found or found.topic_id == self._ids[part.topic]
             if not is_known or not begins[part] <= start <= ends[part]:
@@ -148,7 +149,7 @@ class AuditLog:
     async def _position(self, part: TopicPartition) -> Position | None:
         """None: nothing of it has a leaf."""
         if self.state.read:
-            return self.state.read.get(f"{part.topic}:{part.partition}")
+            return self.state.read.get(key(*part))
         committed = await self._producer.committed(*part)
         return Position(committed.topic_id, committed.offset) if committed else None
 
