@@ -188,6 +188,7 @@ def test_log_goes_on_where_it_ended_though_kafka_has_forgotten_how_far_was_read(
         async with sequencing(settings):
             await place.signed(2 * SPAN)
         await require_whole(place, tmp_path, 2 * SPAN)
+        assert len(await offsets(place)) == 2 * SPAN
 
     play(settings, work)
 
@@ -210,6 +211,7 @@ def test_log_of_a_release_that_told_no_positions_goes_on_by_its_group(
             async with sequencing(settings):
                 await place.signed((2 + spans) * SPAN)
         await require_whole(place, tmp_path, 4 * SPAN)
+        assert len(await offsets(place)) == 4 * SPAN
 
     play(settings, work)
 
