@@ -30,6 +30,7 @@
     │   ├── EvidenceUntrusted   not signed by a trusted key, or by too few witnesses
     │   ├── ProofInvalid        hashes that do not lead to the root
     │   └── EvidenceAltered     a row that is not what was signed: says which leaf
+    ├── PositionsForgotten      nobody knows how far an input of the audit log was read
     ├── ClickHouseUnavailable   it does not answer, or not now; trying later may help
     ├── ClickHouseRefused       a statement that it does not take, now or later
     ├── HistoryConflict         what a table holds is not what its sink remembers: it stops
@@ -175,6 +176,10 @@ class EvidenceAltered(EvidenceRefused):
     def __init__(self, index: int, message: str) -> None:
         self.index = index  # the first leaf that is meant
         super().__init__(message)
+
+
+class PositionsForgotten(ChimeraError):
+    """How far an input of the audit log has leaves is known to nobody; the message says how to go on."""
 
 
 class ClickHouseUnavailable(ChimeraError):

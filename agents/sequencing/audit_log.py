@@ -4,8 +4,9 @@
                                        ▴───────────────┘
 Nothing is remembered anywhere else: the tree, the counts and the positions stand in the last record's
 headers. A group is told the positions too, for whoever looks at its lag, but Kafka forgets them after a
-week of rest: they count only where the last record is of a release that told none. The transactional id
-never changes, so a sequencer that was taken for dead can add nothing more.
+week of rest: they count only where the last record is of a release that told none. Where such a log's
+group is forgotten too, nothing is read again unless it is asked for: leaves would repeat. The
+transactional id never changes, so a sequencer that was taken for dead can add nothing more.
 `tests/integration/test_sequencer.py` kills it at each step, and deletes its group.
 """
 
@@ -25,9 +26,10 @@ from aiokafka.client import AIOKafkaClient
 from chimera.agents.sequencing.sequence import Chunk, Kind, Read, State
 from chimera.schemas import headers
 from chimera.schemas.batches import Encoded, encode
-from chimera.schemas.errors import EvidenceMalformed, KafkaUnavailable
+from chimera.schemas.errors import EvidenceMalformed, KafkaUnavailable, PositionsForgotten
 from chimera.schemas.settings import Settings
 from chimera.schemas.transparency import compact_range, coverage
+from chimera.schemas.transparency.by_partition import key
 from chimera.schemas.transparency.log_records import COMPACT_RANGE, COVERED, READ, Headers
 from chimera.schemas.transparency.positions import Position, decode_positions
 from chimera.topics import admin, clients, log_reader
@@ -48,12 +50,21 @@ class AuditLog:
 
     state: State  # what is committed
 
-    def __init__(self, settings: Settings, bootstrap: str, step: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        bootstrap: str,
+        step: Callable[[str], None],
+        *,
+        read_again: bool = False,
+    ) -> None:
+        """`read_again`: inputs whose positions are forgotten begin anew, though leaves may repeat."""
         kafka = settings.kafka
         self.topics = catalogue(settings)
         self.transactional_id = f"{kafka.group}-{self.topics.audit_log.name}-0"
         self.arguments = clients.consumer_arguments(kafka, bootstrap, CLIENT)
         self._settings, self._bootstrap, self._step = settings, bootstrap, step
+        self._may_read_again = read_again
         self._waiting: deque[Read] = deque()
         inputs: tuple[tuple[Topic, Kind], ...] = (
             (self.topics.journal, "segment"),
@@ -73,7 +84,7 @@ class AuditLog:
 
         Raises:
             KafkaUnavailable: no broker, no topics, or no transactions. ProducerError, KafkaError.
-            EvidenceMalformed: the last record is none of ours.
+            EvidenceMalformed: the last record is none of ours. PositionsForgotten.
         """
         kafka = self._settings.kafka
         async with admin.connected(kafka, self._bootstrap, CLIENT) as client:
@@ -125,16 +136,19 @@ class AuditLog:
     async def _open(self) -> None:
         await self._producer.open()
         async with log_reader.reading(self.arguments, self.topics.audit_log.name) as reader:
-            self.state = replace(_state(await reader.last()), topic_ids=self._ids)
+            last = await reader.last()
+        self.state = replace(_state(last), topic_ids=self._ids)
         await self._consumer.start()
         self._consumer.assign(self._parts)
         begins = await self._consumer.beginning_offsets(self._parts)
         ends = await self._consumer.end_offsets(self._parts)
         read = dict(self.state.read)
-        for part in self._parts:
-            found = await self._position(part)
+        positions = {part: await self._position(part) for part in self._parts}
+        if last is not None and READ not in dict(last[1]) and not self._may_read_again:
+            _require_known(positions, [one for one in self._parts if begins[one] < ends[one]])
+        for part, found in positions.items():
             if found:
-                read[f"{part.topic}:{part.partition}"] = found
+                read[key(*part)] = found
             start = found.next if found else begins[part]
             is_known = not found or found.topic_id == self._ids[part.topic]
             if not is_known or not begins[part] <= start <= ends[part]:
@@ -148,7 +162,7 @@ class AuditLog:
     async def _position(self, part: TopicPartition) -> Position | None:
         """None: nothing of it has a leaf."""
         if self.state.read:
-            return self.state.read.get(f"{part.topic}:{part.partition}")
+            return self.state.read.get(key(*part))
         committed = await self._producer.committed(*part)
         return Position(committed.topic_id, committed.offset) if committed else None
 
@@ -223,6 +237,23 @@ class AuditLog:
             if await self._consumer.position(TopicPartition(topic, number)) < end:
                 return False
         return True
+
+
+def _require_known(
+    positions: Mapping[TopicPartition, Position | None], filled: Sequence[TopicPartition]
+) -> None:
+    """Of each topic that has records, at least one: a partition that has none is a new one then.
+
+    Raises PositionsForgotten.
+    """
+    known = {part.topic for part, found in positions.items() if found}
+    for part in filled:
+        if part.topic not in known:
+            raise PositionsForgotten(
+                f"{part.topic}: an earlier release wrote this log, and Kafka has forgotten how far it"
+                " had read; whoever begins anew may write leaves again. If that is meant, or it never"
+                " had a leaf: `chimera sequencer --read-again`, once"
+            )
 
 
 def _record(note: bytes) -> Encoded:

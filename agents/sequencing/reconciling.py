@@ -18,6 +18,7 @@ import structlog
 from chimera.agents.sequencing.audit_log import AuditLog
 from chimera.agents.sequencing.sequence import Draft
 from chimera.schemas.model_names import DEFAULT_TENANT
+from chimera.schemas.transparency.by_partition import key
 from chimera.schemas.transparency.coverage import Covered
 from chimera.schemas.transparency.leaves import encode_leaf
 from chimera.topics.producers import Where
@@ -48,12 +49,12 @@ class Reconciling:
 def reconcile(draft: Draft, committed: Mapping[Where, int], at_ms: int) -> None:
     """A leaf for each lane; one that the log sees for the first time is counted from here."""
     for (topic, partition), offset in sorted(committed.items()):
-        key = f"{topic}:{partition}"
-        covered = draft.lanes.get(key, Covered(offset, offset))
+        lane = key(topic, partition)
+        covered = draft.lanes.get(lane, Covered(offset, offset))
         leaf, anew = covered.reconciled(
             topic, partition, offset, at_ms=at_ms, tenant=DEFAULT_TENANT
         )
-        draft.add(encode_leaf(leaf), key, anew)
+        draft.add(encode_leaf(leaf), lane, anew)
         if leaf.missing or leaf.repeated:
             log.error(
                 "offsets_not_reconciled",

@@ -23,6 +23,7 @@ from chimera.schemas.errors import RequestError, SchemaInvalid
 from chimera.schemas.journal import decode_segment
 from chimera.schemas.model_commands import decode_command
 from chimera.schemas.model_names import DEFAULT_TENANT
+from chimera.schemas.transparency.by_partition import key
 from chimera.schemas.transparency.compact_range import CompactRange
 from chimera.schemas.transparency.coverage import Covered, encode_lanes
 from chimera.schemas.transparency.leaves import ActionTaken, decode_leaf, encode_leaf
@@ -100,10 +101,10 @@ class Draft:
             self._bodies.append(encode_leaf(_action(record)))
         self._positions[record.where] = record.offset + 1
 
-    def add(self, body: bytes, key: str, covered: Covered) -> None:
+    def add(self, body: bytes, lane: str, covered: Covered) -> None:
         """A reconciliation's leaf, and where its lane is counted from."""
         self._bodies.append(body)
-        self._lanes[key] = covered
+        self._lanes[lane] = covered
 
     def finish(self) -> Chunk:
         """What was taken, hashed; a chunk may have no leaves, if segments had no rows."""
@@ -125,16 +126,16 @@ class Draft:
     def _read(self) -> Iterator[tuple[str, Position]]:
         for (topic, partition), offset in self._positions.items():
             topic_id = self._before.topic_ids.get(topic, "")
-            yield f"{topic}:{partition}", Position(topic_id, offset)
+            yield key(topic, partition), Position(topic_id, offset)
 
     def _segment(self, record: Read) -> None:
         head, parts = decode_segment(record.value)
-        key = f"{head.topic}:{head.partition}"
-        covered = self._lanes.get(key, Covered(head.start, head.start)).with_segment(head)
+        lane = key(head.topic, head.partition)
+        covered = self._lanes.get(lane, Covered(head.start, head.start)).with_segment(head)
         for rows in parts:
             self._bodies += leaves(head, rows, record.at_ms)
             covered = covered.with_rows(rows.offsets)
-        self._lanes[key] = covered.up_to(head.next)
+        self._lanes[lane] = covered.up_to(head.next)
 
 
 def _action(record: Read) -> ActionTaken:

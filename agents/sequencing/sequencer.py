@@ -50,15 +50,17 @@ class Sequencer:
         bootstrap: str,
         key: SigningKey,
         step: Callable[[str], None] = lambda _: None,
+        *,
+        read_again: bool = False,
     ) -> None:
-        """`step` is called by name at each stage: fail-points.
+        """`step` is called by name at each stage: fail-points; `read_again`: as for `AuditLog`.
 
         Raises:
             ConfigurationError: a witness, or an earlier key, that is none.
         """
         self.metrics = SequencerMetrics()
         self._audit = settings.audit
-        self._records = AuditLog(settings, bootstrap, step)
+        self._records = AuditLog(settings, bootstrap, step, read_again=read_again)
         self._file = CheckpointFile(self._audit.checkpoints_file)
         self._checkpoints = Checkpointing(
             self._audit.origin, key, self._file, checkpointing.cadence_of(self._audit), step
@@ -99,7 +101,8 @@ class Sequencer:
 
         Raises:
             ProducerError, KafkaUnavailable, DiskUnavailable: open the log anew.
-            Malformed, SchemaInvalid, EvidenceMalformed, HistoryConflict, ConfigurationError.
+            Malformed, SchemaInvalid, EvidenceMalformed, HistoryConflict, ConfigurationError,
+                PositionsForgotten.
         """
         await self.require_free()
         try:

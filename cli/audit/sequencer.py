@@ -34,6 +34,11 @@ def sequencer(
     make_key: bool = typer.Option(
         False, "--make-key", help="Make the log's key, show its public half, and end."
     ),
+    read_again: bool = typer.Option(
+        False,
+        "--read-again",
+        help="Begin inputs anew of which nobody knows how far they were read; leaves may repeat.",
+    ),
 ) -> None:
     """Write the audit log: a leaf for each request and each action, and signed checkpoints."""
     from chimera.cli import lasting
@@ -45,7 +50,7 @@ def sequencer(
         if make_key:
             typer.echo(_make_key(settings))
             return
-        where, opened = _opened(settings, bootstrap, makes_key=key_if_none)
+        where, opened = _opened(settings, bootstrap, makes_key=key_if_none, read_again=read_again)
         host = settings.observability.metrics_host
         expose(opened.metrics.registry, host, settings.audit.metrics_port, METRICS_PORT)
         import uvloop
@@ -85,7 +90,7 @@ def _origin(settings: "Settings") -> str:
 
 
 def _opened(
-    settings: "Settings", bootstrap: str | None, *, makes_key: bool
+    settings: "Settings", bootstrap: str | None, *, makes_key: bool, read_again: bool
 ) -> "tuple[str, Sequencer]":
     """With Kafka's address; a new key is kept once it is known that no other one signs the log.
 
@@ -109,8 +114,8 @@ def _opened(
     from chimera.agents.lanes import failpoints
     from chimera.agents.sequencing.sequencer import Sequencer
 
-    signs = key or new_key()
-    found = Sequencer(settings, where, signs, failpoints.from_environment())
+    signs, step = key or new_key(), failpoints.from_environment()
+    found = Sequencer(settings, where, signs, step, read_again=read_again)
     if key is None:
         with started_again():
             asyncio.run(found.require_free())

@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 
 from chimera.schemas.columns import Numbers
-from chimera.schemas.errors import EvidenceMalformed
 from chimera.schemas.journal import SegmentHead
+from chimera.schemas.transparency.by_partition import ByPartition
 from chimera.schemas.transparency.leaves import OffsetsReconciled
 
 
@@ -75,13 +75,5 @@ class Covered(msgspec.Struct, frozen=True, array_like=True):
 Lanes = Mapping[str, Covered]
 """By `<topic>:<partition>`."""
 
-encode_lanes = msgspec.json.Encoder(order="sorted").encode
-_DECODER = msgspec.json.Decoder(dict[str, Covered])
-
-
-def decode_lanes(raw: bytes) -> dict[str, Covered]:
-    """Raises EvidenceMalformed: it is none."""
-    try:
-        return _DECODER.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise EvidenceMalformed(f"audit.log: what is covered: {error}") from None
+_FORM = ByPartition[Covered]("what is covered", Covered)
+encode_lanes, decode_lanes = _FORM.encode, _FORM.decode

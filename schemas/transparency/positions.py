@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chimera.schemas.errors import EvidenceMalformed
+from chimera.schemas.transparency.by_partition import ByPartition
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
@@ -21,13 +21,5 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
 
 Positions = Mapping[str, Position]
 
-encode_positions = msgspec.json.Encoder(order="sorted").encode
-_DECODER = msgspec.json.Decoder(dict[str, Position])
-
-
-def decode_positions(raw: bytes) -> dict[str, Position]:
-    """Raises EvidenceMalformed: it is none."""
-    try:
-        return _DECODER.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise EvidenceMalformed(f"audit.log: how far was read: {error}") from None
+_FORM = ByPartition[Position]("how far was read", Position)
+encode_positions, decode_positions = _FORM.encode, _FORM.decode

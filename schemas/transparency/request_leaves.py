@@ -18,6 +18,7 @@ import numpy as np
 from chimera.schemas.columns import Numbers
 from chimera.schemas.journal import SegmentHead
 from chimera.schemas.journal_rows import COMMITMENT_BYTES, NO_COMMITMENT, Group, Rows
+from chimera.schemas.transparency.by_partition import key
 from chimera.schemas.transparency.leaves import RequestServed, encode_leaf
 
 MAX_TEXT = 1_024  # characters of a leaf's text
@@ -145,7 +146,7 @@ def _names(head: SegmentHead, rows: Rows, offsets: Sequence[int]) -> list[bytes]
     ids = rows.ids
     if b"" in ids:
         origins = rows.origins or [b""] * len(ids)
-        lane = f"{head.topic}:{head.partition}"
+        lane = key(head.topic, head.partition)
         ids = [
             name or origin or f"{lane}:{offset}".encode()
             for name, origin, offset in zip(ids, origins, offsets, strict=True)

@@ -127,6 +127,8 @@ def test_node_shows_what_a_lane_has_read_and_not_committed(served: Served) -> No
     until(lambda: served.traffic.answered("held") == ["1"] * OK)
     for name in ("chimera_window_records", LAG):
         until(lambda name=name: served.value(name, **where) == 0)  # type: ignore[misc]
+    left = metrics(served.place)
+    assert (left.value("chimera_window_records", **where), left.value(LAG, **where)) == (0, 0)
 
 
 def test_node_counts_executors_that_it_replaced_and_fences(served: Served) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from chimera.schemas.errors import (
     DiskUnavailable,
     HistoryConflict,
     KafkaUnavailable,
+    PositionsForgotten,
     SchemaInvalid,
 )
 from chimera.schemas.settings import Settings
@@ -188,8 +191,20 @@ def test_log_goes_on_where_it_ended_though_kafka_has_forgotten_how_far_was_read(
         async with sequencing(settings):
             await place.signed(2 * SPAN)
         await require_whole(place, tmp_path, 2 * SPAN)
+        assert len(await offsets(place)) == 2 * SPAN
 
     play(settings, work)
+
+
+@asynccontextmanager
+async def sequencing_as_before(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[None]:
+    """As a release does that tells no positions."""
+    with monkeypatch.context() as before:
+        before.setattr(log_records, "READ", "another-header")
+        async with sequencing(settings):
+            yield
 
 
 def test_log_of_a_release_that_told_no_positions_goes_on_by_its_group(
@@ -201,15 +216,60 @@ def test_log_of_a_release_that_told_no_positions_goes_on_by_its_group(
     async def work(place: Place) -> None:
         for lane in (0, 1):
             await place.journal(lane, (0, SPAN))
-        with monkeypatch.context() as before:
-            before.setattr(log_records, "READ", "another-header")
-            async with sequencing(settings):
-                await place.signed(2 * SPAN)
+        async with sequencing_as_before(settings, monkeypatch):
+            await place.signed(2 * SPAN)
         for spans in (1, 2):
             await place.journal(0, (spans * SPAN, (spans + 1) * SPAN))
             async with sequencing(settings):
                 await place.signed((2 + spans) * SPAN)
         await require_whole(place, tmp_path, 4 * SPAN)
+        assert len(await offsets(place)) == 4 * SPAN
+
+    play(settings, work)
+
+
+def test_log_that_told_no_positions_begins_no_input_anew_unless_it_is_meant(
+    kafka: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, and from there on the log tells them."""
+    settings = settings_of(kafka, prefix, tmp_path)
+
+    async def work(place: Place) -> None:
+        await place.journal(0, (0, SPAN))
+        async with sequencing_as_before(settings, monkeypatch):
+            await place.signed(SPAN)
+        await asyncio.to_thread(forget, settings)
+        await place.journal(0, (SPAN, 2 * SPAN))
+        with pytest.raises(PositionsForgotten, match="journal: .* --read-again"):
+            async with sequencing(settings):
+                pass
+        assert len(await offsets(place)) == SPAN
+        async with sequencing(settings, read_again=True):
+            await place.signed(3 * SPAN)
+        await asyncio.to_thread(forget, settings)
+        await place.journal(0, (2 * SPAN, 3 * SPAN))
+        async with sequencing(settings):
+            await place.signed(4 * SPAN)
+        found = await offsets(place)
+        assert (len(found), len(set(found))) == (4 * SPAN, 3 * SPAN)
+
+    play(settings, work)
+
+
+def test_partition_that_a_log_without_positions_has_never_read_is_new(
+    kafka: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(kafka, prefix, tmp_path)
+
+    async def work(place: Place) -> None:
+        await place.journal(0, (0, SPAN))
+        async with sequencing_as_before(settings, monkeypatch):
+            await place.signed(SPAN)
+        await place.journal(1, (0, SPAN))
+        async with sequencing(settings):
+            await place.signed(2 * SPAN)
+        await require_whole(place, tmp_path, 2 * SPAN)
+        assert len(await offsets(place)) == 2 * SPAN
 
     play(settings, work)
 

@@ -149,10 +149,11 @@ async def placed(settings: Settings) -> AsyncGenerator[Place]:
 
 @asynccontextmanager
 async def sequencing(
-    settings: Settings, signing: SigningKey = KEY
+    settings: Settings, signing: SigningKey = KEY, *, read_again: bool = False
 ) -> AsyncGenerator["asyncio.Task[None]"]:
     """A sequencer that has begun; it is stopped at the end, and what ended it is raised."""
-    sequencer = Sequencer(settings, settings.kafka.bootstrap or "", signing)
+    bootstrap = settings.kafka.bootstrap or ""
+    sequencer = Sequencer(settings, bootstrap, signing, read_again=read_again)
     async with running_of(sequencer) as running:
         yield running
 
