@@ -2,7 +2,7 @@
 
 Segments of the journal follow each other, so where one begins behind the end of the one before,
 requests between have no leaf; where it begins before that end, some have two. A window that had more
-requests than it has rows lacks leaves within. A lane is counted
+requests than it has rows lacks leaves within, and one that had fewer has leaves of none. A lane is counted
 from reconciliation to reconciliation, which compares its end with the offset that the lanes' group
 has committed and becomes a leaf itself. Pure. `tests/schemas/transparency/test_coverage.py`.
 """
@@ -27,15 +27,19 @@ class Covered(msgspec.Struct, frozen=True, array_like=True):
     next: int
     leaves: int = 0
     missing: int = 0  # offsets between segments, and requests of windows without a row
-    repeated: int = 0  # leaves of requests that had one
-    owed: int = 0  # rows of the last window that have not come
+    repeated: int = 0  # leaves of requests that had one, and rows beyond a window's requests
+    owed: int | None = (
+        None  # of the last window, requests less rows; none: its node has not counted
+    )
 
     def with_segment(self, head: SegmentHead) -> Covered:
         """Before its rows."""
-        missing, owed = self.missing + max(0, head.start - self.next), self.owed
-        if head.requests != 0:  # a window begins
-            missing, owed = missing + owed, head.requests or 0
-        return msgspec.structs.replace(self, missing=missing, owed=owed)
+        missing = self.missing + max(0, head.start - self.next)
+        found = msgspec.structs.replace(self, missing=missing)
+        if head.requests == 0:  # a window goes on
+            return found
+        owed = None if isinstance(head.requests, msgspec.UnsetType) else head.requests
+        return msgspec.structs.replace(found._settled(), owed=owed)
 
     def with_rows(self, offsets: Numbers) -> Covered:
         """Of a segment that `with_segment` has seen; ascending."""
@@ -44,7 +48,7 @@ class Covered(msgspec.Struct, frozen=True, array_like=True):
             self,
             leaves=self.leaves + len(offsets),
             repeated=self.repeated + again,
-            owed=max(0, self.owed - len(offsets)),
+            owed=None if self.owed is None else self.owed - len(offsets),
         )
 
     def up_to(self, end: int) -> Covered:
@@ -55,8 +59,8 @@ class Covered(msgspec.Struct, frozen=True, array_like=True):
         self, topic: str, partition: int, committed: int, *, at_ms: int, tenant: str
     ) -> tuple[OffsetsReconciled, Covered]:
         """The leaf, and where counting begins anew; `committed`: the group's own offset."""
-        end = max(self.next, committed)
-        missing = self.missing + self.owed + max(0, committed - self.next)
+        found = self._settled()
+        end, missing = max(self.next, committed), found.missing + max(0, committed - self.next)
         leaf = OffsetsReconciled(
             at_ms=at_ms,
             tenant=tenant,
@@ -64,12 +68,22 @@ class Covered(msgspec.Struct, frozen=True, array_like=True):
             partition=partition,
             first_offset=str(self.first),
             end_offset=str(end),
-            committed=self.leaves - self.repeated + missing,
+            committed=self.leaves - found.repeated + missing,
             leaves=self.leaves,
             missing=missing,
-            repeated=self.repeated,
+            repeated=found.repeated,
         )
         return leaf, Covered(end, end)
+
+    def _settled(self) -> Covered:
+        """All rows of the last window have come."""
+        owed = self.owed or 0
+        return msgspec.structs.replace(
+            self,
+            missing=self.missing + max(0, owed),
+            repeated=self.repeated + max(0, -owed),
+            owed=None,
+        )
 
 
 Lanes = Mapping[str, Covered]

@@ -57,6 +57,12 @@ def test_rows_that_a_window_lacks_are_missing() -> None:
     assert lacking.reconciled("r", 0, 12, at_ms=0, tenant="t")[1] == Covered(12, 12)
 
 
+def test_rows_beyond_a_windows_requests_are_told() -> None:
+    more = window(window(Covered(0, 0), 0, 5, 5, 5), 5, 9, 4, 3)
+    leaf = told(more, 9)
+    assert (leaf.missing, leaf.repeated, leaf.leaves, leaf.committed) == (0, 1, 9, 8)
+
+
 def test_window_of_several_segments_is_counted_as_one() -> None:
     first = window(Covered(0, 0), 0, 3, 3, 8)
     assert told(window(first, 3, 9, 5, 0), 9).missing == 0
