@@ -1,13 +1,14 @@
 """What a journal and its results say, read back with an independent client."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
+from msgspec import UNSET
 
-from chimera.schemas.journal import SegmentHead, decode_segment
+from chimera.schemas.journal import SegmentHead, decode_segment, key
 from chimera.schemas.journal_rows import COMMITMENT_BYTES, Group, Rows
 
 Where = tuple[str, int, int]
@@ -66,17 +67,22 @@ def visible(bootstrap: str, topic: str, partitions: int) -> list[Message]:
 
 
 def read(bootstrap: str, topic: str, partitions: int) -> Journal:
-    """All segments of a journal, in order."""
-    found = Journal()
+    """All segments of a journal, in order; each lane counted as many requests as have rows."""
+    found, owed = Journal(), Counter[bytes]()
     for message in visible(bootstrap, topic, partitions):
         head, parts = decode_segment(message.value() or b"")
         assert message.key() == f"{head.topic}:{head.partition}".encode()
         assert message.partition() == head.partition
         found.heads.append(head)
+        assert head.requests is not UNSET
+        lane = key(head.topic, head.partition)
+        owed[lane] += head.requests
         for rows in parts:
+            owed[lane] -= len(rows)
             for at, row in enumerate(single(rows)):
                 where = head.topic, head.partition, int(rows.offsets[at])
                 found.rows[where].append(row)
+    assert not any(owed.values())
     return found
 
 
