@@ -53,15 +53,14 @@ def demo(
     audit log verified, and what was altered in a copy of it named.
     """
     import logging
-    import signal
 
     from chimera.cli.demoing.configuration import tiers_of
+    from chimera.cli.stack import interrupts
     from chimera.schemas.errors import ChimeraError, ConfigurationError
     from chimera.schemas.settings import load
 
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a new topic has no leader at first
-    for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started us ignores Ctrl-C
-        signal.signal(number, signal.default_int_handler)
+    interrupts.raised(where_ignored=True)
     try:
         settings = load()
         if keep and settings.kafka.bootstrap is not None:

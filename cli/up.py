@@ -44,10 +44,11 @@ def up(
 def _in_foreground(settings: "Settings", nodes: int) -> None:
     from chimera.cli import logs
     from chimera.cli.progress import waiting
+    from chimera.cli.stack import interrupts
     from chimera.cli.stack.stack import Stack
 
     logs.configure(settings.observability)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupts.raised(where_ignored=False)
     _fetch(settings)
     with Stack(settings, nodes) as stack:
         try:
@@ -59,7 +60,7 @@ def _in_foreground(settings: "Settings", nodes: int) -> None:
             stack.watch(until=lambda: False)
         except KeyboardInterrupt:
             typer.echo("stopping; once more to stop at once", err=True)
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in interrupts.NUMBERS:
                 signal.signal(number, signal.SIG_DFL)
             raise
 
