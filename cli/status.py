@@ -1,17 +1,22 @@
 """`chimera status`: what of the local stack runs, and where."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from chimera.cli.stack import state as stack_state
+    from chimera.schemas.settings import Settings
 
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
 ) -> None:
-    """Show the local stack. Exit 0: it runs and is ready; 1: not."""
+    """Show the local stack, and tables that its warehouse had to stop writing.
+
+    Exit 0: it runs and is ready; 1: not.
+    """
     import json
     from dataclasses import asdict
 
@@ -20,7 +25,8 @@ def status(
     from chimera.schemas.settings import load
 
     try:
-        folder = load().stack.dir.expanduser().absolute()
+        settings = load()
+        folder = settings.stack.dir.expanduser().absolute()
         state = stack_state.read(folder)
     except ChimeraError as error:
         typer.echo(f"chimera status: {error}", err=True)
@@ -30,12 +36,23 @@ def status(
     elif state is None:
         typer.echo(f"no stack runs in {folder}; `chimera up` starts one")
     else:
-        typer.echo(_shown(state))
+        stopped = _stopped_tables(settings) if state.warehouse is not None else ()
+        typer.echo(_shown(state, stopped))
     if state is None or not state.ready:
         raise typer.Exit(1)
 
 
-def _shown(state: "stack_state.StackState") -> str:
+def _stopped_tables(settings: "Settings") -> Collection[str]:
+    """Those that the warehouse writes no more; a warehouse that does not answer tells of none."""
+    from chimera.cli.warehousing import engine
+    from chimera.cli.watching import scrape
+
+    url = engine.metrics_page(settings.clickhouse)
+    page, _ = scrape.pages([url] if url is not None else [])
+    return sorted(page.stopped)
+
+
+def _shown(state: "stack_state.StackState", stopped: Collection[str]) -> str:
     kafka = f"process {state.kafka_pid}" if state.kafka_pid else "your own cluster"
     lines = [
         f"{'ready' if state.ready else 'starting'}  (kept by process {state.pid})",
@@ -55,4 +72,5 @@ def _shown(state: "stack_state.StackState") -> str:
         restarts = f", started again {one.restarts} times" if one.restarts else ""
         told = "ended for good" if one.failed else "ready" if one.ready else "not ready"
         lines.append(f"  {name:<6} process {one.pid}  {told}{restarts}")
+    lines += [f"  table  {table}  stopped: the warehouse's log says why" for table in stopped]
     return "\n".join(lines)

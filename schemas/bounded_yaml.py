@@ -13,6 +13,7 @@ from chimera.schemas.errors import ConfigurationError
 
 MAX_CHARACTERS = 1 << 20
 MAX_VALUES = 200_000  # 120 MB while they are read: each knows where it stood
+MAX_INTEGER = 4_300  # characters; Python's own limit for decimal ones, and 1:30 is one of base 60
 
 _NO_YAML = (  # what PyYAML raises of 2024-13-45, of `!!int ""`, of brackets without end
     yaml.YAMLError,
@@ -78,6 +79,15 @@ class _Counting(yaml.SafeLoader):
         self._characters += characters
         self._values += values
         _require_small(self._characters, self._values)
+
+
+def _integer(loader: _Counting, node: yaml.ScalarNode) -> int:
+    if len(node.value) > MAX_INTEGER:
+        raise ConfigurationError(f"an integer of more than {MAX_INTEGER:,} characters")
+    return loader.construct_yaml_int(node)
+
+
+_Counting.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def _require_small(characters: int, values: int) -> None:

@@ -5,6 +5,7 @@
 An event is on the disk before what it tells is done, so a key is never made or destroyed unseen, with
 Kafka away as well; who dies in between leaves an event of something that may not have been done. The
 kernel's lock is held meanwhile, and by who sends: nobody sends what is not done yet, nor twice at a time.
+A file that a failing disk made unreadable stays, is told of each time, and holds up none of the others.
 `tests/stores/test_audit_outbox.py`.
 """
 
@@ -14,8 +15,12 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
-from chimera.schemas.errors import ConfigurationError
-from chimera.schemas.transparency.leaves import ActionTaken, encode_leaf
+import structlog
+
+from chimera.schemas.errors import ConfigurationError, RequestError
+from chimera.schemas.transparency.leaves import ActionTaken, decode_leaf, encode_leaf
+
+log = structlog.get_logger(__name__)
 
 _LOCK = ".lock"
 
@@ -59,9 +64,17 @@ class AuditOutbox:
             return
         lock = self._opened()
         try:
-            yield self._read() if _is_taken(lock) else {}
+            yield self._events() if _is_taken(lock) else {}
         finally:
             os.close(lock)
+
+    def damaged(self) -> dict[str, str]:
+        """The files that are no events, and why; nobody can send them.
+
+        Raises:
+            ConfigurationError: the folder cannot be read.
+        """
+        return {name: why for name, raw in self._read().items() if (why := _damage(raw))}
 
     def forget(self, names: Iterable[str]) -> None:
         """Kafka has them."""
@@ -74,6 +87,14 @@ class AuditOutbox:
             return os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigurationError(f"{self.folder}: {error.strerror}") from None
+
+    def _events(self) -> dict[str, bytes]:
+        found = self._read()
+        for name, raw in [*found.items()]:
+            if why := _damage(raw):
+                log.error("audit_event_damaged", file=str(self.folder / name), reason=why)
+                del found[name]
+        return found
 
     def _read(self) -> dict[str, bytes]:
         try:
@@ -105,3 +126,12 @@ def _is_taken(lock: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _damage(raw: bytes) -> str:
+    """Why nobody could read it as an event, or nothing."""
+    try:
+        leaf = decode_leaf(raw)
+    except RequestError as error:
+        return str(error)
+    return "" if isinstance(leaf, ActionTaken) else "a leaf of the sequencer's own, no event"

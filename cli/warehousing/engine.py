@@ -25,7 +25,7 @@ def data(settings: "ClickHouseSettings") -> "Path":
 
 
 def address_file(settings: "ClickHouseSettings") -> "Path":
-    """What the warehouse that has the folder is asked at, while it has it."""
+    """What the warehouse that has the folder, or writes to a server from here, is asked at."""
     return settings.dir.expanduser() / "http"
 
 
@@ -42,6 +42,14 @@ def served(settings: "ClickHouseSettings") -> str | None:
     if password is None:
         return address
     return address.replace("//", f"//default:{quote(password.get_secret_value(), safe='')}@", 1)
+
+
+def metrics_page(settings: "ClickHouseSettings") -> str | None:
+    """Where the warehouse of this folder tells what it does; None: nobody says where."""
+    try:
+        return address_file(settings).read_text("utf-8") + "/metrics"
+    except FileNotFoundError:
+        return None
 
 
 @contextmanager

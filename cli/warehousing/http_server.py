@@ -1,7 +1,7 @@
 """The warehouse's HTTP interface, as the settings want it: where it listens, and who may ask.
 
 Anywhere but on loopback it takes a password, and without one it is asked as this machine alone. Its address is written beside the engine's folder, for
-`chimera sql`. With a server of one's own it has no answers, only metrics.
+`chimera sql` and `chimera status`. With a server of one's own it has no answers, only metrics.
 """
 
 from collections.abc import AsyncGenerator
@@ -41,15 +41,16 @@ async def serving(settings: ClickHouseSettings, metrics: CollectorRegistry) -> A
     answers = None if settings.dsn is not None else Answers(_readers(settings))
     patience = Patience(settings.reader_seconds)
     interface = http_interface.Interface(answers, password or None, metrics, patience)
+    file = engine.address_file(settings)
     try:
         where = http_interface.serving(interface, settings.http_host, settings.http_port)
         async with where as address:
             log.info("warehouse_serves", address=address)
-            if answers is not None:
-                engine.address_file(settings).write_text(address, "utf-8")
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file.write_text(address, "utf-8")
             yield
     finally:
-        engine.address_file(settings).unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
         if answers is not None:
             answers.close()
 

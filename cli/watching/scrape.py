@@ -1,6 +1,6 @@
-"""A node's Prometheus page, read: what the brokers cannot tell of lanes and executors.
+"""A node's Prometheus page, or the warehouse's, read: what the brokers cannot tell of them.
 
-`tests/cli/test_watch.py` reads the page of a real node.
+`tests/cli/test_watch.py` reads the page of a real node, `tests/integration/test_warehouse.py` a warehouse's.
 """
 
 import urllib.request
@@ -45,6 +45,7 @@ class Page:
     shadows: dict[Version, Counter[str]] = field(  # compared, disagreed, errors, dropped, off
         default_factory=dict[Version, Counter[str]]
     )
+    stopped: set[str] = field(default_factory=set[str])  # tables of the warehouse
     is_a_nodes: bool = False  # whether any of it is Chimera's
 
     def read(self, text: str) -> None:
@@ -96,6 +97,8 @@ class Page:
             self.breakers[which] = "half-open" if value == 1 else "open"
         elif name == "chimera_versions_refused_total":
             self.refused[f"{labels['model']}/{labels['version']}"] += int(value)
+        elif name == "chimera_sink_stopped" and value:
+            self.stopped.add(labels["table"])
 
 
 def pages(urls: Iterable[str]) -> tuple[Page, dict[str, str]]:

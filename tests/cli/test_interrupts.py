@@ -9,6 +9,7 @@ import pytest
 
 CATCHES = """
 import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 {setup}
 try:
     exec({text!r})

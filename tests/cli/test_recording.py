@@ -65,6 +65,20 @@ def test_events_of_keys_wait_while_kafka_is_away_and_are_sent_later(
     assert {one.actor for one in told} == {actor()}
 
 
+def test_file_that_is_damaged_is_named_and_the_others_are_sent(kafka: str, prefix: str) -> None:
+    make_topics(kafka, prefix, partitions=2)
+    there = {"KAFKA__BOOTSTRAP": kafka, "KAFKA__TOPIC_PREFIX": prefix}
+    for arguments in (("keys", "init"), ("keys", "tenant", "acme")):
+        chimera(*arguments, KAFKA__BOOTSTRAP=f"127.0.0.1:{free_port()}")
+    damaged, _ = sorted(OUTBOX.glob("*.json"))
+    damaged.write_bytes(b"\0" * 300)
+    for _ in range(2):
+        sent = chimera("audit", "deliver", **there)
+        assert (sent.exit_code, sent.stdout) == (1, f"1 events wait in {OUTBOX}\n")
+        assert f"{damaged.name} is damaged: " in sent.stderr
+    assert [one.action for one in actions(settings_of(kafka, prefix))] == [KEY_CREATED]
+
+
 def test_key_that_is_there_already_is_told_of_once() -> None:
     for arguments in (("keys", "init"), ("keys", "tenant", "acme"), ("sequencer", "--make-key")):
         codes = [chimera(*arguments).exit_code for _ in range(2)]

@@ -19,6 +19,9 @@ from aiokafka.errors import NodeNotReadyError  # pyright: ignore[reportMissingTy
 
 from chimera.agents import holding
 from chimera.cli.refusals import told
+from chimera.cli.stack import locks
+from chimera.cli.stack import state as stack_state
+from chimera.cli.stack.state import NodeState, StackState
 from chimera.cli.warehousing.warehouse import started_again
 from chimera.schemas.errors import (
     ClickHouseRefused,
@@ -147,6 +150,31 @@ def stopped(folder: Path) -> dict[str, float]:
     return {table: float(value) for table, value in found}
 
 
+def status_of_stack_with(warehouse: int, env: dict[str, str], folder: Path) -> str:
+    """Of a stack that has this process, and nothing else."""
+    lock = locks.take(stack_state.lock_file(folder))
+    assert lock is not None
+    state = StackState(
+        pid=os.getpid(),
+        bootstrap=env["CHIMERA_KAFKA__BOOTSTRAP"],
+        kafka_pid=None,
+        postgres=None,
+        postgres_pid=None,
+        nodes=(),
+        sequencer=None,
+        warehouse=NodeState(warehouse, ready=True, restarts=0),
+        trainer=None,
+        ready=True,
+    )
+    state.write(folder)
+    try:
+        shown = chimera(env | {"CHIMERA_STACK__DIR": str(folder)}, "status")
+    finally:
+        os.close(lock)
+    assert shown.returncode == 0, shown.stderr
+    return shown.stdout
+
+
 def test_table_that_cannot_go_on_stops_alone(kafka: str, prefix: str, tmp_path: Path) -> None:
     """Though it is met by who reads ahead: going on would lose rows in silence. Others lose none."""
     env = environment(kafka, prefix, tmp_path)
@@ -160,6 +188,7 @@ def test_table_that_cannot_go_on_stops_alone(kafka: str, prefix: str, tmp_path: 
         told = chimera(env, "sql", "SELECT event FROM model_log", "--format", "tsv")  # over HTTP
         assert told.stdout == "answered\n", told.stderr
         assert {table for table, value in stopped(tmp_path).items() if value} == {"inference_log"}
+        assert "table  inference_log  stopped" in status_of_stack_with(process.pid, env, tmp_path)
         assert process.poll() is None
     with started(env, tmp_path):  # as long as nobody mends it
         until(lambda: stopped(tmp_path)["inference_log"] == 1)

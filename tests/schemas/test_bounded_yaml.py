@@ -51,11 +51,17 @@ def test_long_text_that_is_named_often_is_refused() -> None:
     [
         ("x" * (bounded_yaml.MAX_CHARACTERS + 1), "characters"),
         (f"[{'1,' * bounded_yaml.MAX_VALUES}]", "values"),
+        ("1" + ":59" * 300_000, "characters"),  # of base 60: quadratic
+        ("!!int 0x" + "f" * 5_000, "characters"),
     ],
 )
 def test_more_than_an_order_has_is_refused_without_aliases(text: str, reason: str) -> None:
     with pytest.raises(ConfigurationError, match=f"more than .* {reason}"):
         bounded_yaml.load(text)
+
+
+def test_integers_mean_what_they_always_did() -> None:
+    assert bounded_yaml.load("[1:30, 0x10, -3, 010, 1_000, 0b11]") == [90, 16, -3, 8, 1000, 3]
 
 
 def test_anchors_aliases_and_merges_mean_what_they_always_did() -> None:

@@ -86,3 +86,15 @@ def test_folder_is_closed_to_others(outbox: AuditOutbox) -> None:
     with outbox.holding(event(1)):
         pass
     assert os.stat(outbox.folder).st_mode & 0o077 == 0
+
+
+def test_damaged_files_are_named_and_hold_up_nobody(outbox: AuditOutbox) -> None:
+    for number in (1, 2, 3):
+        with outbox.holding(event(number)):
+            pass
+    cut, other, _ = sorted(outbox.folder.glob("*.json"))
+    cut.write_bytes(cut.read_bytes()[:-9])
+    other.write_bytes(b'{"kind":"nothing"}')
+    assert waiting(outbox) == ["e-3"]
+    assert [*outbox.damaged()] == [cut.name, other.name]
+    assert all(outbox.damaged().values())
