@@ -48,7 +48,7 @@ def metrics_page(settings: "ClickHouseSettings") -> str | None:
     """Where the warehouse of this folder tells what it does; None: nobody says where."""
     try:
         return address_file(settings).read_text("utf-8") + "/metrics"
-    except FileNotFoundError:
+    except OSError:
         return None
 
 

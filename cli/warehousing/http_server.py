@@ -5,7 +5,7 @@ Anywhere but on loopback it takes a password, and without one it is asked as thi
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -41,18 +41,31 @@ async def serving(settings: ClickHouseSettings, metrics: CollectorRegistry) -> A
     answers = None if settings.dsn is not None else Answers(_readers(settings))
     patience = Patience(settings.reader_seconds)
     interface = http_interface.Interface(answers, password or None, metrics, patience)
-    file = engine.address_file(settings)
     try:
         where = http_interface.serving(interface, settings.http_host, settings.http_port)
         async with where as address:
             log.info("warehouse_serves", address=address)
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file.write_text(address, "utf-8")
-            yield
+            _tell(settings, address)
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    engine.address_file(settings).unlink()
     finally:
-        file.unlink(missing_ok=True)
         if answers is not None:
             answers.close()
+
+
+def _tell(settings: ClickHouseSettings, address: str) -> None:
+    """To others of this machine; with a server of one's own the folder may be nobody's."""
+    file = engine.address_file(settings)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.write_text(address, "utf-8")
+    except OSError as error:
+        if settings.dsn is None:
+            raise
+        log.warning("address_not_told", file=str(file), reason=str(error))
 
 
 def _readers(settings: ClickHouseSettings) -> Readers:
