@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chimera.cli.stack.ports import HOST
+from chimera.schemas.errors import ConfigurationError
 
 COORDINATOR_PARTITIONS = 4  # of an existing folder they cannot be changed; few start quickly
 
@@ -86,6 +87,18 @@ def new_cluster_id() -> str:
     """A random id as Kafka writes them; never one that its tools would take for an option."""
     first, *rest = uuid.uuid4().bytes
     return base64.urlsafe_b64encode(bytes([first & 0x7F, *rest])).decode().rstrip("=")
+
+
+def cluster_of(text: str) -> str:
+    """The id of the cluster that a folder with this `meta.properties` was formatted for.
+
+    Raises:
+        ConfigurationError: it names none.
+    """
+    found = re.search(r"^cluster\.id=(\S+)$", text, re.MULTILINE)
+    if found is None:
+        raise ConfigurationError("meta.properties names no cluster.id: Kafka did not write it")
+    return found[1].replace("\\", "")
 
 
 def ports_of(text: str) -> tuple[int, int] | None:

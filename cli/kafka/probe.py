@@ -1,9 +1,10 @@
-"""Does a broker truly serve: both coordinators, every partition of theirs, over the wire.
+"""Does this very broker truly serve: both coordinators, every partition of theirs, over the wire.
 
 A port that takes connections is not enough: the topics behind consumer groups and transactions are
 made on first use, and a restarted broker loads them in the background. The probe asks both
 coordinators for every partition, with requests that change nothing: the offsets of groups that
-nobody has, and the end of transactions that nobody began. It writes Kafka's oldest, fixed-width
+nobody has, and the end of transactions that nobody began. Whoever answers must also have the cluster's id: of
+two that start on one port at the same time one ends, and the other would answer for it. It writes Kafka's oldest, fixed-width
 messages by hand, so it needs no event loop and works wherever a start is called from.
 `tests/cli/test_kafka.py` opens groups and transactions right after it.
 """
@@ -12,19 +13,23 @@ import socket
 import struct
 
 _FIND_COORDINATOR, _OFFSET_FETCH, _END_TXN = (10, 1), (9, 2), (26, 0)  # api key, version
+_METADATA = (3, 2)  # the first that has the cluster's id
 _GROUP, _TRANSACTION = 0, 1  # coordinator types
 _INVALID_PRODUCER_ID_MAPPING = 49  # what a loaded coordinator says of an unknown transactional id
 _CALL_TIMEOUT_S = 5.0
 
 
-def missing(host: str, port: int, partitions: int) -> str | None:
+def missing(host: str, port: int, partitions: int, cluster_id: str) -> str | None:
     """What the broker does not serve yet, in words; None when it serves everything.
 
     Args:
         partitions: of each coordinator's topic, at most ten.
+        cluster_id: of the cluster that is meant.
     """
     try:
         with socket.create_connection((host, port), _CALL_TIMEOUT_S) as connection:
+            if (found := _cluster_id(connection)) != cluster_id:
+                return f"cluster {found} answers at {host}:{port}, not {cluster_id}"
             return _missing(connection, partitions)
     except OSError as error:
         return f"no answer at {host}:{port} ({error})"
@@ -42,6 +47,16 @@ def _missing(connection: socket.socket, partitions: int) -> str | None:
         if error != _INVALID_PRODUCER_ID_MAPPING:
             return f"the transaction coordinator answers with error {error}"
     return None
+
+
+def _cluster_id(connection: socket.socket) -> str | None:
+    answer = _Answer(_call(connection, _METADATA, struct.pack(">i", 0)))  # of no topic
+    for _ in range(answer.number()):  # brokers: id, host, port, rack
+        answer.number()
+        answer.text()
+        answer.number()
+        answer.text()
+    return answer.text()
 
 
 def _coordinator(connection: socket.socket, name: str, kind: int) -> int:
@@ -74,6 +89,24 @@ def _read(connection: socket.socket, size_bytes: int) -> bytes:
             raise ConnectionResetError("the broker closed the connection")
         found += part
     return found
+
+
+class _Answer:
+    """Read from its start on."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw, self._at = raw, 0
+
+    def number(self) -> int:
+        (value,) = struct.unpack_from(">i", self._raw, self._at)
+        self._at += 4
+        return int(value)
+
+    def text(self) -> str | None:
+        (size_bytes,) = struct.unpack_from(">h", self._raw, self._at)
+        begin = self._at + 2
+        self._at = begin + max(size_bytes, 0)
+        return None if size_bytes < 0 else self._raw[begin : self._at].decode()
 
 
 def _text(value: str) -> bytes:

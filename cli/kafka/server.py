@@ -121,7 +121,7 @@ class EmbeddedKafka(EmbeddedServer):
 
     def _format(self, jars: list[Path]) -> None:
         """Give the folder its cluster id and feature levels, once; meta.properties comes last."""
-        if (self.folder / "data" / "meta.properties").exists():
+        if self._formatted.exists():
             return
         self._configure(self._choose_ports())  # not opened by formatting
         tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted"]
@@ -163,6 +163,10 @@ class EmbeddedKafka(EmbeddedServer):
         return kafka_config.ports_of(self._configuration.read_text("utf-8"))
 
     @property
+    def _formatted(self) -> Path:
+        return self.folder / "data" / "meta.properties"
+
+    @property
     def _configuration(self) -> Path:
         return self.folder / "server.properties"
 
@@ -183,8 +187,10 @@ class EmbeddedKafka(EmbeddedServer):
             "kafka.Kafka",
             str(self._configuration),
         ]
+        cluster_id = kafka_config.cluster_of(self._formatted.read_text("utf-8"))
+        partitions = kafka_config.COORDINATOR_PARTITIONS
         return self._serves(
             command,
-            lambda _: kafka_probe.missing(HOST, ports[0], kafka_config.COORDINATOR_PARTITIONS),
+            lambda _: kafka_probe.missing(HOST, ports[0], partitions, cluster_id),
             within_s,
         )

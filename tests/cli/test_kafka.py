@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -228,3 +229,24 @@ def known_configuration(bootstrap: str) -> set[str]:
     resource = ConfigResource(ConfigResource.Type.BROKER, "1")
     described = admin.describe_configs([resource])[resource].result(20)
     return {name for name, entry in described.items() if not entry.is_sensitive}
+
+
+def test_brokers_that_start_together_and_prefer_one_port_have_one_each(tmp_path: Path) -> None:
+    """The port is free when both look; who loses it must not take the other's answers for its own."""
+    wanted = free_port()
+    brokers = [EmbeddedKafka(tmp_path / name, prefers=wanted, is_brief=True) for name in "ab"]
+    try:
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(EmbeddedKafka.start, brokers))
+        found = {broker.bootstrap for broker in brokers}
+        assert len(found) == 2
+        assert f"127.0.0.1:{wanted}" in found
+        for broker in brokers:
+            asyncio.run(create(broker.bootstrap, f"of-{broker.folder.name}"))
+            told = AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=10)
+            assert [one for one in told.topics if one.startswith("of-")] == [
+                f"of-{broker.folder.name}"
+            ]
+    finally:
+        for broker in brokers:
+            broker.stop()

@@ -3,7 +3,10 @@
 import base64
 from pathlib import Path
 
+import pytest
+
 from chimera.cli.kafka import config as kafka_config
+from chimera.schemas.errors import ConfigurationError
 
 
 def test_ports_of_reads_what_properties_wrote() -> None:
@@ -14,6 +17,12 @@ def test_ports_of_reads_what_properties_wrote() -> None:
 def test_ports_of_listeners_of_ones_own_are_unknown() -> None:
     extra = {"listeners": "SSL://127.0.0.1:1,CONTROLLER://127.0.0.1:2"}
     assert kafka_config.ports_of(kafka_config.properties(Path("/data"), (1, 2), extra)) is None
+
+
+def test_cluster_of_reads_what_kafka_wrote() -> None:
+    assert kafka_config.cluster_of("#\nversion=1\ncluster.id=XAJ-_Q\nnode.id=1\n") == "XAJ-_Q"
+    with pytest.raises(ConfigurationError, match="names no cluster"):
+        kafka_config.cluster_of("node.id=1\n")
 
 
 def test_properties_put_extra_over_our_own() -> None:
